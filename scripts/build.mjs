@@ -1,0 +1,30 @@
+// Bundles the daemon and its commands into dist/: one start-up file, heavy parts in chunks that
+// load when a command needs them. Modules with native parts stay outside the bundle.
+import { build } from 'esbuild';
+import { chmod, readFile, rm } from 'node:fs/promises';
+
+const pkg = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
+const root = new URL('..', import.meta.url).pathname;
+
+await rm(new URL('../dist', import.meta.url), { recursive: true, force: true });
+await build({
+  absWorkingDir: root,
+  entryPoints: { credence: 'src/main.ts' },
+  outdir: 'dist',
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  minify: false,
+  legalComments: 'none',
+  sourcemap: false,
+  external: ['koffi'],
+  define: { 'process.env.CREDENCE_VERSION': JSON.stringify(pkg.version) },
+  // CommonJS dependencies call require() for Node's own modules.
+  banner: {
+    js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+  logLevel: 'warning',
+});
+await chmod(new URL('../dist/credence.js', import.meta.url), 0o755);

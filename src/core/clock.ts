@@ -1,0 +1,49 @@
+/** A cancelled or fired timer; `cancel` may be called any number of times. */
+export interface Timer {
+  cancel(): void;
+}
+
+/** Time as the daemon sees it. Wall time in milliseconds since the epoch; delays in milliseconds. */
+export interface Clock {
+  now(): number;
+  /** Calls `fn` once after `delayMs`; a timer never keeps the process alive. */
+  after(delayMs: number, fn: () => void): Timer;
+}
+
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/** The machine's clock: the only place that reads the time or sets a timer. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after(delayMs, fn) {
+    const timer = setTimeout(fn, Math.min(Math.max(delayMs, 0), MAX_DELAY_MS));
+    timer.unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+/** Resolves after `delayMs`, rejects with the signal's reason as soon as it is aborted. */
+export function sleep(
+  clock: Clock,
+  delayMs: number,
+  options: { signal?: AbortSignal } = {},
+): Promise<void> {
+  const { signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(abortReason(signal));
+    const onAbort = () => {
+      timer.cancel();
+      if (signal) reject(abortReason(signal));
+    };
+    const timer = clock.after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/** An aborted signal's reason as an Error. */
+export function abortReason(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new Error('aborted');
+}

@@ -1,0 +1,79 @@
+import { pino } from 'pino';
+
+/** Fields every log line may carry; one spelling for all, so that a query finds them. */
+export type LogFields = Readonly<
+  Partial<{
+    component: string;
+    spiffe_id: string;
+    trust_domain: string;
+    peer_pid: number;
+    peer_uid: number;
+    peer_gid: number;
+    selectors: readonly string[];
+    serial: string;
+    not_after: string;
+    refresh_at: string;
+    attempt: number;
+    retry_in_ms: number;
+    resource_names: readonly string[];
+    version_info: string;
+    nonce: string;
+    code: string;
+    reason: string;
+    detail: string;
+    path: string;
+    count: number;
+    duration_ms: number;
+    entries: number;
+    revision: string;
+    version: string;
+    node_id: string;
+    envoy_version: string;
+    err: unknown;
+  }>
+>;
+
+/**
+ * debug: it worked. info: something was refused or put off, nothing is lost. warn: a workload has
+ * nothing valid, or an operator's change was refused. error: Credence itself is hurt.
+ */
+export interface Logger {
+  debug(fields: LogFields, message: string): void;
+  info(fields: LogFields, message: string): void;
+  warn(fields: LogFields, message: string): void;
+  error(fields: LogFields, message: string): void;
+  child(fields: LogFields): Logger;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** JSON lines on stderr; errors are reduced to message, code and stack of the chain of causes. */
+export function createLogger(options: { level: LogLevel; write: (line: string) => void }): Logger {
+  return pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      messageKey: 'msg',
+      serializers: { err: describeError },
+    },
+    { write: options.write },
+  );
+}
+
+function describeError(thrown: unknown): unknown {
+  if (!(thrown instanceof Error)) return { message: String(thrown) };
+  const code = 'code' in thrown ? { code: thrown.code } : {};
+  const cause = thrown.cause === undefined ? {} : { cause: describeError(thrown.cause) };
+  return { message: thrown.message, ...code, stack: thrown.stack, ...cause };
+}
+
+/** A logger that keeps nothing; for commands and tests. */
+export const silentLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silentLogger,
+};

@@ -1,0 +1,24 @@
+import type { Selector } from './selector.ts';
+
+/** What the kernel says about the other end of a socket, at connect time. */
+export interface PeerCredentials {
+  /** In this process's pid namespace; 0 when the peer is not visible in it. */
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * An attested process. One object serves all of a process's connections; another process never
+ * gets the same `key`, not even one with a reused pid.
+ */
+export interface Caller {
+  readonly key: string;
+  readonly credentials: PeerCredentials;
+  /** Sorted, without duplicates. */
+  readonly selectors: readonly Selector[];
+  /** Aborted, with an `IdentityError` as reason, when the process has ended or is another one. */
+  readonly gone: AbortSignal;
+  /** Asks the kernel now: the same process, alive, with the credentials it connected with. */
+  isAlive(): boolean;
+}

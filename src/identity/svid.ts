@@ -1,0 +1,16 @@
+import type { PrivateKey } from './private-key.ts';
+import type { SpiffeId } from './spiffe-id.ts';
+
+/** An X.509-SVID with its key. Immutable; times are wall clock in milliseconds. */
+export interface X509Svid {
+  readonly id: SpiffeId;
+  /** DER, leaf first, then intermediates; never the root. */
+  readonly chain: readonly Uint8Array[];
+  /** The same chain as one PEM text in bytes, encoded once. */
+  readonly chainPem: Uint8Array;
+  readonly key: PrivateKey;
+  /** Lower-case hex, as Envoy's `/certs` prints it. */
+  readonly serial: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
