@@ -1,0 +1,60 @@
+import type { Clock, Timer } from '../../src/core/clock.ts';
+
+interface Pending {
+  readonly at: number;
+  readonly order: number;
+  readonly fn: () => void;
+}
+
+/** A clock that moves only when told; timers fire in order of their due time. */
+export class FakeClock implements Clock {
+  #now: number;
+  #order = 0;
+  readonly #pending = new Set<Pending>();
+
+  constructor(startMs = Date.parse('2030-01-01T00:00:00Z')) {
+    this.#now = startMs;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(delayMs: number, fn: () => void): Timer {
+    const item: Pending = { at: this.#now + Math.max(delayMs, 0), order: this.#order++, fn };
+    this.#pending.add(item);
+    return { cancel: () => void this.#pending.delete(item) };
+  }
+
+  /** How many timers wait. */
+  get timers(): number {
+    return this.#pending.size;
+  }
+
+  /** Moves on by `ms`, firing what falls due on the way and letting promises settle in between. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (;;) {
+      await settle();
+      const next = [...this.#pending]
+        .filter((item) => item.at <= end)
+        .sort((a, b) => a.at - b.at || a.order - b.order)[0];
+      if (!next) break;
+      this.#pending.delete(next);
+      this.#now = Math.max(this.#now, next.at);
+      next.fn();
+    }
+    this.#now = Math.max(this.#now, end);
+    await settle();
+  }
+
+  /** Sets the wall clock without firing anything: a suspended machine, an NTP step. */
+  jump(ms: number): void {
+    this.#now += ms;
+  }
+}
+
+/** Lets every promise that can settle do so. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
