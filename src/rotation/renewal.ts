@@ -1,0 +1,39 @@
+/** When to renew, as shares of a certificate's life. */
+export interface RenewalPolicy {
+  /** Share of the life after which an SVID is renewed; between 0 and 1. */
+  readonly fraction: number;
+  /** ± share of that point; between 0 and 1. */
+  readonly jitter: number;
+}
+
+/** The life of one certificate, wall clock in milliseconds. */
+export interface Lifetime {
+  readonly issuedAtMs: number;
+  readonly notAfterMs: number;
+}
+
+/**
+ * The moment to renew a certificate. `unit` is uniform in [0, 1) and drawn once per certificate:
+ * drawing again at each look bunches renewals at the early edge.
+ */
+export function renewalTime(life: Lifetime, policy: RenewalPolicy, unit: number): number {
+  const length = Math.max(life.notAfterMs - life.issuedAtMs, 0);
+  const share = policy.fraction * (1 + policy.jitter * (2 * unit - 1));
+  return Math.round(life.issuedAtMs + length * Math.min(Math.max(share, 0), 1));
+}
+
+const RETRY_BASE_MS = 500;
+const RETRY_MAX_MS = 30_000;
+
+/**
+ * Limits of the backoff after a failed renewal: never so slow that an SVID could run out between
+ * two attempts which might have worked.
+ */
+export function retryLimits(
+  nowMs: number,
+  notAfterMs: number | undefined,
+): { baseMs: number; maxMs: number } {
+  const left = notAfterMs === undefined ? RETRY_MAX_MS : Math.max(notAfterMs - nowMs, 0);
+  const maxMs = Math.min(RETRY_MAX_MS, Math.max(left / 4, RETRY_BASE_MS));
+  return { baseMs: RETRY_BASE_MS, maxMs };
+}

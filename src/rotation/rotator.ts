@@ -1,0 +1,244 @@
+import { backoffDelay } from '../core/backoff.ts';
+import type { Clock } from '../core/clock.ts';
+import { toIdentityError, type IdentityError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import type { Schedule, Scheduled } from '../core/schedule.ts';
+import type { SpiffeId } from '../identity/spiffe-id.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import { renewalTime, retryLimits, type RenewalPolicy } from './renewal.ts';
+
+/** What to mint; two requests with the same content are served by one SVID per holder. */
+export interface SvidRequest {
+  readonly id: SpiffeId;
+  /** Undefined: the issuer's default. */
+  readonly ttlMs: number | undefined;
+  readonly dnsNames: readonly string[];
+}
+
+/** Signs SVIDs; the issuer, as rotation sees it. */
+export interface SvidIssuer {
+  mint(request: SvidRequest, options: { signal: AbortSignal }): Promise<X509Svid>;
+}
+
+/** An SVID with the plan for its renewal. */
+export interface HeldSvid {
+  readonly svid: X509Svid;
+  readonly renewAtMs: number;
+  /** When this SVID was due to replace another one; undefined for the first of a holding. */
+  readonly dueAtMs: number | undefined;
+}
+
+/** One user's view of an SVID; `release` it when nobody asks for it any more. */
+export interface Holding {
+  /** A valid SVID, or undefined while the first is being made or after one ran out. */
+  current(): HeldSvid | undefined;
+  /** Why the last attempt failed, while that is still so. */
+  failure(): IdentityError | undefined;
+  release(): void;
+}
+
+/** Owner of all SVIDs in memory: renewed while held, dropped when nobody asks. */
+export interface Rotator {
+  /** `holder` is a process: SVIDs and keys are never shared between two of them. */
+  hold(holder: string, request: SvidRequest, onChange: () => void): Holding;
+  /** Drops everything of a process that is gone. */
+  forget(holder: string): void;
+  stats(): RotationStats;
+  close(): void;
+}
+
+export interface RotationStats {
+  readonly held: number;
+  /** SVIDs past their renewal point. */
+  readonly due: number;
+  /** Earliest expiry, or undefined when nothing is held. */
+  readonly earliestNotAfterMs: number | undefined;
+}
+
+export interface RotatorDeps {
+  readonly issuer: SvidIssuer;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly schedule: Schedule;
+  readonly log: Logger;
+}
+
+/** How long an SVID that nobody holds is kept, so that a reconnecting process gets the same one. */
+const LINGER_MS = 60_000;
+
+interface Item {
+  readonly key: string;
+  readonly holder: string;
+  readonly request: SvidRequest;
+  readonly users: Set<() => void>;
+  current: HeldSvid | undefined;
+  failure: IdentityError | undefined;
+  attempt: number;
+  minting: boolean;
+  timer: Scheduled | undefined;
+  /** Set when the item left the map: a result that arrives later is thrown away. */
+  dropped: boolean;
+}
+
+export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator {
+  const { issuer, clock, random, schedule, log } = deps;
+  const items = new Map<string, Item>();
+  const holders = new Map<string, Set<Item>>();
+  const stop = new AbortController();
+
+  function obtain(holder: string, request: SvidRequest): Item {
+    const key = [holder, request.id, request.ttlMs ?? '', ...request.dnsNames].join('\0');
+    const known = items.get(key);
+    if (known) return known;
+    const item: Item = {
+      key,
+      holder,
+      request,
+      users: new Set(),
+      current: undefined,
+      failure: undefined,
+      attempt: 0,
+      minting: false,
+      timer: undefined,
+      dropped: false,
+    };
+    items.set(key, item);
+    const siblings = holders.get(holder);
+    if (siblings) siblings.add(item);
+    else holders.set(holder, new Set([item]));
+    return item;
+  }
+
+  function drop(item: Item): void {
+    item.dropped = true;
+    item.timer?.cancel();
+    items.delete(item.key);
+    const siblings = holders.get(item.holder);
+    siblings?.delete(item);
+    if (siblings?.size === 0) holders.delete(item.holder);
+  }
+
+  function plan(item: Item): void {
+    item.timer?.cancel();
+    item.timer = undefined;
+    if (item.dropped) return;
+    const now = clock.now();
+    if (item.users.size === 0) {
+      const until = Math.min(item.current?.renewAtMs ?? now, now + LINGER_MS);
+      item.timer = schedule.at(until, () => {
+        if (item.users.size === 0) drop(item);
+      });
+    } else if (!item.minting) {
+      item.timer = schedule.at(item.current?.renewAtMs ?? now, () => void renew(item));
+    }
+  }
+
+  function retryLater(item: Item): number {
+    const limits = retryLimits(clock.now(), item.current?.svid.notAfterMs);
+    const delayMs = Math.round(backoffDelay(item.attempt++, limits, random));
+    item.timer?.cancel();
+    item.timer = schedule.at(clock.now() + delayMs, () => void renew(item));
+    return delayMs;
+  }
+
+  async function renew(item: Item): Promise<void> {
+    if (item.minting || item.dropped) return;
+    item.minting = true;
+    item.timer?.cancel();
+    item.timer = undefined;
+    try {
+      const svid = await issuer.mint(item.request, { signal: stop.signal });
+      item.minting = false;
+      if (item.dropped) return;
+      accept(item, svid);
+      plan(item);
+      notify(item);
+    } catch (thrown) {
+      item.minting = false;
+      if (item.dropped || stop.signal.aborted) return;
+      failed(item, toIdentityError(thrown, 'ERR_ISSUER'));
+    }
+  }
+
+  function accept(item: Item, svid: X509Svid): void {
+    const issuedAtMs = clock.now();
+    const renewAtMs = renewalTime(
+      { issuedAtMs, notAfterMs: svid.notAfterMs },
+      policy,
+      random.unit(),
+    );
+    item.current = { svid, renewAtMs, dueAtMs: item.current?.renewAtMs };
+    item.failure = undefined;
+    item.attempt = 0;
+    log.debug(
+      {
+        spiffe_id: item.request.id,
+        serial: svid.serial,
+        not_after: new Date(svid.notAfterMs).toISOString(),
+        refresh_at: new Date(renewAtMs).toISOString(),
+      },
+      'SVID minted',
+    );
+  }
+
+  function failed(item: Item, error: IdentityError): void {
+    item.failure = error;
+    const valid = item.current !== undefined && item.current.svid.notAfterMs > clock.now();
+    if (item.users.size === 0) return plan(item);
+    const retryMs = retryLater(item);
+    const fields = {
+      spiffe_id: item.request.id,
+      attempt: item.attempt,
+      retry_in_ms: retryMs,
+      code: error.code,
+      err: error,
+    };
+    if (valid) log.info(fields, 'SVID renewal failed, the old one is still valid');
+    else log.warn(fields, 'SVID minting failed, the workload has no valid SVID');
+    if (!valid) notify(item);
+  }
+
+  function notify(item: Item): void {
+    for (const onChange of [...item.users]) onChange();
+  }
+
+  return {
+    hold(holder, request, onChange) {
+      const item = obtain(holder, request);
+      const user = () => onChange();
+      item.users.add(user);
+      const now = clock.now();
+      if (!item.current || item.current.renewAtMs <= now) void renew(item);
+      else if (item.users.size === 1) plan(item);
+      return {
+        current() {
+          const held = item.current;
+          return held && held.svid.notAfterMs > clock.now() ? held : undefined;
+        },
+        failure: () => item.failure,
+        release() {
+          if (item.users.delete(user) && item.users.size === 0) plan(item);
+        },
+      };
+    },
+    forget(holder) {
+      for (const item of [...(holders.get(holder) ?? [])]) drop(item);
+    },
+    stats() {
+      const now = clock.now();
+      let due = 0;
+      let earliest: number | undefined;
+      for (const { current } of items.values()) {
+        if (!current) continue;
+        if (current.renewAtMs <= now) due++;
+        earliest = Math.min(earliest ?? Infinity, current.svid.notAfterMs);
+      }
+      return { held: items.size, due, earliestNotAfterMs: earliest };
+    },
+    close() {
+      stop.abort();
+      for (const item of [...items.values()]) drop(item);
+    },
+  };
+}
