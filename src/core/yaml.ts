@@ -1,0 +1,247 @@
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseAllDocuments,
+  visit,
+} from 'yaml';
+import type { Document, Node, ParsedNode, Range } from 'yaml';
+import { errorText, IdentityError } from './errors.ts';
+
+/** Where something stands in a file; both count from 1. */
+export interface TextPosition {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Keys and indexes from the top of a document down to one value. */
+export type YamlPath = readonly (string | number)[];
+
+/** One document as plain values (YAML 1.2 core schema), with the way back to its text. */
+export interface YamlDocument {
+  readonly value: unknown;
+  /**
+   * Where the value at `path` stands, or its key; the nearest enclosing thing when the path does
+   * not exist.
+   */
+  locate(path: YamlPath, which?: 'key' | 'value'): TextPosition;
+}
+
+/** Names the errors of the caller's kind of file and bounds its size. */
+export interface YamlOptions {
+  readonly code: 'ERR_CONFIG' | 'ERR_POLICY';
+  /** Default `MAX_YAML_BYTES`. */
+  readonly maxBytes?: number;
+}
+
+/** The parser takes about 60 times the text's size in memory while it works. */
+export const MAX_YAML_BYTES = 8 * 1024 * 1024;
+/** Aliases in a document, and what one of them may unfold to: far too few for a bomb. */
+const MAX_ALIASES = 100;
+
+/**
+ * Parses a text of exactly one YAML (or JSON) document; an empty one has the value null.
+ * Throws `options.code`, and nothing else, with `file:line:column`.
+ */
+export function parseYaml(
+  input: string | Uint8Array,
+  file: string,
+  options: YamlOptions,
+): YamlDocument {
+  const [first, second] = parseYamlStream(input, file, options);
+  if (!first) return { value: null, locate: () => ({ line: 1, column: 1 }) };
+  if (second) {
+    const at = second.locate([]);
+    throw new IdentityError(options.code, faultText(file, at, [], 'only one document is allowed'));
+  }
+  return first;
+}
+
+/** Parses a text of any number of documents, divided by `---`; empty ones are left out. */
+export function parseYamlStream(
+  input: string | Uint8Array,
+  file: string,
+  options: YamlOptions,
+): readonly YamlDocument[] {
+  const text = decodeText(input, file, options);
+  const lines = new LineCounter();
+  try {
+    const stream = parseAllDocuments(text, {
+      lineCounter: lines,
+      version: '1.2',
+      schema: 'core',
+      merge: false,
+      stringKeys: true,
+      // The library compares every key with every other one; `checkNodes` does it in linear time.
+      uniqueKeys: false,
+      prettyErrors: false,
+      logLevel: 'silent',
+    });
+    const documents = 'empty' in stream ? [] : stream;
+    return documents
+      .map((document) => toPlain(document, file, lines, options))
+      .filter((document) => document.value !== null);
+  } catch (thrown) {
+    if (thrown instanceof IdentityError) throw thrown;
+    // A RangeError of the recursive composer, or an alias bomb: the file's fault, never the daemon's.
+    const reason = thrown instanceof RangeError ? 'it is nested too deeply' : errorText(thrown);
+    throw new IdentityError(options.code, `${file}: ${lowerFirst(reason)}`, { cause: thrown });
+  }
+}
+
+/** Bytes as text: bounded, UTF-8 only, without a byte order mark. Throws `options.code`. */
+export function decodeText(input: string | Uint8Array, file: string, options: YamlOptions): string {
+  const limit = options.maxBytes ?? MAX_YAML_BYTES;
+  if (input.length > limit) {
+    throw new IdentityError(
+      options.code,
+      `${file}: it has ${input.length} bytes, at most ${limit} are allowed`,
+    );
+  }
+  if (typeof input === 'string') return input;
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(input);
+  } catch (thrown) {
+    throw new IdentityError(options.code, `${file}: it is not UTF-8 text`, { cause: thrown });
+  }
+}
+
+/** The one form of a complaint about a file: `file:line:column: key: what was expected`. */
+export function faultText(
+  file: string,
+  at: TextPosition,
+  path: YamlPath,
+  expectation: string,
+): string {
+  const key = pathText(path);
+  return `${file}:${at.line}:${at.column}: ${key === '' ? '' : `${key}: `}${expectation}`;
+}
+
+/** A path as people write it: `entries[3].spiffe_id`. */
+export function pathText(path: YamlPath): string {
+  return path
+    .map((step, n) => (typeof step === 'number' ? `[${step}]` : n === 0 ? step : `.${step}`))
+    .join('');
+}
+
+/** A value's kind in the words of a complaint: `a list`, `5`, `nothing`. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object') return 'a mapping';
+  if (typeof value === 'string') return 'a text';
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  return `a ${typeof value}`;
+}
+
+/** The candidate a mistyped word probably meant, or undefined when none is near. */
+export function nearestWord(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.min(3, Math.ceil(word.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate);
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 3) return Infinity;
+  let row = Array.from({ length: b.length + 1 }, (_, n) => n);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replace = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replace, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? Infinity;
+}
+
+function toPlain(
+  document: Document.Parsed,
+  file: string,
+  lines: LineCounter,
+  options: YamlOptions,
+): YamlDocument {
+  const at = (offset: number): TextPosition => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  };
+  const fail = (offset: number, reason: string): never => {
+    throw new IdentityError(options.code, faultText(file, at(offset), [], lowerFirst(reason)));
+  };
+  // Warnings are unknown tags and directives: what is not understood is not ignored.
+  const fault = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0])[0];
+  if (fault) fail(fault.pos[0], fault.message.replace(/^Implicit/, 'implicit'));
+  checkNodes(document, fail);
+  return {
+    value: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown,
+    locate: (path, which = 'value') => at(offsetOf(document, path, which)),
+  };
+}
+
+/** Duplicate keys and `<<` are errors: either can hide what an entry really says. */
+function checkNodes(document: Document.Parsed, fail: (offset: number, reason: string) => never) {
+  const anchors = new Set<string>();
+  let aliases = 0;
+  visit(document, {
+    Value(_, node) {
+      if (node.anchor !== undefined) anchors.add(node.anchor);
+    },
+    Alias(_, alias, path) {
+      const offset = alias.range?.[0] ?? 0;
+      if (path.some((node) => isCollection(node) && node.anchor === alias.source)) {
+        fail(offset, `*${alias.source} stands inside what it stands for`);
+      }
+      if (!anchors.has(alias.source)) fail(offset, `there is no anchor &${alias.source} before it`);
+      if (++aliases > MAX_ALIASES) fail(offset, `at most ${MAX_ALIASES} aliases are allowed`);
+    },
+    Map(_, map) {
+      if (map.anchor !== undefined) anchors.add(map.anchor);
+      const seen = new Set<unknown>();
+      for (const { key } of map.items) {
+        const offset = isNode(key) ? (key.range?.[0] ?? 0) : 0;
+        const name = isScalar(key) ? key.value : undefined;
+        if (name === '<<') fail(offset, 'merge keys (<<) are not allowed');
+        if (seen.has(name)) fail(offset, `the key "${String(name)}" is there twice`);
+        seen.add(name);
+      }
+    },
+  });
+}
+
+function offsetOf(document: Document.Parsed, path: YamlPath, which: 'key' | 'value'): number {
+  let node: Node | null = document.contents;
+  let offset = startOf(node, document.range);
+  for (const [depth, step] of path.entries()) {
+    const last = depth === path.length - 1;
+    if (isAlias(node)) node = node.resolve(document) ?? null;
+    let next: unknown;
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && key.value === step);
+      if (!pair) return offset;
+      next = pair.value;
+      offset = startOf(pair.key as ParsedNode | null, document.range);
+      if (last && which === 'key') return offset;
+    } else if (isSeq(node)) {
+      next = node.items[Number(step)];
+    }
+    if (!isNode(next)) return offset;
+    node = next;
+    offset = node.range?.[0] ?? offset;
+  }
+  return offset;
+}
+
+function startOf(node: Node | null, fallback: Range): number {
+  return node?.range?.[0] ?? fallback[0];
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1).replace(/\.$/, '');
+}
