@@ -1,0 +1,25 @@
+import type { IdentityError } from '../core/errors.ts';
+import type { NodeInfo } from './messages.ts';
+import type { Secret } from './resources.ts';
+import type { Answer, Subscription } from './subscription.ts';
+
+/** What a request meant, after the subscription has taken it in. */
+export interface Applied {
+  readonly node: NodeInfo | undefined;
+  /** What the nonce said, for a request that answers a response. */
+  readonly answer: { readonly kind: Answer; readonly error: string | undefined } | undefined;
+  /** The request cannot be served at all. */
+  readonly fault: IdentityError | undefined;
+}
+
+/** One variant of the protocol on the common subscription: how requests read, how responses look. */
+export interface Codec<Request> {
+  readonly kind: 'sotw' | 'delta';
+  apply(request: Request, subscription: Subscription): Applied;
+  encode(nonce: string, secrets: readonly Secret[]): Buffer;
+}
+
+/** A request as it comes from the wire, or what was wrong with its bytes. */
+export type Incoming<Request> =
+  | { readonly kind: 'request'; readonly request: Request }
+  | { readonly kind: 'malformed'; readonly error: IdentityError };

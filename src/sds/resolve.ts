@@ -1,0 +1,127 @@
+import type { TrustBundle } from '../identity/bundle.ts';
+import type { Entitlement } from '../identity/entitlement.ts';
+import { trustDomainId, type SpiffeId, type TrustDomain } from '../identity/spiffe-id.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import { parseResourceName, type AliasNames } from './names.ts';
+import type { BundleForm, Secret, SecretEncoder } from './resources.ts';
+
+/** What a caller may have and holds, as SDS sees it. */
+export interface IdentitySource {
+  grant(): {
+    readonly identities: readonly Entitlement[];
+    readonly trustDomains: readonly TrustDomain[];
+  };
+  svid(identity: Entitlement): {
+    current(): { readonly svid: X509Svid; readonly dueAtMs: number | undefined } | undefined;
+    failure(): Error | undefined;
+  };
+  bundle(trustDomain: TrustDomain): TrustBundle | undefined;
+  keep(ids: ReadonlySet<SpiffeId>): void;
+}
+
+/** What became of one name. */
+export type Resolution =
+  | { readonly kind: 'ready'; readonly secret: Secret; readonly dueAtMs: number | undefined }
+  /** Entitled, but there is nothing to send yet. */
+  | { readonly kind: 'waiting'; readonly reason: string }
+  /** Not entitled; a policy entry could change that. */
+  | { readonly kind: 'denied'; readonly reason: string }
+  /** Nothing that Credence serves under any policy. */
+  | { readonly kind: 'refused'; readonly reason: string };
+
+export interface ResolveContext {
+  readonly source: IdentitySource;
+  readonly encoder: SecretEncoder;
+  readonly aliases: AliasNames;
+  readonly form: BundleForm;
+}
+
+/** Finds the secret behind a name for one caller; adds the identity it needs to `used`. */
+export function resolveName(
+  name: string,
+  used: Set<SpiffeId>,
+  context: ResolveContext,
+): Resolution {
+  const parsed = parseResourceName(name, context.aliases);
+  switch (parsed.kind) {
+    case 'svid':
+      return resolveSvid(name, parsed.id, used, context);
+    case 'bundle':
+      return resolveBundle(name, parsed.trustDomain, context);
+    case 'all-bundles':
+      return resolveAllBundles(name, context);
+    case 'elsewhere':
+      return refused(`credence does not serve ${name}: ${parsed.servedBy}`);
+    case 'unknown':
+      return refused(`${name} is not a name that credence serves`);
+  }
+}
+
+/** Everything the caller holds, under SPIFFE names: bundles that are known, then identities. */
+export function everyName({ source }: ResolveContext): string[] {
+  const { trustDomains, identities } = source.grant();
+  const bundles = trustDomains.filter((td, i) => i === 0 || source.bundle(td) !== undefined);
+  return [...bundles.map(trustDomainId), ...identities.map(({ id }) => id)];
+}
+
+function resolveSvid(
+  name: string,
+  id: SpiffeId | undefined,
+  used: Set<SpiffeId>,
+  { source, encoder }: ResolveContext,
+): Resolution {
+  const { identities } = source.grant();
+  const identity = id === undefined ? identities[0] : identities.find((i) => i.id === id);
+  if (!identity) return denied(`no policy entry for this process grants ${name}`);
+  used.add(identity.id);
+  const holding = source.svid(identity);
+  const held = holding.current();
+  if (held) {
+    return {
+      kind: 'ready',
+      secret: encoder.certificate(name, held.svid),
+      dueAtMs: held.dueAtMs,
+    };
+  }
+  return waiting(holding.failure() ? `${name} could not be signed yet` : `${name} is being signed`);
+}
+
+function resolveBundle(
+  name: string,
+  trustDomain: TrustDomain | undefined,
+  { source, encoder, form }: ResolveContext,
+): Resolution {
+  const { trustDomains } = source.grant();
+  const domain = trustDomain ?? trustDomains[0];
+  if (domain === undefined || !trustDomains.includes(domain)) {
+    return denied(`no policy entry for this process federates with ${name}`);
+  }
+  const bundle = source.bundle(domain);
+  if (!usable(bundle)) return waiting(`no trust bundle of ${domain} is known yet`);
+  return ready(encoder.bundles(name, [bundle], form));
+}
+
+function resolveAllBundles(name: string, { source, encoder, form }: ResolveContext): Resolution {
+  if (form === 'plain') {
+    return refused(
+      `${name} needs the SPIFFE validator, which this proxy or the configuration has switched off`,
+    );
+  }
+  const [own, ...others] = source.grant().trustDomains.map((td) => source.bundle(td));
+  if (!usable(own)) return waiting('no trust bundle is known yet');
+  // Sorted by name: the content, hence the version, does not depend on who federates first.
+  const bundles = [own, ...others.filter(usable)].sort((a, b) =>
+    a.trustDomain < b.trustDomain ? -1 : 1,
+  );
+  return ready(encoder.bundles(name, bundles, form));
+}
+
+/** An empty bundle is never sent: Envoy would accept it and verify nobody, or nothing. */
+function usable(bundle: TrustBundle | undefined): bundle is TrustBundle {
+  return bundle !== undefined && bundle.x509Authorities.length > 0;
+}
+
+const ready = (secret: Secret): Resolution => ({ kind: 'ready', secret, dueAtMs: undefined });
+const waiting = (reason: string): Resolution => ({ kind: 'waiting', reason });
+const denied = (reason: string): Resolution => ({ kind: 'denied', reason });
+const refused = (reason: string): Resolution => ({ kind: 'refused', reason });

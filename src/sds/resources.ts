@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto';
+import type { TrustBundle } from '../identity/bundle.ts';
+import { pemBytes } from '../identity/private-key.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import {
+  encodeCertificateSecret,
+  encodePlainBundleSecret,
+  encodeResource,
+  encodeSpiffeBundleSecret,
+} from './messages.ts';
+
+/** A named secret, encoded once and shared by all streams that send it. */
+export interface Secret {
+  readonly name: string;
+  /** Digest of the content: the version of the resource. */
+  readonly version: string;
+  /** The resource as it stands in a response. */
+  readonly resource: Uint8Array;
+}
+
+/** How trust bundles are written: Envoy's SPIFFE validator, or a plain list of roots. */
+export type BundleForm = 'spiffe' | 'plain';
+
+/** Makes secrets from identities; the same content under the same name is one object. */
+export interface SecretEncoder {
+  certificate(name: string, svid: X509Svid): Secret;
+  /** In plain form exactly one bundle: a plain list of roots does not keep domains apart. */
+  bundles(name: string, bundles: readonly TrustBundle[], form: BundleForm): Secret;
+}
+
+export function createSecretEncoder(): SecretEncoder {
+  // Keyed by the objects themselves: an SVID or bundle that is dropped takes its bytes along.
+  const certificates = new WeakMap<X509Svid, Map<string, Secret>>();
+  const contexts = new WeakMap<TrustBundle, Map<string, Secret>>();
+  const roots = new WeakMap<TrustBundle, Buffer>();
+
+  function rootsPem(bundle: TrustBundle): Buffer {
+    return cached(roots, bundle, () =>
+      Buffer.concat(bundle.x509Authorities.map(({ der }) => pemBytes('CERTIFICATE', der))),
+    );
+  }
+
+  return {
+    certificate(name, svid) {
+      const byName = cached(certificates, svid, () => new Map<string, Secret>());
+      return cached(byName, name, () =>
+        // The version speaks of the certificate alone: nothing derived from a key leaves as text.
+        secretOf(
+          name,
+          svid.chainPem,
+          encodeCertificateSecret(name, { chainPem: svid.chainPem, keyPem: svid.key.pem() }),
+        ),
+      );
+    },
+    bundles(name, bundles, form) {
+      const [first] = bundles;
+      if (!first) throw new TypeError('a validation context needs a trust bundle');
+      const byKey = cached(contexts, first, () => new Map<string, Secret>());
+      const others = bundles.map((b) => `${b.trustDomain}#${b.sequence}`).join(' ');
+      return cached(byKey, `${form} ${name} ${others}`, () => {
+        const bytes =
+          form === 'plain'
+            ? encodePlainBundleSecret(name, rootsPem(first))
+            : encodeSpiffeBundleSecret(
+                name,
+                bundles.map((b) => ({ trustDomain: b.trustDomain, rootsPem: rootsPem(b) })),
+              );
+        return secretOf(name, bytes, bytes);
+      });
+    },
+  };
+}
+
+function secretOf(name: string, content: Uint8Array, bytes: Uint8Array): Secret {
+  const version = createHash('sha256').update(content).digest('hex').slice(0, 32);
+  return { name, version, resource: encodeResource(bytes) };
+}
+
+function cached<K, V>(
+  map: { get(key: K): V | undefined; set(key: K, value: V): unknown },
+  key: K,
+  make: () => V,
+): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}

@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { IdentityError } from '../core/errors.ts';
+import type { Applied, Codec } from './codec.ts';
+import { encodeDiscoveryResponse, SECRET_TYPE_URL, type DiscoveryRequest } from './messages.ts';
+import type { Secret } from './resources.ts';
+import type { Subscription } from './subscription.ts';
+
+/** The codec of `StreamSecrets` and `FetchSecrets`: each request states all names. */
+export function stateOfTheWorld(controlPlane: string): Codec<DiscoveryRequest> {
+  return {
+    kind: 'sotw',
+    apply,
+    encode: (nonce, secrets) =>
+      encodeDiscoveryResponse({
+        versionInfo: versionOf(secrets),
+        resources: secrets.map(({ resource }) => resource),
+        nonce,
+        controlPlane,
+      }),
+  };
+}
+
+function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
+  const fault = typeFault(request.typeUrl);
+  // A service for one type may leave the type unsaid.
+  if (fault) return { node: undefined, answer: undefined, fault };
+  const { node } = request;
+  if (subscription.lastNonce === undefined) {
+    // Nothing was sent on this stream: whatever version and nonce a reconnecting proxy states
+    // belongs to another stream, and it is answered all the same.
+    setNames(request.resourceNames, subscription, true);
+    return { node, answer: undefined, fault: undefined };
+  }
+  const error = request.errorDetail && (request.errorDetail.message || 'no reason given');
+  const kind = subscription.answered(request.responseNonce, error);
+  // Only the answer to the newest response speaks for what the proxy wants now.
+  if (kind === 'current') setNames(request.resourceNames, subscription, false);
+  return { node, answer: { kind, error }, fault: undefined };
+}
+
+function typeFault(typeUrl: string): IdentityError | undefined {
+  if (typeUrl === '' || typeUrl === SECRET_TYPE_URL) return undefined;
+  return new IdentityError(
+    'ERR_BAD_REQUEST',
+    `type_url is ${typeUrl}, this service serves ${SECRET_TYPE_URL}`,
+  );
+}
+
+/**
+ * An empty list means everything when a stream opens with it, and nothing any more when it follows
+ * a list of names.
+ */
+function setNames(names: readonly string[], subscription: Subscription, opening: boolean): void {
+  const wanted = new Set(names.filter((name) => name !== ''));
+  const all = wanted.delete('*');
+  if (all || (wanted.size === 0 && (opening || subscription.wildcard))) {
+    subscription.wildcard = true;
+    return;
+  }
+  subscription.wildcard = false;
+  subscription.replace(wanted);
+}
+
+/** The version of a response: its one resource's, or a digest of all. */
+export function versionOf(secrets: readonly Secret[]): string {
+  const [only, ...others] = secrets;
+  if (only && others.length === 0) return only.version;
+  const hash = createHash('sha256');
+  for (const { name, version } of secrets) hash.update(`${name}\0${version}\0`);
+  return hash.digest('hex').slice(0, 32);
+}

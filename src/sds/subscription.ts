@@ -1,0 +1,125 @@
+/** What one stream knows about one resource. Versions are digests of the content. */
+export interface Subscribed {
+  readonly name: string;
+  /** Version last written to the stream. */
+  sent: string | undefined;
+  /** When it was written, wall clock in milliseconds. */
+  sentAtMs: number;
+  /** Version the proxy last accepted. */
+  acknowledged: string | undefined;
+  /** Version the proxy last refused, with its words; never sent again. */
+  rejected: { readonly version: string; readonly text: string } | undefined;
+}
+
+/** The outcome of a nonce that came back. */
+export type Answer = 'current' | 'earlier' | 'stale';
+
+/** Answers that may be outstanding before the oldest is forgotten. */
+const MAX_OUTSTANDING = 32;
+
+/**
+ * What a stream asked for, was sent, accepted and refused, without regard to how the messages look:
+ * state of the world and Delta are two codecs on it.
+ */
+export class Subscription {
+  readonly #resources = new Map<string, Subscribed>();
+  readonly #outstanding = new Map<string, readonly (readonly [name: string, version: string])[]>();
+  #lastNonce: string | undefined;
+  /** Watches whatever the caller holds, instead of names it listed. */
+  wildcard = false;
+
+  /** Nonce of the newest response, undefined before the first. */
+  get lastNonce(): string | undefined {
+    return this.#lastNonce;
+  }
+
+  /** Responses that have not been answered. */
+  get unanswered(): number {
+    return this.#outstanding.size;
+  }
+
+  names(): IterableIterator<string> {
+    return this.#resources.keys();
+  }
+
+  resources(): IterableIterator<Subscribed> {
+    return this.#resources.values();
+  }
+
+  /** Starts watching a name. Asked for again after an unsubscribe it is answered anew. */
+  subscribe(name: string): void {
+    if (this.#resources.has(name)) return;
+    const fresh = { sent: undefined, sentAtMs: 0, acknowledged: undefined, rejected: undefined };
+    this.#resources.set(name, { name, ...fresh });
+  }
+
+  unsubscribe(name: string): void {
+    this.#resources.delete(name);
+  }
+
+  /** Makes the watched names exactly these; true when that changed anything. */
+  replace(names: ReadonlySet<string>): boolean {
+    let changed = false;
+    for (const name of [...this.#resources.keys()]) {
+      if (names.has(name)) continue;
+      this.#resources.delete(name);
+      changed = true;
+    }
+    for (const name of names) {
+      changed ||= !this.#resources.has(name);
+      this.subscribe(name);
+    }
+    return changed;
+  }
+
+  /** Whether this content has to be written: it is neither what was sent last nor refused. */
+  isDue(name: string, version: string): boolean {
+    const known = this.#resources.get(name);
+    return known !== undefined && known.sent !== version && known.rejected?.version !== version;
+  }
+
+  /** Whether any content of this name was written since it is watched. */
+  wasSent(name: string): boolean {
+    return this.#resources.get(name)?.sent !== undefined;
+  }
+
+  /** Records a response that is about to be written. */
+  sent(nonce: string, versions: readonly (readonly [string, string])[], nowMs: number): void {
+    for (const [name, version] of versions) {
+      const known = this.#resources.get(name);
+      if (!known) continue;
+      known.sent = version;
+      known.sentAtMs = nowMs;
+    }
+    this.#lastNonce = nonce;
+    this.#outstanding.set(nonce, versions);
+    if (this.#outstanding.size <= MAX_OUTSTANDING) return;
+    const oldest = this.#outstanding.keys().next();
+    if (!oldest.done) this.#outstanding.delete(oldest.value);
+  }
+
+  /**
+   * Takes an answer. Envoy answers responses that were sent back to back one by one, so an earlier
+   * nonce still says what became of its versions; only the newest may change the names.
+   * `error` tells a refusal: versions are never compared, some proxies echo them oddly.
+   */
+  answered(nonce: string, error: string | undefined): Answer {
+    const versions = this.#outstanding.get(nonce);
+    if (versions) {
+      this.#outstanding.delete(nonce);
+      for (const [name, version] of versions) {
+        const known = this.#resources.get(name);
+        if (!known) continue;
+        if (error !== undefined) {
+          known.rejected = { version, text: error };
+        } else if (known.rejected?.version !== version) {
+          // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
+          known.acknowledged = version;
+          known.rejected = undefined;
+        }
+      }
+    }
+    if (nonce === this.#lastNonce) return 'current';
+    return versions ? 'earlier' : 'stale';
+  }
+}
