@@ -179,6 +179,13 @@ describe('locate()', () => {
     assert.deepEqual(document.locate(['also', 'k']), { line: 4, column: 16 });
   });
 
+  it('counts from the origin of a piece of a file', () => {
+    const origin = { line: 10, column: 5 };
+    const piece = parseYaml('{"a":1,\n"b":2}', 'c.json', { ...OPTIONS, origin });
+    assert.deepEqual(piece.locate(['a']), { line: 10, column: 10 });
+    assert.deepEqual(piece.locate(['b']), { line: 11, column: 5 });
+  });
+
   it('falls back to what encloses a path that does not exist', () => {
     assert.deepEqual(document.locate(['top', 0, 'absent']), { line: 2, column: 5 });
     assert.deepEqual(document.locate(['top', 9]), { line: 2, column: 3 });

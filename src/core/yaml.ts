@@ -36,6 +36,8 @@ export interface YamlOptions {
   readonly code: 'ERR_CONFIG' | 'ERR_POLICY';
   /** Default `MAX_YAML_BYTES`. */
   readonly maxBytes?: number;
+  /** Where the text begins in its file, when it is a piece of one; default 1:1. */
+  readonly origin?: TextPosition;
 }
 
 /** The parser takes about 60 times the text's size in memory while it works. */
@@ -171,7 +173,7 @@ function toPlain(
 ): YamlDocument {
   const at = (offset: number): TextPosition => {
     const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+    return shift({ line: Math.max(line, 1), column: Math.max(col, 1) }, options.origin);
   };
   const fail = (offset: number, reason: string): never => {
     throw new IdentityError(options.code, faultText(file, at(offset), [], lowerFirst(reason)));
@@ -241,6 +243,12 @@ function offsetOf(document: Document.Parsed, path: YamlPath, which: 'key' | 'val
 
 function startOf(node: Node | null, fallback: Range): number {
   return node?.range?.[0] ?? fallback[0];
+}
+
+function shift(at: TextPosition, origin: TextPosition | undefined): TextPosition {
+  if (!origin) return at;
+  const column = at.line === 1 ? origin.column + at.column - 1 : at.column;
+  return { line: origin.line + at.line - 1, column };
 }
 
 function lowerFirst(text: string): string {
