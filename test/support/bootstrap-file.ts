@@ -1,0 +1,53 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+
+/** A JSON value. */
+export type Json = string | number | boolean | null | Json[] | JsonObject;
+export interface JsonObject {
+  [key: string]: Json;
+}
+
+/** An Envoy bootstrap, as far as the tests look into it. */
+export interface Bootstrap extends JsonObject {
+  static_resources: { listeners: JsonObject[]; clusters: JsonObject[] };
+}
+
+/** The files of `envoy-configs/` that Envoy loads. */
+export type BootstrapName = 'server' | 'client' | 'tcp-proxy';
+
+/** Scalars that take the place of others, wherever they stand as a whole value. */
+export type Replacements = ReadonlyMap<string | number, string | number>;
+
+/** Path of a bootstrap of `envoy-configs/`. */
+export function bootstrapPath(name: BootstrapName): string {
+  return fileURLToPath(new URL(`../../envoy-configs/${name}.yaml`, import.meta.url));
+}
+
+/** Reads a bootstrap of `envoy-configs/` and replaces ports, the socket or names in it. */
+export async function readBootstrap(
+  name: BootstrapName,
+  replacements: Replacements = new Map(),
+): Promise<Bootstrap> {
+  // Aliases become copies: a test that changes one secret must not change its siblings.
+  const text = JSON.stringify(parse(await readFile(bootstrapPath(name), 'utf8')));
+  return replaceScalars(JSON.parse(text) as Bootstrap, replacements);
+}
+
+/** A copy of `value` with whole scalars replaced. */
+export function replaceScalars<T extends Json>(value: T, replacements: Replacements): T {
+  return JSON.parse(
+    JSON.stringify(value, (_key, part: unknown) =>
+      typeof part === 'string' || typeof part === 'number'
+        ? (replacements.get(part) ?? part)
+        : part,
+    ),
+  ) as T;
+}
+
+/** The member of a list that has this name. */
+export function named(list: readonly JsonObject[], name: string): JsonObject {
+  const found = list.find((item) => item['name'] === name);
+  if (!found) throw new Error(`the bootstrap has nothing named ${name}`);
+  return found;
+}

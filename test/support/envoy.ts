@@ -1,0 +1,179 @@
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Bootstrap } from './bootstrap-file.ts';
+import { startChild } from './child.ts';
+import { envoyBinary, type EnvoyVersion } from './envoy-binary.ts';
+import { eventually } from './eventually.ts';
+
+/** One certificate as Envoy itself reports it. */
+export interface EnvoyCertificate {
+  readonly serial: string;
+  readonly uris: readonly string[];
+  readonly expiresMs: number;
+}
+
+/** A TLS context as Envoy's `/certs` reports it. */
+export interface EnvoyTlsContext {
+  readonly chain: readonly EnvoyCertificate[];
+  readonly roots: readonly EnvoyCertificate[];
+}
+
+export interface EnvoyOptions {
+  readonly bootstrap: Bootstrap;
+  readonly version?: EnvoyVersion;
+  /** Runs it as this user; needs root. */
+  readonly uid?: number;
+  /** Shown in messages. */
+  readonly name?: string;
+}
+
+/** A running Envoy, seen through its own admin interface. */
+export interface Envoy extends AsyncDisposable {
+  readonly pid: number;
+  /** Body of an admin page; rejects unless it is a 200. */
+  admin(path: string): Promise<string>;
+  /** The state `/ready` names: LIVE, INITIALIZING, PRE_INITIALIZING. */
+  state(): Promise<string>;
+  waitLive(timeoutMs?: number): Promise<void>;
+  /** Every TLS context in use. */
+  certs(): Promise<readonly EnvoyTlsContext[]>;
+  /** The leaf in use that carries this URI; undefined when there is none. */
+  leaf(uri: string): Promise<EnvoyCertificate | undefined>;
+  /** A counter or gauge by its full name; 0 when Envoy does not have it yet. */
+  stat(name: string): Promise<number>;
+  /** All counters and gauges whose name matches. */
+  stats(filter: RegExp): Promise<ReadonlyMap<string, number>>;
+  log(): string;
+  stop(signal?: NodeJS.Signals): Promise<void>;
+}
+
+/** Starts Envoy on a bootstrap; it ends, and its files go, with `await using`. */
+export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
+  const { bootstrap, version = '1.40', uid, name = 'envoy' } = options;
+  const binary = await envoyBinary(version);
+  const dir = await mkdtemp(join(tmpdir(), 'credence-envoy-'));
+  const file = join(dir, 'bootstrap.json');
+  await writeFile(file, JSON.stringify(bootstrap));
+  await chmod(dir, 0o755);
+  const child = await startChild(
+    binary,
+    [
+      ...['--config-path', file, '--concurrency', '1', '--log-level', 'info'],
+      // No shared memory: any number of Envoys run beside each other.
+      '--disable-hot-restart',
+    ],
+    uid === undefined ? { cwd: dir } : { cwd: dir, uid },
+  );
+  const port = adminPort(bootstrap);
+
+  async function admin(path: string): Promise<string> {
+    const { status, body } = await get(port, path);
+    if (status !== 200) throw new Error(`${name}: ${path} answered ${status}`);
+    return body;
+  }
+  async function state(): Promise<string> {
+    return (await get(port, '/ready')).body.trim();
+  }
+  async function certs(): Promise<readonly EnvoyTlsContext[]> {
+    return parseCerts(await admin('/certs'));
+  }
+  async function stats(filter: RegExp): Promise<ReadonlyMap<string, number>> {
+    return new Map(
+      (await admin('/stats'))
+        .split('\n')
+        .map((line) => /^(.*): (\d+)$/.exec(line))
+        .filter((match) => match !== null && filter.test(match[1] ?? ''))
+        .map((match) => [match?.[1] ?? '', Number(match?.[2])] as const),
+    );
+  }
+  async function stop(signal?: NodeJS.Signals): Promise<void> {
+    await child.stop(signal);
+    await rm(dir, { recursive: true, force: true });
+  }
+
+  const envoy: Envoy = {
+    pid: child.pid,
+    admin,
+    state,
+    certs,
+    stats,
+    stop,
+    log: () => child.log(),
+    waitLive: (timeoutMs = 15_000) =>
+      eventually(async () => (await state()) === 'LIVE', {
+        what: `${name} becomes live`,
+        timeoutMs,
+        hopeless: () => child.ended(),
+      }).then(
+        () => undefined,
+        (error: unknown) => {
+          throw new Error(`${name} is not live, it says:\n${tail(child.log())}`, { cause: error });
+        },
+      ),
+    leaf: async (uri) =>
+      (await certs()).flatMap(({ chain }) => chain).find(({ uris }) => uris.includes(uri)),
+    stat: async (wanted) => (await stats(/./)).get(wanted) ?? 0,
+    [Symbol.asyncDispose]: () => stop('SIGKILL'),
+  };
+  try {
+    await eventually(state, {
+      what: `${name} answers on its admin port ${port}`,
+      hopeless: () => child.ended(),
+    });
+    return envoy;
+  } catch (cause) {
+    await stop('SIGKILL');
+    throw new Error(`${name} did not start, it says:\n${tail(child.log())}`, { cause });
+  }
+}
+
+function adminPort(bootstrap: Bootstrap): number {
+  const { admin } = bootstrap as unknown as {
+    admin: { address: { socket_address: { port_value: number } } };
+  };
+  return admin.address.socket_address.port_value;
+}
+
+function get(port: number, path: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const req = request({ host: '127.0.0.1', port, path, agent: false, timeout: 5_000 }, (res) => {
+      let body = '';
+      res.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
+      res.once('end', () => resolve({ status: res.statusCode ?? 0, body }));
+      res.once('error', reject);
+    });
+    req.once('timeout', () => req.destroy(new Error(`no answer from the admin port ${port}`)));
+    req.once('error', reject);
+    req.end();
+  });
+}
+
+interface RawCertificate {
+  readonly serial_number?: string;
+  readonly subject_alt_names?: readonly { readonly uri?: string }[];
+  readonly expiration_time?: string;
+}
+
+function parseCerts(text: string): readonly EnvoyTlsContext[] {
+  const { certificates = [] } = JSON.parse(text) as {
+    certificates?: readonly {
+      readonly ca_cert?: readonly RawCertificate[];
+      readonly cert_chain?: readonly RawCertificate[];
+    }[];
+  };
+  const certificate = (raw: RawCertificate): EnvoyCertificate => ({
+    serial: raw.serial_number ?? '',
+    uris: (raw.subject_alt_names ?? []).flatMap(({ uri }) => (uri === undefined ? [] : [uri])),
+    expiresMs: Date.parse(raw.expiration_time ?? ''),
+  });
+  return certificates.map(({ ca_cert = [], cert_chain = [] }) => ({
+    chain: cert_chain.map(certificate),
+    roots: ca_cert.map(certificate),
+  }));
+}
+
+function tail(text: string): string {
+  return text.split('\n').slice(-25).join('\n');
+}
