@@ -232,7 +232,10 @@ export class WireWriter {
   /** A whole field of text, whose `size` in bytes the caller already had to know. */
   text(field: number, content: string, size: number): this {
     this.open(field, size);
-    this.#at += this.#out.write(content, this.#at);
+    // `write` does not complain when it runs out of room.
+    if (this.#out.write(content, this.#at) !== size)
+      throw mismatch(size, Buffer.byteLength(content));
+    this.#at += size;
     return this;
   }
 
@@ -245,14 +248,13 @@ export class WireWriter {
 
   /** The full buffer. */
   done(): Buffer {
-    if (this.#at !== this.#out.byteLength) {
-      throw new IdentityError(
-        'ERR_BUG',
-        `encoded ${this.#at} bytes into ${this.#out.byteLength} bytes`,
-      );
-    }
+    if (this.#at !== this.#out.byteLength) throw mismatch(this.#out.byteLength, this.#at);
     return this.#out;
   }
+}
+
+function mismatch(expected: number, actual: number): IdentityError {
+  return new IdentityError('ERR_BUG', `${expected} bytes were to be encoded, not ${actual}`);
 }
 
 function malformed(what: string, at: number): IdentityError {
