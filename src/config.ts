@@ -1,0 +1,298 @@
+import convict from 'convict';
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { errorText, IdentityError } from './core/errors.ts';
+import type { LogLevel } from './core/log.ts';
+import { faultText, kindOf, nearestWord, parseYaml, type YamlDocument } from './core/yaml.ts';
+import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
+import { environmentName, SETTINGS, type Setting } from './settings.ts';
+
+/** Key types of SVIDs and CAs (contract: `issuer.key_type`). */
+export type ConfiguredKeyType = 'ec-p256' | 'ec-p384' | 'rsa-2048' | 'rsa-3072' | 'rsa-4096';
+
+/** The whole configuration: checked, paths absolute, durations in milliseconds. Never changes. */
+export interface Config {
+  readonly file: string;
+  readonly trustDomain: TrustDomain;
+  readonly nodeName: string;
+  readonly socketPaths: readonly string[];
+  readonly adminSocketPath: string;
+  readonly dataDir: string;
+  readonly policyPaths: readonly string[];
+  readonly attestation: { readonly unix: { enabled: boolean; discoverPath: boolean } };
+  readonly issuer: {
+    readonly x509SvidTtlMs: number;
+    readonly caTtlMs: number;
+    readonly rootTtlMs: number;
+    readonly keyType: ConfiguredKeyType;
+    readonly caKeyType: ConfiguredKeyType;
+    readonly keyManager: 'disk' | 'memory';
+  };
+  readonly rotation: { readonly fraction: number; readonly jitter: number };
+  readonly sds: {
+    readonly aliases: { svid: string; bundle: string; allBundles: string };
+    readonly spiffeCertValidation: boolean;
+    readonly pendingTimeoutMs: number;
+    readonly deniedParkMs: number;
+  };
+  readonly limits: {
+    readonly streamsPerConnection: number;
+    readonly namesPerStream: number;
+    readonly messageBytes: number;
+  };
+  readonly drainDeadlineMs: number;
+  readonly telemetry: {
+    readonly logLevel: LogLevel;
+    readonly logFormat: 'json' | 'pretty';
+    readonly metricsAddress: { host: string; port: number } | undefined;
+  };
+  /** Every setting as one would write it in a file: for the admin socket. */
+  readonly written: Readonly<Record<string, unknown>>;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads and checks a configuration file; throws `ERR_CONFIG` with file, line and key. */
+export function loadConfig(file: string, env: Environment = process.env): Config {
+  const path = resolve(file);
+  let text: Buffer;
+  try {
+    text = readFileSync(path);
+  } catch (thrown) {
+    throw new IdentityError('ERR_CONFIG', `cannot read ${path}: ${errorText(thrown)}`, {
+      cause: thrown,
+      hint: 'credence --config FILE names the configuration; see envoy-configs/quickstart',
+    });
+  }
+  return parseConfig(text, path, env);
+}
+
+/** The configuration that a text and an environment amount to. */
+export function parseConfig(text: string | Uint8Array, path: string, env: Environment): Config {
+  const document = parseYaml(text, path, { code: 'ERR_CONFIG' });
+  const complain = complainer(document, path, env);
+  checkKeys(document.value, [], complain);
+  const values = merge(document.value, env, complain);
+  return build(path, values, complain);
+}
+
+type Complain = (key: string, expectation: string, which?: 'key' | 'value') => never;
+
+/** Errors name the place a value came from: the environment variable, or file, line and key. */
+function complainer(document: YamlDocument, path: string, env: Environment): Complain {
+  return (key, expectation, which = 'value') => {
+    const variable = environmentName(key);
+    const steps = key === '' ? [] : key.split('.');
+    throw new IdentityError(
+      'ERR_CONFIG',
+      env[variable] === undefined
+        ? faultText(path, document.locate(steps, which), steps, expectation)
+        : `${variable}: ${expectation}`,
+    );
+  };
+}
+
+function checkKeys(value: unknown, steps: readonly string[], complain: Complain): void {
+  const key = steps.join('.');
+  if (!isMapping(value)) {
+    if (steps.length === 0 && value === null) return;
+    complain(key, `expected a mapping of settings, found ${kindOf(value)}`);
+  }
+  for (const [name, inner] of Object.entries(value)) {
+    const inside = [...steps, name];
+    const full = inside.join('.');
+    if (SETTINGS.some((s) => s.key === full)) continue;
+    if (SETTINGS.some((s) => s.key.startsWith(`${full}.`))) {
+      checkKeys(inner, inside, complain);
+      continue;
+    }
+    const near = nearestWord(name, namesBelow(steps));
+    complain(
+      full,
+      `unknown setting${near ? `, did you mean ${[...steps, near].join('.')}?` : ''}`,
+      'key',
+    );
+  }
+}
+
+/** The keys that may stand in the mapping at `steps`. */
+function namesBelow(steps: readonly string[]): Set<string> {
+  const prefix = steps.map((step) => `${step}.`).join('');
+  const below = SETTINGS.filter(({ key }) => key.startsWith(prefix));
+  return new Set(below.map(({ key }) => key.slice(prefix.length).split('.')[0] ?? ''));
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** File over defaults and environment over file, through convict; each value in its own terms. */
+function merge(value: unknown, env: Environment, complain: Complain): convict.Config<unknown> {
+  for (const format of new Set(SETTINGS.map((s) => s.format))) {
+    convict.addFormat({
+      name: format.expected,
+      validate: () => undefined,
+      coerce: (raw: unknown) => format.parse(raw) ?? raw,
+    });
+  }
+  const schema: Record<string, unknown> = {};
+  for (const s of SETTINGS) place(schema, s.key.split('.'), toSchema(s));
+  const values = convict(schema as convict.Schema<unknown>, { args: [], env: { ...env } });
+  if (isMapping(value)) values.load(value);
+  for (const { key, format, fallback } of SETTINGS) {
+    const given: unknown = env[environmentName(key)] ?? read(value, key.split('.'));
+    if (given === undefined) {
+      if (fallback === undefined && key === 'trust_domain') {
+        complain('', `trust_domain is missing: expected ${format.expected}`);
+      }
+    } else if (format.parse(given) === undefined) {
+      complain(key, `expected ${format.expected}, found ${shown(given)}`);
+    }
+  }
+  return values;
+}
+
+function toSchema(s: Setting): object {
+  return {
+    doc: s.doc,
+    format: s.format.expected,
+    default: s.fallback === undefined ? null : (s.format.parse(s.fallback) ?? null),
+    env: environmentName(s.key),
+    nullable: true,
+  };
+}
+
+function place(target: Record<string, unknown>, steps: readonly string[], leaf: object): void {
+  const [step = '', ...rest] = steps;
+  if (rest.length === 0) {
+    target[step] = leaf;
+    return;
+  }
+  const inner = (target[step] ??= {}) as Record<string, unknown>;
+  place(inner, rest, leaf);
+}
+
+function read(value: unknown, steps: readonly string[]): unknown {
+  return steps.reduce<unknown>((at, step) => (isMapping(at) ? at[step] : undefined), value);
+}
+
+function shown(value: unknown): string {
+  return typeof value === 'string' ? `"${value.slice(0, 80)}"` : kindOf(value);
+}
+
+function build(file: string, values: convict.Config<unknown>, complain: Complain): Config {
+  // Each value went through its format above, so its type is the one the setting stands for.
+  const get = <T>(key: string): T => (values as convict.Config<Record<string, T>>).get(key);
+  const absolute = (path: string) => resolve(dirname(file), path);
+  const config: Config = {
+    file,
+    trustDomain: parseTrustDomain(get('trust_domain')),
+    nodeName: get<string | null>('node_name') ?? hostname(),
+    socketPaths: [get<string>('socket_path'), ...get<string[]>('extra_socket_paths')].map(absolute),
+    adminSocketPath: absolute(get('admin_socket_path')),
+    dataDir: absolute(get('data_dir')),
+    policyPaths: get<string[]>('policy.paths').map(absolute),
+    attestation: {
+      unix: {
+        enabled: get('attestation.unix.enabled'),
+        discoverPath: get('attestation.unix.discover_path'),
+      },
+    },
+    issuer: {
+      x509SvidTtlMs: get('issuer.x509_svid_ttl'),
+      caTtlMs: get('issuer.ca_ttl'),
+      rootTtlMs: get('issuer.root_ttl'),
+      keyType: get('issuer.key_type'),
+      caKeyType: get('issuer.ca_key_type'),
+      keyManager: get('issuer.key_manager.type'),
+    },
+    rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
+    sds: {
+      aliases: {
+        svid: get('sds.default_svid_name'),
+        bundle: get('sds.default_bundle_name'),
+        allBundles: get('sds.default_all_bundles_name'),
+      },
+      spiffeCertValidation: get('sds.spiffe_cert_validation'),
+      pendingTimeoutMs: get('sds.pending_timeout'),
+      deniedParkMs: get('sds.denied_park'),
+    },
+    limits: {
+      streamsPerConnection: get('limits.streams_per_connection'),
+      namesPerStream: get('limits.names_per_stream'),
+      messageBytes: get('limits.message_bytes'),
+    },
+    drainDeadlineMs: get('drain_deadline'),
+    telemetry: {
+      logLevel: get('telemetry.log_level'),
+      logFormat: get('telemetry.log_format'),
+      metricsAddress: parseAddress(get('telemetry.metrics_address'), complain),
+    },
+    written: values.getProperties() as Record<string, unknown>,
+  };
+  checkCombinations(config, complain);
+  return config;
+}
+
+function parseAddress(
+  text: string,
+  complain: Complain,
+): { host: string; port: number } | undefined {
+  if (text === '') return undefined;
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    complain('telemetry.metrics_address', `expected host:port, found "${text}"`);
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+/** Linux sun_path without its final zero byte. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+function checkCombinations(config: Config, complain: Complain): void {
+  const { aliases } = config.sds;
+  if (new Set(Object.values(aliases)).size < 3) {
+    complain('sds', 'the three default names must differ: one name is one kind of secret');
+  }
+  for (const [key, name] of Object.entries({
+    'sds.default_svid_name': aliases.svid,
+    'sds.default_bundle_name': aliases.bundle,
+    'sds.default_all_bundles_name': aliases.allBundles,
+  })) {
+    if (name.startsWith('spiffe://') || name === '*') {
+      complain(key, `"${name}" has a fixed meaning and cannot be a default name`);
+    }
+  }
+  const { issuer } = config;
+  if (issuer.caTtlMs > issuer.rootTtlMs) {
+    complain('issuer.ca_ttl', 'expected at most issuer.root_ttl: a CA cannot outlive its root');
+  }
+  if (issuer.x509SvidTtlMs > issuer.caTtlMs) {
+    complain(
+      'issuer.x509_svid_ttl',
+      'expected at most issuer.ca_ttl: an SVID cannot outlive its CA',
+    );
+  }
+  if (!config.attestation.unix.enabled) {
+    complain('attestation.unix.enabled', 'expected true: no other attestor is enabled');
+  }
+  const sockets = [
+    ...config.socketPaths.map((path, n) => [n === 0 ? 'socket_path' : 'extra_socket_paths', path]),
+    ['admin_socket_path', config.adminSocketPath],
+  ] as const;
+  const seen = new Set<string>();
+  for (const [key = '', path = ''] of sockets) {
+    const bytes = Buffer.byteLength(path);
+    if (bytes > MAX_SOCKET_PATH_BYTES) {
+      complain(
+        key,
+        `${path} has ${bytes} bytes, a socket path has at most ${MAX_SOCKET_PATH_BYTES}`,
+      );
+    }
+    if (seen.has(path))
+      complain(key, `${path} is named twice, each socket needs a path of its own`);
+    seen.add(path);
+  }
+}

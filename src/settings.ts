@@ -1,0 +1,220 @@
+import { parseDuration } from './core/duration.ts';
+import { trustDomainFault } from './identity/spiffe-id.ts';
+
+/** The kinds of values a setting can have; `parse` turns a plain value into ours or complains. */
+export interface Format {
+  /** What is expected, to end the sentence «expected …». */
+  readonly expected: string;
+  /** Undefined when the value does not fit. Text comes from YAML or from the environment. */
+  readonly parse: (value: unknown) => unknown;
+}
+
+/** One setting: its place in the file, its default as one would write it, and what it means. */
+export interface Setting {
+  readonly key: string;
+  readonly format: Format;
+  /** Undefined: there is no default. */
+  readonly fallback: unknown;
+  readonly doc: string;
+}
+
+const text: Format = {
+  expected: 'a text',
+  parse: (value) => (typeof value === 'string' && value !== '' ? value : undefined),
+};
+
+const optionalText: Format = {
+  expected: 'a text, which may be empty',
+  parse: (value) => (typeof value === 'string' ? value : undefined),
+};
+
+const texts: Format = {
+  expected: 'a list of texts',
+  parse(value) {
+    const list: unknown = typeof value === 'string' ? value.split(',').filter(Boolean) : value;
+    const fits = Array.isArray(list) && list.every((item) => typeof item === 'string' && item);
+    return fits ? list : undefined;
+  },
+};
+
+const flag: Format = {
+  expected: 'true or false',
+  parse: (value) =>
+    typeof value === 'boolean' ? value : { true: true, false: false }[String(value)],
+};
+
+const trustDomain: Format = {
+  expected: 'a trust domain name: a-z, 0-9, dot, dash and underscore, without spiffe://',
+  parse: (value) =>
+    typeof value === 'string' && trustDomainFault(value) === undefined ? value : undefined,
+};
+
+function duration(minMs: number, maxMs: number, range: string): Format {
+  return {
+    expected: `a duration such as 250ms, 30s, 10m, 1h or 7d, ${range}`,
+    parse(value) {
+      const ms = typeof value === 'string' ? parseDuration(value) : undefined;
+      return ms !== undefined && ms >= minMs && ms <= maxMs ? ms : undefined;
+    },
+  };
+}
+
+function number(min: number, max: number, whole: boolean): Format {
+  return {
+    expected: `a ${whole ? 'whole ' : ''}number from ${min} to ${max}`,
+    parse(value) {
+      const read = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+      const fits =
+        typeof read === 'number' &&
+        read >= min &&
+        read <= max &&
+        (!whole || Number.isInteger(read));
+      return fits ? read : undefined;
+    },
+  };
+}
+
+function oneOf(...words: readonly string[]): Format {
+  return {
+    expected: `one of ${words.join(', ')}`,
+    parse: (value) => (typeof value === 'string' && words.includes(value) ? value : undefined),
+  };
+}
+
+const DAY_MS = 86_400_000;
+const svidTtl = duration(5000, 30 * DAY_MS, 'at least 5s and at most 30d');
+const caTtl = duration(20_000, 3650 * DAY_MS, 'at least 20s and at most 3650d');
+const wait = duration(0, DAY_MS, 'at most 1d');
+const keyType = oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096');
+
+const setting = (key: string, format: Format, fallback: unknown, doc: string): Setting => ({
+  key,
+  format,
+  fallback,
+  doc,
+});
+
+/** Every setting there is; `credence config` prints this table. */
+export const SETTINGS: readonly Setting[] = [
+  setting('trust_domain', trustDomain, undefined, 'name of the trust domain; required'),
+  setting(
+    'node_name',
+    text,
+    undefined,
+    'name of this node in control_plane.identifier; the host name by default',
+  ),
+  setting(
+    'socket_path',
+    text,
+    '/run/credence/api.sock',
+    'public socket: SDS for every process on the node, mode 0777',
+  ),
+  setting('extra_socket_paths', texts, [], 'further paths for the same service'),
+  setting(
+    'admin_socket_path',
+    text,
+    '/run/credence/private/admin.sock',
+    'HTTP for the operator, mode 0600',
+  ),
+  setting('data_dir', text, '/var/lib/credence', 'CA keys and journal, mode 0700'),
+  setting(
+    'policy.paths',
+    texts,
+    [],
+    'files or folders of policy documents, reloaded when they change',
+  ),
+  setting('attestation.unix.enabled', flag, true, 'selectors of the Unix user and groups'),
+  setting(
+    'attestation.unix.discover_path',
+    flag,
+    false,
+    'adds unix:path and unix:sha256 of the executable',
+  ),
+  setting('issuer.x509_svid_ttl', svidTtl, '1h', 'lifetime of an X.509-SVID'),
+  setting('issuer.ca_ttl', caTtl, '24h', 'lifetime of the signing CA'),
+  setting('issuer.root_ttl', caTtl, '8760h', 'lifetime of a self-signed root'),
+  setting('issuer.key_type', keyType, 'ec-p256', 'key type of SVIDs'),
+  setting('issuer.ca_key_type', keyType, 'ec-p256', 'key type of the root and the signing CA'),
+  setting(
+    'issuer.key_manager.type',
+    oneOf('disk', 'memory'),
+    'disk',
+    'where CA keys are kept; memory starts a new trust domain at each start',
+  ),
+  setting('issuer.upstream.type', oneOf('self_signed'), 'self_signed', 'who signs the signing CA'),
+  setting(
+    'rotation.fraction',
+    number(0.05, 0.95, false),
+    0.5,
+    'share of the lifetime after which an SVID is renewed',
+  ),
+  setting(
+    'rotation.jitter',
+    number(0, 0.5, false),
+    0.1,
+    '± share of that point, drawn once per certificate',
+  ),
+  setting('sds.default_svid_name', text, 'default', "name of the caller's first identity"),
+  setting('sds.default_bundle_name', text, 'ROOTCA', 'name of the bundle of the own trust domain'),
+  setting('sds.default_all_bundles_name', text, 'ALL', 'name of the own and all federated bundles'),
+  setting(
+    'sds.spiffe_cert_validation',
+    flag,
+    true,
+    "bundles in the form of Envoy's SPIFFE validator; node metadata disable_spiffe_cert_validation overrides it per proxy",
+  ),
+  setting(
+    'sds.pending_timeout',
+    wait,
+    '5s',
+    'how long a name may wait for attestation or a first SVID before the stream ends',
+  ),
+  setting(
+    'sds.denied_park',
+    wait,
+    '30s',
+    'how long a name that was refused before is held open, waiting for an entry; 0s refuses at once',
+  ),
+  setting(
+    'limits.streams_per_connection',
+    number(1, 1_000_000, true),
+    10_000,
+    'concurrent streams on one connection',
+  ),
+  setting(
+    'limits.names_per_stream',
+    number(1, 100_000, true),
+    2000,
+    'resource names in one request',
+  ),
+  setting(
+    'limits.message_bytes',
+    number(65_536, 16_777_216, true),
+    1_048_576,
+    'size of one request; a real Envoy sends about 61 kB',
+  ),
+  setting('drain_deadline', wait, '5s', 'how long open streams may take to end at shutdown'),
+  setting(
+    'telemetry.log_level',
+    oneOf('debug', 'info', 'warn', 'error'),
+    'info',
+    'least severe lines that are written',
+  ),
+  setting(
+    'telemetry.log_format',
+    oneOf('json', 'pretty'),
+    'json',
+    'pretty is for people at a terminal',
+  ),
+  setting(
+    'telemetry.metrics_address',
+    optionalText,
+    '127.0.0.1:9464',
+    'host:port of Prometheus text at /metrics; empty switches it off',
+  ),
+];
+
+/** Name of the environment variable that wins over the file. */
+export function environmentName(key: string): string {
+  return `CREDENCE_${key.toUpperCase().replaceAll('.', '_')}`;
+}
