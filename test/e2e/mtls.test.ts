@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { findPlace, readBootstrap } from '../support/bootstrap-file.ts';
+import { createDaemon, entryForMe, entryForUid } from '../support/daemon.ts';
+import { startEnvoy } from '../support/envoy.ts';
+import { eventually } from '../support/eventually.ts';
+import { httpGet } from '../support/http-client.ts';
+import { mtlsGet, svidOf, tcpConnect } from '../support/tls-client.ts';
+
+const SERVER = 'spiffe://example.org/server';
+const CLIENT = 'spiffe://example.org/client';
+const OTHER = 'spiffe://example.org/other';
+const UPDATES = 'client_ssl_socket_factory.ssl_context_update_by_sds';
+const ENTRIES = [SERVER, CLIENT, OTHER].map(entryForMe);
+
+for (const version of ['1.40', '1.36'] as const) {
+  describe(`mTLS with Envoy ${version}`, () => {
+    it('keeps the port closed until the secrets come, then lets in only SVIDs (E1)', async () => {
+      await using daemon = await createDaemon({ entries: ENTRIES });
+      const place = await findPlace(daemon.socketPath);
+      const port = place.port('server');
+      await using envoy = await startEnvoy({
+        bootstrap: await readBootstrap('server', place.replacements),
+        version,
+        name: 'server',
+      });
+      await eventually(async () => (await envoy.admin('/init_dump')).includes(`SdsApi ${SERVER}`), {
+        what: 'the listener waits for its certificate',
+      });
+      assert.notEqual(await envoy.state(), 'LIVE');
+      await assert.rejects(tcpConnect(port), { code: 'ECONNREFUSED' });
+
+      await daemon.start();
+      await envoy.waitLive();
+      const leaf = await envoy.leaf(SERVER);
+      assert.deepEqual(leaf?.uris, [SERVER]);
+      const lifeMs = leaf.expiresMs - Date.now();
+      assert.ok(lifeMs > 3_500_000 && lifeMs <= 3_600_000, `expires in ${lifeMs} ms`);
+
+      const mine = svidOf(await daemon.fetchX509(), CLIENT);
+      const headers = await mtlsGet({ port, server: SERVER, trust: mine.bundle, svid: mine });
+      assert.match(String(headers['x-forwarded-client-cert']), new RegExp(`URI=${CLIENT}$`));
+
+      await assert.rejects(mtlsGet({ port, server: SERVER, trust: mine.bundle }));
+
+      // The same names under another root: what counts is the signature.
+      await using impostor = await createDaemon({ entries: ENTRIES });
+      await impostor.start();
+      const forged = svidOf(await impostor.fetchX509(), CLIENT);
+      await assert.rejects(mtlsGet({ port, server: SERVER, trust: mine.bundle, svid: forged }));
+
+      const stats = await envoy.stats(/^listener\..*_\d+\.ssl\.(fail_verify|handshake)/);
+      const sum = (suffix: string) =>
+        [...stats].reduce((total, [name, n]) => total + (name.endsWith(suffix) ? n : 0), 0);
+      assert.equal(sum('.handshake'), 1);
+      assert.equal(sum('.fail_verify_no_cert'), 1);
+      assert.equal(sum('.fail_verify_error'), 1);
+    });
+
+    it('reaches the server it pinned and no other member of the domain (E2)', async () => {
+      await using daemon = await createDaemon({ entries: ENTRIES });
+      await daemon.start();
+      const place = await findPlace(daemon.socketPath);
+      await using server = await startEnvoy({
+        bootstrap: await readBootstrap('server', place.replacements),
+        version,
+        name: 'server',
+      });
+      await using client = await startEnvoy({
+        bootstrap: await readBootstrap('client', place.replacements),
+        version,
+        name: 'client',
+      });
+      // A second client expects somebody else where the server is.
+      const elsewhere = await findPlace(daemon.socketPath);
+      await using strict = await startEnvoy({
+        bootstrap: await readBootstrap(
+          'client',
+          new Map([...elsewhere.replacements, [10001, place.port('server')], [SERVER, OTHER]]),
+        ),
+        version,
+        name: 'strict client',
+      });
+      await Promise.all([server.waitLive(), client.waitLive(), strict.waitLive()]);
+
+      assert.equal((await httpGet(place.port('client'))).status, 200);
+      assert.equal(await client.stat('cluster.server.ssl.fail_verify_san'), 0);
+      assert.ok((await client.stat(`cluster.server.${UPDATES}`)) >= 1);
+      assert.deepEqual((await client.leaf(CLIENT))?.uris, [CLIENT]);
+
+      const refused = await httpGet(elsewhere.port('client'));
+      assert.equal(refused.status, 503);
+      assert.ok((await strict.stat('cluster.server.ssl.fail_verify_san')) >= 1);
+    });
+
+    it('connects two Envoys, each of which learns who the other is (E3)', async () => {
+      await using daemon = await createDaemon({ entries: ENTRIES });
+      await daemon.start();
+      const place = await findPlace(daemon.socketPath);
+      await using server = await startEnvoy({
+        bootstrap: await readBootstrap('server', place.replacements),
+        version,
+        name: 'server',
+      });
+      await using client = await startEnvoy({
+        bootstrap: await readBootstrap('client', place.replacements),
+        version,
+        name: 'client',
+      });
+      await Promise.all([server.waitLive(), client.waitLive()]);
+
+      const { status, headers } = await httpGet(place.port('client'), {
+        'x-forwarded-client-cert': 'By=spiffe://example.org/server;URI=spiffe://example.org/admin',
+      });
+      assert.equal(status, 200);
+      assert.match(
+        String(headers['x-forwarded-client-cert']),
+        new RegExp(`^By=${SERVER};Hash=[0-9a-f]{64};URI=${CLIENT}$`),
+      );
+      assert.equal(headers['x-peer-serial'], (await client.leaf(CLIENT))?.serial);
+
+      const dump = await server.admin('/config_dump?resource=dynamic_active_secrets');
+      assert.match(dump, new RegExp(`"name": "${SERVER}"`));
+      assert.match(dump, /"validation_context"/);
+      // Envoy takes a secret of the wrong kind as "verify nobody": its list of roots shows that.
+      for (const envoy of [server, client]) {
+        const contexts = await envoy.certs();
+        assert.ok(contexts.some(({ roots }) => roots.length === 1));
+      }
+    });
+
+    const root = process.getuid?.() === 0;
+    it(
+      'tells two users apart by what the kernel says, not by what they ask for (E3)',
+      { skip: root ? false : 'needs root to run Envoy as two users' },
+      async (t) => {
+        const [serverUid, clientUid] = [64_001, 64_002];
+        t.diagnostic(`two Envoys as the users ${serverUid} and ${clientUid}`);
+        await using daemon = await createDaemon({
+          entries: [entryForUid(SERVER, serverUid), entryForUid(CLIENT, clientUid)],
+        });
+        await daemon.start();
+        const place = await findPlace(daemon.socketPath);
+        // Both ask for `default`.
+        await using server = await startEnvoy({
+          bootstrap: await readBootstrap(
+            'server',
+            new Map([...place.replacements, [SERVER, 'default']]),
+          ),
+          version,
+          uid: serverUid,
+          name: 'server',
+        });
+        await using client = await startEnvoy({
+          bootstrap: await readBootstrap(
+            'client',
+            new Map([...place.replacements, [CLIENT, 'default']]),
+          ),
+          version,
+          uid: clientUid,
+          name: 'client',
+        });
+        await Promise.all([server.waitLive(), client.waitLive()]);
+
+        const { status, headers } = await httpGet(place.port('client'));
+        assert.equal(status, 200);
+        assert.match(
+          String(headers['x-forwarded-client-cert']),
+          new RegExp(`^By=${SERVER};Hash=[0-9a-f]{64};URI=${CLIENT}$`),
+        );
+        assert.equal(await server.leaf(CLIENT), undefined);
+        assert.equal(await client.leaf(SERVER), undefined);
+      },
+    );
+  });
+}
