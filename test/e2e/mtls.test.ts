@@ -5,10 +5,9 @@ import { createDaemon, entryForMe, entryForUid } from '../support/daemon.ts';
 import { startEnvoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
 import { httpGet } from '../support/http-client.ts';
+import { CLIENT, SERVER } from '../support/pair.ts';
 import { mtlsGet, svidOf, tcpConnect } from '../support/tls-client.ts';
 
-const SERVER = 'spiffe://example.org/server';
-const CLIENT = 'spiffe://example.org/client';
 const OTHER = 'spiffe://example.org/other';
 const UPDATES = 'client_ssl_socket_factory.ssl_context_update_by_sds';
 const ENTRIES = [SERVER, CLIENT, OTHER].map(entryForMe);
