@@ -1,0 +1,71 @@
+// What one X.509-SVID costs: the whole mint against the two OpenSSL calls that no issuer can do
+// without, a P-256 key pair and one signature, in the same process and interleaved.
+//   node --import tsx bench/mint.ts
+import { createECDH, generateKeyPairSync, sign } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../src/core/clock.ts';
+import { silentLogger } from '../src/core/log.ts';
+import { systemRandom } from '../src/core/random.ts';
+import { parseSpiffeId, parseTrustDomain } from '../src/identity/spiffe-id.ts';
+import { openIssuer } from '../src/issuer/issuer.ts';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '31' },
+    batch: { type: 'string', default: '400' },
+  },
+});
+const rounds = Number(values.rounds);
+const batch = Number(values.batch);
+
+const issuer = await openIssuer(
+  {
+    trustDomain: parseTrustDomain('example.org'),
+    dataDir: '',
+    keyType: 'ec-p256',
+    caKeyType: 'ec-p256',
+    caTtlMs: 86_400_000,
+    rootTtlMs: 31_536_000_000,
+    x509SvidTtlMs: 3_600_000,
+    keyManager: 'memory',
+  },
+  { clock: systemClock, random: systemRandom, log: silentLogger },
+);
+const request = {
+  id: parseSpiffeId('spiffe://example.org/ns/shop/sa/checkout'),
+  dnsNames: ['checkout.shop.svc'],
+};
+const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+const ecdh = createECDH('prime256v1');
+const toBeSigned = Buffer.alloc(450, 7);
+
+const cases = {
+  'key pair + signature (raw)': () => {
+    ecdh.generateKeys();
+    sign('sha256', toBeSigned, privateKey);
+  },
+  'mint, whole': () => issuer.mint(request, {}),
+};
+
+const samples = new Map(Object.keys(cases).map((name) => [name, [] as number[]]));
+for (let round = 0; round < rounds; round++) {
+  for (const [name, run] of Object.entries(cases)) {
+    const before = process.cpuUsage();
+    for (let n = 0; n < batch; n++) await run();
+    const { user, system } = process.cpuUsage(before);
+    // The first rounds warm the code up.
+    if (round >= 5) samples.get(name)?.push((user + system) / batch);
+  }
+}
+issuer.close();
+
+const quantile = (list: readonly number[], q: number) =>
+  [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) * q)] ?? NaN;
+console.log(`node ${process.version}, ${rounds} rounds of ${batch}, CPU µs each`);
+console.log('case                          p50     p10     p90');
+for (const [name, list] of samples) {
+  const figures = [0.5, 0.1, 0.9].map((q) => quantile(list, q).toFixed(1).padStart(7));
+  console.log(name.padEnd(26), figures.join(' '));
+}
+const [raw = [], mint = []] = [...samples.values()];
+console.log(`mint / raw: ${(quantile(mint, 0.5) / quantile(raw, 0.5)).toFixed(2)}`);

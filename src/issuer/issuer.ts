@@ -1,0 +1,124 @@
+import type { Clock } from '../core/clock.ts';
+import { IdentityError } from '../core/errors.ts';
+import { createListeners } from '../core/listeners.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import type { TrustBundle } from '../identity/bundle.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import { openAuthorities, type Authorities, type Authority } from './authorities.ts';
+import { createCaRenewal } from './ca-renewal.ts';
+import type { KeyType } from './key-type.ts';
+import { createLeafKeySource } from './leaf-keys.ts';
+import { createMint } from './mint.ts';
+import type { MintRequest } from './profile.ts';
+import { openStore, type KeyManagerType } from './store.ts';
+
+/** What the issuer is told; lifetimes in milliseconds. */
+export interface IssuerConfig {
+  readonly trustDomain: TrustDomain;
+  /** Keys and journal; not touched with `keyManager: 'memory'`. */
+  readonly dataDir: string;
+  readonly keyType: KeyType;
+  /** For authorities made from now on; existing ones stay. */
+  readonly caKeyType: KeyType;
+  readonly caTtlMs: number;
+  readonly rootTtlMs: number;
+  readonly x509SvidTtlMs: number;
+  readonly keyManager: KeyManagerType;
+}
+
+export interface IssuerDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** A signing authority as operators see it; times are wall clock in milliseconds. */
+export interface AuthorityStatus {
+  readonly slot: 'root' | 'active';
+  readonly subject: string;
+  /** Lower-case hex. */
+  readonly serial: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly keyType: KeyType;
+}
+
+/** The signing authority of one trust domain. */
+export interface Issuer {
+  /**
+   * Signs an SVID with a key of its own. `ERR_ISSUER`: it must not be signed, or there is no valid
+   * CA now; `ERR_SHUTDOWN` after `close`; the signal's reason when aborted.
+   */
+  mint(request: MintRequest, options: { signal?: AbortSignal }): Promise<X509Svid>;
+  bundle(): TrustBundle;
+  /** Calls back with each new bundle; returns how to stop. The bundle changes with the roots. */
+  onBundle(listener: (bundle: TrustBundle) => void): () => void;
+  authorities(): readonly AuthorityStatus[];
+  close(): void;
+}
+
+/**
+ * Opens the issuer: continues with the authorities in `dataDir` or makes the first ones, and
+ * resolves when it can sign. `ERR_KEY_STORE`, `ERR_DISK` and `ERR_ISSUER` say what is wrong with
+ * the store; nothing in it is then changed.
+ */
+export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promise<Issuer> {
+  const { clock, random } = deps;
+  const log = deps.log.child({ component: 'issuer' });
+  const inner = { clock, random, log };
+  const store = openStore(config.keyManager, config.dataDir);
+  const authorities = await openAuthorities(store, config, inner);
+  const ca = createCaRenewal(authorities, config.caTtlMs, inner);
+  try {
+    await ca.usable({});
+  } catch (thrown) {
+    ca.close();
+    throw thrown;
+  }
+  const mint = createMint({
+    ...inner,
+    trustDomain: config.trustDomain,
+    defaultTtlMs: config.x509SvidTtlMs,
+    leafKeys: createLeafKeySource(config.keyType),
+    ca,
+  });
+  const bundle = bundleOf(authorities, config.trustDomain);
+  const listeners = createListeners<TrustBundle>((thrown) => {
+    log.error({ err: thrown }, 'a bundle listener failed');
+  });
+  let closed = false;
+
+  return {
+    async mint(request, options) {
+      if (closed) throw new IdentityError('ERR_SHUTDOWN', 'the issuer is closed');
+      return mint(request, options);
+    },
+    bundle: () => bundle,
+    onBundle: (listener) => listeners.add(listener),
+    authorities: () => {
+      const issuing = authorities.issuing();
+      const root = statusOf('root', authorities.root);
+      return issuing ? [root, statusOf('active', issuing)] : [root];
+    },
+    close() {
+      closed = true;
+      ca.close();
+    },
+  };
+}
+
+function bundleOf(authorities: Authorities, trustDomain: TrustDomain): TrustBundle {
+  const { der, validity } = authorities.root.certificate;
+  return {
+    trustDomain,
+    sequence: authorities.bundleSequence,
+    x509Authorities: [{ der, notAfterMs: validity.notAfterMs }],
+  };
+}
+
+function statusOf(slot: AuthorityStatus['slot'], { certificate, key }: Authority): AuthorityStatus {
+  const { subjectText: subject, serial, validity } = certificate;
+  return { slot, subject, serial, ...validity, keyType: key.type };
+}

@@ -1,0 +1,115 @@
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import { PrivateKey } from '../identity/private-key.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import { isoTime, type Authority } from './authorities.ts';
+import type { CaRenewal } from './ca-renewal.ts';
+import { chainPem } from './chain-pem.ts';
+import { KEY_TYPES } from './key-type.ts';
+import type { LeafKey, LeafKeySource } from './leaf-keys.ts';
+import { lintLeaf } from './lint.ts';
+import { checkMintRequest, createSerials, validityFrom, type MintRequest } from './profile.ts';
+import { subjectKeyId } from './subject-key-id.ts';
+import {
+  assembleCertificate,
+  createLeafTemplate,
+  type LeafFields,
+  type LeafIssuer,
+  type LeafTemplate,
+} from './template.ts';
+
+export interface MintDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly trustDomain: TrustDomain;
+  readonly defaultTtlMs: number;
+  readonly leafKeys: LeafKeySource;
+  readonly ca: CaRenewal;
+}
+
+export type Mint = (request: MintRequest, options: { signal?: AbortSignal }) => Promise<X509Svid>;
+
+/** An issuing CA made ready for its leaves. */
+interface Signer {
+  readonly authority: Authority;
+  readonly issuer: LeafIssuer;
+  readonly template: LeafTemplate;
+}
+
+/**
+ * The hot path: with EC keys everything from key pair to PEM happens in one turn of the event loop.
+ * Throws `ERR_ISSUER` for what must not be signed or while there is no CA, `ERR_BUG` when the
+ * finished certificate breaks the profile; then nothing leaves.
+ */
+export function createMint(deps: MintDeps): Mint {
+  const { clock, random, log, leafKeys, ca } = deps;
+  const nextSerial = createSerials(random);
+  let signer: Signer | undefined;
+
+  function signerOf(authority: Authority): Signer {
+    if (signer?.authority !== authority) signer = createSigner(authority);
+    return signer;
+  }
+
+  return async (request, options) => {
+    options.signal?.throwIfAborted();
+    checkMintRequest(request, deps.trustDomain);
+    const made = leafKeys(options);
+    const key = made instanceof Promise ? await made : made;
+    // The CA last: a key that took its time may have seen the CA replaced.
+    const ready = signerOf(ca.current() ?? (await ca.usable(options)));
+    options.signal?.throwIfAborted();
+    const fields = fieldsOf(ready.authority, key, request);
+    const tbs = ready.template(fields);
+    const signed = ready.authority.key.sign(tbs);
+    const signature = signed instanceof Promise ? await signed : signed;
+    return finish(ready, key, fields, tbs, signature);
+  };
+
+  function fieldsOf(authority: Authority, key: LeafKey, request: MintRequest): LeafFields {
+    const { notAfterMs } = authority.certificate.validity;
+    return {
+      id: request.id,
+      dnsNames: request.dnsNames,
+      serial: nextSerial(),
+      validity: validityFrom(clock.now(), request.ttlMs ?? deps.defaultTtlMs, notAfterMs),
+      spki: key.spki,
+      keyId: subjectKeyId(key.spki),
+    };
+  }
+
+  function finish(
+    { authority, issuer }: Signer,
+    key: LeafKey,
+    fields: LeafFields,
+    tbs: Buffer,
+    signature: Buffer,
+  ): X509Svid {
+    const { der, pem, validity: issuerValidity } = authority.certificate;
+    const leaf = assembleCertificate(tbs, issuer.signatureAlgorithm, signature);
+    lintLeaf(leaf, { fields, issuer, issuerValidity });
+    const { notBeforeMs, notAfterMs } = fields.validity;
+    const { id } = fields;
+    const serial = fields.serial.toString('hex');
+    log.debug({ spiffe_id: id, serial, not_after: isoTime(notAfterMs) }, 'signed an X.509-SVID');
+    return {
+      id,
+      chain: [leaf, der],
+      chainPem: chainPem(leaf, pem),
+      key: new PrivateKey(key.pkcs8),
+      serial,
+      notBeforeMs,
+      notAfterMs,
+    };
+  }
+}
+
+function createSigner(authority: Authority): Signer {
+  const { certificate, key } = authority;
+  const { signatureAlgorithm } = KEY_TYPES[key.type];
+  const issuer = { name: certificate.subject, keyId: certificate.keyId, signatureAlgorithm };
+  return { authority, issuer, template: createLeafTemplate(issuer) };
+}

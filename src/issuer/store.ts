@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import { IdentityError } from '../core/errors.ts';
+import { createDiskKeys } from './disk-keys.ts';
+import { createDiskJournal, createMemoryJournal, type Journal } from './journal.ts';
+import type { KeyManager } from './keys.ts';
+import { createMemoryKeys } from './memory-keys.ts';
+import { ensurePrivateFolder } from './private-files.ts';
+
+/** What survives of the issuer: keys and the journal that names them. */
+export interface AuthorityStore {
+  readonly keys: KeyManager;
+  readonly journal: Journal;
+}
+
+export type KeyManagerType = 'disk' | 'memory';
+
+/** Opens the store; `disk` creates `dataDir` and refuses one that others may reach. */
+export function openStore(type: KeyManagerType, dataDir: string): AuthorityStore {
+  return type === 'disk'
+    ? openDiskStore(dataDir)
+    : { keys: createMemoryKeys(), journal: createMemoryJournal() };
+}
+
+function openDiskStore(dataDir: string): AuthorityStore {
+  ensurePrivateFolder(dataDir);
+  return {
+    keys: createDiskKeys(join(dataDir, 'keys')),
+    journal: createDiskJournal(join(dataDir, 'journal.json')),
+  };
+}
+
+/**
+ * Refuses keys that no journal names. A first start writes an empty journal before its first key,
+ * so this is a journal that went missing, and a new root would lock out everybody who trusts the old.
+ */
+export async function refuseLostJournal(store: AuthorityStore): Promise<void> {
+  const ids = await store.keys.ids();
+  if (ids.length === 0) return;
+  throw new IdentityError(
+    'ERR_KEY_STORE',
+    `${store.journal.path} is missing, but there are ${ids.length} CA keys beside it`,
+    {
+      hint: 'restore the journal from a backup; to start anew with a new root, which every peer then has to learn, move the keys away',
+    },
+  );
+}
