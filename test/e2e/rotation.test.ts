@@ -18,7 +18,7 @@ describe('rotation and restart under load', { concurrency: true }, () => {
   it(`rotates ${ROTATIONS} times at half-life without one failed request (E19)`, async (t) => {
     await using daemon = await createDaemon({ svidTtl: '20s', entries: ENTRIES });
     await daemon.start();
-    await using pair = await startPair(daemon.socketPath);
+    await using pair = await startPair(await findPlace(daemon.socketPath));
     const roots = await rootsOf(pair);
     await using load = startWatchedLoad(pair);
     const rotatedAt = new Map<string, number[]>();
@@ -66,7 +66,7 @@ describe('rotation and restart under load', { concurrency: true }, () => {
   it('outlives a killed and restarted daemon without one failed request (E20)', async (t) => {
     await using daemon = await createDaemon({ svidTtl: '20s', entries: ENTRIES });
     await daemon.start();
-    await using pair = await startPair(daemon.socketPath);
+    await using pair = await startPair(await findPlace(daemon.socketPath));
     const roots = await rootsOf(pair);
     const before = svidOf(await daemon.fetchX509(), CLIENT);
     await using load = startWatchedLoad(pair);

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
-import { freePort } from './ports.ts';
+import { freePort, isFree } from './ports.ts';
 
 /** A JSON value. */
 export type Json = string | number | boolean | null | Json[] | JsonObject;
@@ -41,10 +41,19 @@ export interface Place {
   port(name: PortName): number;
 }
 
-/** Free ports in the place of the fixed ones, and the daemon's socket. */
-export async function findPlace(socketPath: string): Promise<Place> {
+/**
+ * The daemon's socket and free ports in the place of those in the files. With `preferFixed` a port
+ * stays as it is in the file unless somebody listens there.
+ */
+export async function findPlace(
+  socketPath: string,
+  { preferFixed = false }: { preferFixed?: boolean } = {},
+): Promise<Place> {
   const replacements = new Map<string | number, string | number>([['run/api.sock', socketPath]]);
-  for (const fixed of Object.values(FIXED_PORTS)) replacements.set(fixed, await freePort());
+  for (const fixed of Object.values(FIXED_PORTS)) {
+    const keep = preferFixed && (await isFree(fixed));
+    replacements.set(fixed, keep ? fixed : await freePort());
+  }
   return { replacements, port: (name) => Number(replacements.get(FIXED_PORTS[name])) };
 }
 

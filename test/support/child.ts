@@ -30,8 +30,10 @@ function killAll(): void {
 process.once('exit', killAll);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => {
+    // Another listener ends this process in its own way, and the hook above follows.
+    if (process.listenerCount(signal) > 0) return;
     killAll();
-    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    process.kill(process.pid, signal);
   });
 }
 
@@ -46,6 +48,8 @@ export async function startChild(
     env,
     ...(uid === undefined ? {} : { uid, gid: uid }),
     stdio: ['ignore', 'pipe', 'pipe'],
+    // Ctrl-C reaches this process alone, which ends its children in order.
+    detached: true,
   });
   living.add(child);
   let text = '';

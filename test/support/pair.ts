@@ -1,11 +1,11 @@
 import {
-  findPlace,
   named,
   readBootstrap,
   replaceScalars,
   type Bootstrap,
+  type JsonObject,
+  type Place,
 } from './bootstrap-file.ts';
-import type { JsonObject } from './bootstrap-file.ts';
 import { startEnvoy, type Envoy } from './envoy.ts';
 import type { EnvoyVersion } from './envoy-binary.ts';
 import { startLoad, type Load, type LoadCount } from './load.ts';
@@ -26,8 +26,10 @@ export interface Pair extends AsyncDisposable {
 }
 
 /** Starts server.yaml and client.yaml, the client with a second way that never reuses. */
-export async function startPair(socketPath: string, version: EnvoyVersion = '1.40'): Promise<Pair> {
-  const place = await findPlace(socketPath);
+export async function startPair(
+  place: Place,
+  { version = '1.40' }: { version?: EnvoyVersion } = {},
+): Promise<Pair> {
   const fresh = await freePort();
   const clientFile = await readBootstrap('client', place.replacements);
   const server = await startEnvoy({
