@@ -1,0 +1,174 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../core/clock.ts';
+import { abortReason } from '../core/clock.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { Caller, PeerCredentials } from '../identity/caller.ts';
+import type { Selector } from '../identity/selector.ts';
+import type { Attestor } from './attestor.ts';
+import type { Kernel } from './kernel.ts';
+import { identifyPeer, type Identified } from './peer.ts';
+import { createProcesses, type Process } from './processes.ts';
+
+/** One accepted connection and the process at its other end. */
+export interface PeerConnection {
+  /** Unlike any other connection's; the socket's `remoteAddress`. */
+  readonly id: string;
+  readonly credentials: PeerCredentials;
+  /**
+   * The attested process: the same object for all its connections, verified anew at each call.
+   * Rejects with `ERR_PEER_HIDDEN`, `ERR_PEER_GONE` or `ERR_ATTESTATION`.
+   */
+  caller(options: { signal: AbortSignal }): Promise<Caller>;
+  /** Lets go of the process; when the socket is closed. */
+  close(): void;
+}
+
+export interface Attestation {
+  /** Identifies the peer of a socket that was just accepted; synchronous, never throws. */
+  accept(socket: Socket): PeerConnection;
+  /** Processes that are pinned now. */
+  readonly processes: number;
+  close(): void;
+}
+
+export interface AttestationDeps {
+  readonly kernel: Kernel;
+  readonly attestors: readonly Attestor[];
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xffffffff };
+
+/** Attests the processes behind sockets. Everybody is accepted; who is refused learns it per call. */
+export function createAttestation(deps: AttestationDeps): Attestation {
+  const { kernel, attestors, clock } = deps;
+  const log = deps.log.child({ component: 'attestation' });
+  const processes = createProcesses(kernel, clock);
+  let count = 0;
+
+  function identify(socket: Socket): { credentials: PeerCredentials; identified: Identified } {
+    try {
+      const fd = descriptorOf(socket);
+      const credentials = kernel.peerCredentials(fd);
+      return { credentials, identified: identifyPeer(fd, credentials, kernel) };
+    } catch (thrown) {
+      log.warn({ err: thrown }, 'a peer could not be identified');
+      return { credentials: NOBODY, identified: { kind: 'gone' } };
+    }
+  }
+
+  async function attest(process: Process): Promise<Caller> {
+    const { peer, gone } = process;
+    const answers = attestors.map((attestor) => attestor.attest(peer, { signal: gone.signal }));
+    const selectors = (
+      answers.some((answer) => answer instanceof Promise) ? await Promise.all(answers) : answers
+    ) as readonly (readonly Selector[])[];
+    verify(process, peer.credentials);
+    const caller: Caller = {
+      key: peer.key,
+      credentials: peer.credentials,
+      selectors: [...new Set(selectors.flat())].sort(),
+      gone: gone.signal,
+      isAlive: () => !gone.signal.aborted && !peer.hasExited() && peer.keepsCredentials(),
+    };
+    log.debug(
+      {
+        peer_pid: peer.credentials.pid,
+        peer_uid: peer.credentials.uid,
+        selectors: caller.selectors,
+      },
+      'process attested',
+    );
+    return caller;
+  }
+
+  /** Still the process that connected, alive, with the user and group it connected with. */
+  function verify(process: Process, credentials: PeerCredentials): void {
+    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
+    const { peer } = process;
+    if (peer.hasExited()) {
+      processes.retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
+    } else if (!peer.keepsCredentials()) {
+      const was = `uid ${credentials.uid} gid ${credentials.gid}`;
+      const reason = `the process no longer runs with ${was}, as when it connected`;
+      processes.retire(process, new IdentityError('ERR_PEER_GONE', reason));
+    }
+    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
+  }
+
+  async function callerOf(process: Process, signal: AbortSignal): Promise<Caller> {
+    verify(process, process.peer.credentials);
+    process.caller ??= attest(process).catch((thrown: unknown) => {
+      // Not kept: the next stream tries again.
+      process.caller = undefined;
+      const error = toIdentityError(thrown, 'ERR_ATTESTATION');
+      log.info(
+        { peer_pid: process.peer.credentials.pid, code: error.code, err: error },
+        'attestation failed',
+      );
+      throw error;
+    });
+    const caller = await process.caller;
+    signal.throwIfAborted();
+    verify(process, process.peer.credentials);
+    return caller;
+  }
+
+  return {
+    accept(socket) {
+      const { credentials, identified } = identify(socket);
+      const process = identified.kind === 'peer' ? joined(identified) : undefined;
+      let open = process !== undefined;
+      return {
+        id: `peer-${++count}`,
+        credentials,
+        caller({ signal }) {
+          if (process) return callerOf(process, signal);
+          return Promise.reject(identified.kind === 'hidden' ? hidden() : gone());
+        },
+        close() {
+          if (open && process) processes.leave(process);
+          open = false;
+        },
+      };
+    },
+    get processes() {
+      return processes.size;
+    },
+    close: () => processes.close(),
+  };
+
+  function joined({ peer }: Extract<Identified, { kind: 'peer' }>): Process | undefined {
+    try {
+      return processes.join(peer);
+    } catch (thrown) {
+      log.warn({ peer_pid: peer.credentials.pid, err: thrown }, 'a peer could not be pinned');
+      peer.close();
+      return undefined;
+    }
+  }
+}
+
+/** Node offers no public way to a socket's descriptor; `_handle.fd` has been stable for ten years. */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  const fd: unknown =
+    typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : -1;
+  if (typeof fd !== 'number' || fd < 0) {
+    throw new IdentityError('ERR_ATTESTATION', 'the socket was closed before it was looked at');
+  }
+  return fd;
+}
+
+function hidden(): IdentityError {
+  return new IdentityError(
+    'ERR_PEER_HIDDEN',
+    'credence cannot see this process: it does not run in the pid namespace of the host (set hostPID: true)',
+  );
+}
+
+function gone(): IdentityError {
+  return new IdentityError('ERR_PEER_GONE', 'the process that connected has ended');
+}

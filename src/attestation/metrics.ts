@@ -1,0 +1,54 @@
+import { Counter, Histogram, type Registry } from 'prom-client';
+import { toIdentityError } from '../core/errors.ts';
+import type { Selector } from '../identity/selector.ts';
+import type { Attestor } from './attestor.ts';
+
+type FailureReason = 'gone' | 'unreadable';
+
+/** Decorates attestors with their time and their failures. */
+export function createAttestorMetrics(registry: Registry): (attestor: Attestor) => Attestor {
+  const registers = [registry];
+  const seconds = new Histogram({
+    name: 'credence_attestation_seconds',
+    help: 'Time an attestor took for a process',
+    labelNames: ['attestor'],
+    buckets: [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 1, 5, 30],
+    registers,
+  });
+  const failures = new Counter({
+    name: 'credence_attestation_failures_total',
+    help: 'Processes an attestor could not speak for',
+    labelNames: ['attestor', 'reason'],
+    registers,
+  });
+  return (attestor) => {
+    const { name } = attestor;
+    for (const reason of ['gone', 'unreadable'] as const) {
+      failures.inc({ attestor: name, reason }, 0);
+    }
+    return {
+      name,
+      attest(peer, options) {
+        const started = performance.now();
+        const succeed = (selectors: readonly Selector[]) => {
+          seconds.observe({ attestor: name }, (performance.now() - started) / 1000);
+          return selectors;
+        };
+        const fail = (thrown: unknown): never => {
+          failures.inc({ attestor: name, reason: reasonOf(thrown, peer.hasExited()) });
+          throw thrown;
+        };
+        try {
+          const answer = attestor.attest(peer, options);
+          return answer instanceof Promise ? answer.then(succeed, fail) : succeed(answer);
+        } catch (thrown) {
+          return fail(thrown);
+        }
+      },
+    };
+  };
+}
+
+function reasonOf(thrown: unknown, exited: boolean): FailureReason {
+  return exited || toIdentityError(thrown).code === 'ERR_PEER_GONE' ? 'gone' : 'unreadable';
+}

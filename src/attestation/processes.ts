@@ -1,0 +1,117 @@
+import type { Clock, Timer } from '../core/clock.ts';
+import { IdentityError } from '../core/errors.ts';
+import type { Caller } from '../identity/caller.ts';
+import type { ExitWatch, Kernel } from './kernel.ts';
+import type { Peer } from './peer.ts';
+
+/** A process with at least one connection, or one that had some a moment ago. */
+export interface Process {
+  readonly peer: Peer;
+  connections: number;
+  /** What it was attested as; shared by its connections. */
+  caller: Promise<Caller> | undefined;
+  readonly gone: AbortController;
+  lingering: Timer | undefined;
+}
+
+/** The processes behind all connections, each pinned once. */
+export interface Processes {
+  /** Takes the peer over; a process that is known already keeps its first pin. */
+  join(peer: Peer): Process;
+  leave(process: Process): void;
+  /** Ends a process that is not what it was attested as. */
+  retire(process: Process, reason: IdentityError): void;
+  readonly size: number;
+  close(): void;
+}
+
+/** A reconnecting process keeps its identity, hence its SVID and key, for this long. */
+const LINGER_MS = 60_000;
+const MAX_LINGERING = 1024;
+/** One system call for all processes; there is no way to wait for foreign descriptors in Node. */
+const WATCH_MS = 50;
+
+export function createProcesses(kernel: Kernel, clock: Clock): Processes {
+  const processes = new Map<string, Process>();
+  const byPidfd = new Map<number, Process>();
+  const lingering = new Set<Process>();
+  const watch: ExitWatch = kernel.createExitWatch();
+  let timer: Timer | undefined;
+
+  function look(): void {
+    timer = undefined;
+    for (const pidfd of watch.exited()) {
+      const process = byPidfd.get(pidfd);
+      if (process) retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
+    }
+    arm();
+  }
+
+  function arm(): void {
+    if (processes.size > 0) timer ??= clock.after(WATCH_MS, look);
+  }
+
+  function retire(process: Process, reason: IdentityError): void {
+    if (!byPidfd.delete(process.peer.pidfd)) return;
+    if (processes.get(process.peer.key) === process) processes.delete(process.peer.key);
+    lingering.delete(process);
+    process.lingering?.cancel();
+    watch.remove(process.peer.pidfd);
+    process.peer.close();
+    process.gone.abort(reason);
+  }
+
+  function linger(process: Process): void {
+    const end = () => retire(process, new IdentityError('ERR_PEER_GONE', 'it has disconnected'));
+    // A process that was never attested has nothing worth keeping.
+    if (!process.caller) return end();
+    lingering.add(process);
+    process.lingering = clock.after(LINGER_MS, end);
+    const [oldest] = lingering;
+    if (oldest && lingering.size > MAX_LINGERING) {
+      retire(oldest, new IdentityError('ERR_PEER_GONE', 'it has disconnected'));
+    }
+  }
+
+  return {
+    join(peer) {
+      const known = processes.get(peer.key);
+      if (known && !known.peer.hasExited()) {
+        peer.close();
+        known.connections++;
+        known.lingering?.cancel();
+        known.lingering = undefined;
+        lingering.delete(known);
+        return known;
+      }
+      if (known) retire(known, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
+      const process: Process = {
+        peer,
+        connections: 1,
+        caller: undefined,
+        gone: new AbortController(),
+        lingering: undefined,
+      };
+      watch.add(peer.pidfd);
+      processes.set(peer.key, process);
+      byPidfd.set(peer.pidfd, process);
+      arm();
+      return process;
+    },
+    leave(process) {
+      process.connections--;
+      if (process.connections === 0 && byPidfd.has(process.peer.pidfd)) linger(process);
+    },
+    retire,
+    get size() {
+      return processes.size;
+    },
+    close() {
+      timer?.cancel();
+      for (const process of [...processes.values()]) {
+        retire(process, new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
+      }
+      watch.close();
+    },
+  };
+}
