@@ -20,7 +20,7 @@ await build({
   legalComments: 'none',
   sourcemap: false,
   external: ['koffi'],
-  define: { 'process.env.CREDENCE_VERSION': JSON.stringify(pkg.version) },
+  define: { CREDENCE_VERSION: JSON.stringify(pkg.version) },
   // CommonJS dependencies call require() for Node's own modules.
   banner: {
     js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",

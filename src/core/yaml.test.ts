@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from './errors.ts';
-import { faultText, kindOf, nearestWord, parseYaml, parseYamlStream, pathText } from './yaml.ts';
+import { faultText, kindOf, parseYaml, parseYamlStream, pathText } from './yaml.ts';
 
 const OPTIONS = { code: 'ERR_CONFIG' } as const;
 
@@ -207,15 +207,5 @@ describe('kindOf()', () => {
   it('names every kind without printing what may be long', () => {
     const kinds = [null, undefined, [], {}, 'secret', 5, false].map(kindOf);
     assert.deepEqual(kinds, ['nothing', 'nothing', 'a list', 'a mapping', 'a text', '5', 'false']);
-  });
-});
-
-describe('nearestWord()', () => {
-  it('offers what was probably meant and nothing far away', () => {
-    const keys = ['spiffe_id', 'selectors', 'hint'];
-    assert.equal(nearestWord('selector', keys), 'selectors');
-    assert.equal(nearestWord('spifeID', keys), 'spiffe_id');
-    assert.equal(nearestWord('SPIFFE_ID', keys), 'spiffe_id');
-    assert.equal(nearestWord('zzz', keys), undefined);
   });
 });

@@ -5,6 +5,13 @@ import type { X509Svid } from '../identity/svid.ts';
 import { parseResourceName, type AliasNames } from './names.ts';
 import type { BundleForm, Secret, SecretEncoder } from './resources.ts';
 
+/** An SVID and the plan for it; `dueAtMs` is when it was due to replace another one. */
+export interface HeldSvid {
+  readonly svid: X509Svid;
+  readonly renewAtMs: number;
+  readonly dueAtMs: number | undefined;
+}
+
 /** What a caller may have and holds, as SDS sees it. */
 export interface IdentitySource {
   grant(): {
@@ -12,7 +19,7 @@ export interface IdentitySource {
     readonly trustDomains: readonly TrustDomain[];
   };
   svid(identity: Entitlement): {
-    current(): { readonly svid: X509Svid; readonly dueAtMs: number | undefined } | undefined;
+    current(): HeldSvid | undefined;
     failure(): Error | undefined;
   };
   bundle(trustDomain: TrustDomain): TrustBundle | undefined;
@@ -21,7 +28,7 @@ export interface IdentitySource {
 
 /** What became of one name. */
 export type Resolution =
-  | { readonly kind: 'ready'; readonly secret: Secret; readonly dueAtMs: number | undefined }
+  | { readonly kind: 'ready'; readonly secret: Secret; readonly held: HeldSvid | undefined }
   /** Entitled, but there is nothing to send yet. */
   | { readonly kind: 'waiting'; readonly reason: string }
   /** Not entitled; a policy entry could change that. */
@@ -77,11 +84,7 @@ function resolveSvid(
   const holding = source.svid(identity);
   const held = holding.current();
   if (held) {
-    return {
-      kind: 'ready',
-      secret: encoder.certificate(name, held.svid),
-      dueAtMs: held.dueAtMs,
-    };
+    return { kind: 'ready', secret: encoder.certificate(name, held.svid), held };
   }
   return waiting(holding.failure() ? `${name} could not be signed yet` : `${name} is being signed`);
 }
@@ -121,7 +124,7 @@ function usable(bundle: TrustBundle | undefined): bundle is TrustBundle {
   return bundle !== undefined && bundle.x509Authorities.length > 0;
 }
 
-const ready = (secret: Secret): Resolution => ({ kind: 'ready', secret, dueAtMs: undefined });
+const ready = (secret: Secret): Resolution => ({ kind: 'ready', secret, held: undefined });
 const waiting = (reason: string): Resolution => ({ kind: 'waiting', reason });
 const denied = (reason: string): Resolution => ({ kind: 'denied', reason });
 const refused = (reason: string): Resolution => ({ kind: 'refused', reason });

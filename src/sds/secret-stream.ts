@@ -9,10 +9,16 @@ import type { NodeInfo } from './messages.ts';
 import type { SdsMetrics } from './metrics.ts';
 import type { AliasNames } from './names.ts';
 import type { Refusals } from './refusals.ts';
-import { everyName, resolveName, type IdentitySource, type ResolveContext } from './resolve.ts';
+import {
+  everyName,
+  resolveName,
+  type HeldSvid,
+  type IdentitySource,
+  type ResolveContext,
+} from './resolve.ts';
 import type { BundleForm, Secret, SecretEncoder } from './resources.ts';
 import { printable, statusOf } from './status.ts';
-import { Subscription, type Subscribed } from './subscription.ts';
+import { Subscription, type SentResource, type Subscribed } from './subscription.ts';
 
 /** The process behind a connection; the listener, as SDS sees it. */
 export interface Connection {
@@ -212,7 +218,7 @@ export class SecretStream<Request> implements SdsReader {
     if (subscription.wildcard) subscription.replace(new Set(everyName(context)));
 
     const used = new Set<SpiffeId>();
-    const due: Secret[] = [];
+    const due: Due[] = [];
     const waiting: string[] = [];
     const denied: { name: string; reason: string }[] = [];
     let dueAtMs: number | undefined;
@@ -220,8 +226,8 @@ export class SecretStream<Request> implements SdsReader {
       const resolution = resolveName(name, used, context);
       if (resolution.kind === 'ready') {
         if (!subscription.isDue(name, resolution.secret.version)) continue;
-        due.push(resolution.secret);
-        if (subscription.wasSent(name)) dueAtMs = resolution.dueAtMs ?? dueAtMs;
+        due.push(resolution);
+        if (subscription.wasSent(name)) dueAtMs = resolution.held?.dueAtMs ?? dueAtMs;
       } else if (resolution.kind === 'waiting') {
         waiting.push(resolution.reason);
       } else if (resolution.kind === 'denied') {
@@ -289,16 +295,15 @@ export class SecretStream<Request> implements SdsReader {
     this.#deadline = undefined;
   }
 
-  #write(secrets: readonly Secret[], dueAtMs: number | undefined): void {
+  #write(due: readonly Due[], dueAtMs: number | undefined): void {
     const { clock, metrics, nextNonce } = this.#context;
     const nonce = nextNonce();
     const now = clock.now();
-    const response = this.#codec.encode(nonce, secrets);
-    this.#subscription.sent(
+    const response = this.#codec.encode(
       nonce,
-      secrets.map(({ name, version }) => [name, version]),
-      now,
+      due.map(({ secret }) => secret),
     );
+    this.#subscription.sent(nonce, due.map(sentResource), now);
     this.#writing = true;
     this.#call.write(response, () => this.#written());
     metrics.pushed(this.#codec.kind, 'sent');
@@ -335,4 +340,16 @@ export class SecretStream<Request> implements SdsReader {
       ...(this.#node?.id === undefined ? {} : { node_id: printable(this.#node.id) }),
     };
   }
+}
+
+/** A secret that differs from what the stream holds. */
+interface Due {
+  readonly secret: Secret;
+  readonly held: HeldSvid | undefined;
+}
+
+function sentResource({ secret: { name, version }, held }: Due): SentResource {
+  if (!held) return { name, version, svid: undefined };
+  const { serial, notAfterMs } = held.svid;
+  return { name, version, svid: { serial, notAfterMs, renewAtMs: held.renewAtMs } };
 }

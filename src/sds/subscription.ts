@@ -1,3 +1,18 @@
+/** Life of a certificate, for display; wall clock in milliseconds. */
+export interface SentSvid {
+  readonly serial: string;
+  readonly notAfterMs: number;
+  readonly renewAtMs: number;
+}
+
+/** One resource of a response. */
+export interface SentResource {
+  readonly name: string;
+  readonly version: string;
+  /** Undefined for a trust bundle. */
+  readonly svid: SentSvid | undefined;
+}
+
 /** What one stream knows about one resource. Versions are digests of the content. */
 export interface Subscribed {
   readonly name: string;
@@ -5,6 +20,8 @@ export interface Subscribed {
   sent: string | undefined;
   /** When it was written, wall clock in milliseconds. */
   sentAtMs: number;
+  /** The certificate that was written, undefined for a trust bundle. */
+  svid: SentSvid | undefined;
   /** Version the proxy last accepted. */
   acknowledged: string | undefined;
   /** Version the proxy last refused, with its words; never sent again. */
@@ -23,7 +40,7 @@ const MAX_OUTSTANDING = 32;
  */
 export class Subscription {
   readonly #resources = new Map<string, Subscribed>();
-  readonly #outstanding = new Map<string, readonly (readonly [name: string, version: string])[]>();
+  readonly #outstanding = new Map<string, readonly SentResource[]>();
   #lastNonce: string | undefined;
   /** Watches whatever the caller holds, instead of names it listed. */
   wildcard = false;
@@ -49,8 +66,14 @@ export class Subscription {
   /** Starts watching a name. Asked for again after an unsubscribe it is answered anew. */
   subscribe(name: string): void {
     if (this.#resources.has(name)) return;
-    const fresh = { sent: undefined, sentAtMs: 0, acknowledged: undefined, rejected: undefined };
-    this.#resources.set(name, { name, ...fresh });
+    this.#resources.set(name, {
+      name,
+      sent: undefined,
+      sentAtMs: 0,
+      svid: undefined,
+      acknowledged: undefined,
+      rejected: undefined,
+    });
   }
 
   unsubscribe(name: string): void {
@@ -84,15 +107,16 @@ export class Subscription {
   }
 
   /** Records a response that is about to be written. */
-  sent(nonce: string, versions: readonly (readonly [string, string])[], nowMs: number): void {
-    for (const [name, version] of versions) {
+  sent(nonce: string, resources: readonly SentResource[], nowMs: number): void {
+    for (const { name, version, svid } of resources) {
       const known = this.#resources.get(name);
       if (!known) continue;
       known.sent = version;
       known.sentAtMs = nowMs;
+      known.svid = svid;
     }
     this.#lastNonce = nonce;
-    this.#outstanding.set(nonce, versions);
+    this.#outstanding.set(nonce, resources);
     if (this.#outstanding.size <= MAX_OUTSTANDING) return;
     const oldest = this.#outstanding.keys().next();
     if (!oldest.done) this.#outstanding.delete(oldest.value);
@@ -107,7 +131,7 @@ export class Subscription {
     const versions = this.#outstanding.get(nonce);
     if (versions) {
       this.#outstanding.delete(nonce);
-      for (const [name, version] of versions) {
+      for (const { name, version } of versions) {
         const known = this.#resources.get(name);
         if (!known) continue;
         if (error !== undefined) {

@@ -1,0 +1,106 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+
+/** What the admin socket shows; never a private key. */
+export interface AdminView {
+  /** Reasons why the daemon is not ready; empty when it is. */
+  notReady(): readonly string[];
+  metrics(): Promise<string>;
+  status(): unknown;
+  config(): unknown;
+  /** The bundle of a trust domain, the own one when none is named; undefined when unknown. */
+  bundle(trustDomain: string | undefined): unknown;
+}
+
+interface Answer {
+  readonly code: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+type Route = (view: AdminView, query: URLSearchParams) => Answer | Promise<Answer>;
+
+const json = (body: unknown, code = 200): Answer => ({
+  code,
+  type: 'application/json',
+  body: `${JSON.stringify(body, undefined, 2)}\n`,
+});
+const text = (body: string, code = 200): Answer => ({
+  code,
+  type: 'text/plain',
+  body: `${body}\n`,
+});
+
+const metrics: Route = async (view) => ({
+  code: 200,
+  type: 'text/plain; version=0.0.4; charset=utf-8',
+  body: await view.metrics(),
+});
+
+/** The admin socket's answers, all to GET. */
+const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
+  '/live': () => text('live'),
+  '/ready': (view) => {
+    const reasons = view.notReady();
+    return reasons.length === 0 ? text('ready') : text(`not ready: ${reasons.join(', ')}`, 503);
+  },
+  '/metrics': metrics,
+  '/status': (view) => json(view.status()),
+  '/config': (view) => json(view.config()),
+  '/bundle': (view, query) => {
+    const name = query.get('trust_domain') ?? undefined;
+    const bundle = view.bundle(name);
+    return bundle === undefined
+      ? json({ error: `no bundle of ${name ?? 'the own trust domain'} is known` }, 404)
+      : json(bundle);
+  },
+};
+
+/** HTTP for the operator; bind it to a socket that only the operator may open. */
+export function createAdminServer(view: AdminView, log: Logger): Server {
+  return serverOf(ADMIN_ROUTES, view, log);
+}
+
+/** HTTP with nothing but `/metrics`, for Prometheus on a TCP port. */
+export function createMetricsServer(view: AdminView, log: Logger): Server {
+  return serverOf({ '/metrics': metrics }, view, log);
+}
+
+function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log: Logger): Server {
+  const server = createServer((request, response) => {
+    answer(routes, request, view).then(
+      ({ code, type, body }) => {
+        response.writeHead(code, { 'content-type': type, 'cache-control': 'no-store' });
+        response.end(request.method === 'HEAD' ? undefined : body);
+      },
+      (thrown: unknown) => fail(response, thrown, log),
+    );
+  });
+  server.headersTimeout = 5000;
+  server.requestTimeout = 10_000;
+  return server;
+}
+
+async function answer(
+  routes: Readonly<Record<string, Route>>,
+  request: IncomingMessage,
+  view: AdminView,
+): Promise<Answer> {
+  const target = request.url ?? '/';
+  const mark = target.indexOf('?');
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  if (!route)
+    return json({ error: `no such page, there are ${Object.keys(routes).join(' ')}` }, 404);
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    return json({ error: 'only GET is allowed here' }, 405);
+  }
+  return route(view, new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)));
+}
+
+function fail(response: ServerResponse, thrown: unknown, log: Logger): void {
+  log.error({ err: thrown }, 'admin request failed');
+  response.writeHead(500, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify({ error: errorText(thrown) })}\n`);
+}

@@ -1,0 +1,122 @@
+/** What `/status` is made of; times are wall clock in milliseconds. */
+export interface StatusSources {
+  readonly version: string;
+  readonly nodeName: string;
+  readonly trustDomain: string;
+  readonly startedAtMs: number;
+  readonly notReady: readonly string[];
+  readonly policy: {
+    readonly revision: string;
+    readonly entries: number;
+    readonly loadedAtMs: number;
+    readonly lastError?: string | undefined;
+  };
+  readonly authorities: readonly {
+    readonly slot: string;
+    readonly serial: string;
+    readonly notBeforeMs: number;
+    readonly notAfterMs: number;
+    readonly keyType: string;
+  }[];
+  readonly rotation: {
+    readonly held: number;
+    readonly due: number;
+    readonly earliestNotAfterMs: number | undefined;
+  };
+  readonly streams: readonly StreamView[];
+}
+
+interface StreamView {
+  readonly connection: string;
+  readonly credentials: { readonly pid: number; readonly uid: number; readonly gid: number };
+  readonly kind: string;
+  readonly node:
+    | {
+        readonly id: string;
+        readonly userAgentName: string;
+        readonly userAgentVersion:
+          { readonly major: number; readonly minor: number; readonly patch: number } | undefined;
+      }
+    | undefined;
+  readonly openedAtMs: number;
+  readonly unanswered: number;
+  readonly waiting: readonly string[];
+  readonly resources: readonly {
+    readonly name: string;
+    readonly sent: string | undefined;
+    readonly sentAtMs: number;
+    readonly acknowledged: string | undefined;
+    readonly rejected: { readonly version: string; readonly text: string } | undefined;
+    readonly svid:
+      | { readonly serial: string; readonly notAfterMs: number; readonly renewAtMs: number }
+      | undefined;
+  }[];
+}
+
+/** The document of `/status` and of `credence status --json`. */
+export function statusDocument(from: StatusSources): unknown {
+  const proxies = new Map<string, StreamView[]>();
+  for (const stream of from.streams) {
+    const streams = proxies.get(stream.connection);
+    if (streams) streams.push(stream);
+    else proxies.set(stream.connection, [stream]);
+  }
+  return {
+    version: from.version,
+    node_name: from.nodeName,
+    trust_domain: from.trustDomain,
+    started_at: time(from.startedAtMs),
+    not_ready: from.notReady,
+    policy: {
+      revision: from.policy.revision,
+      entries: from.policy.entries,
+      loaded_at: time(from.policy.loadedAtMs),
+      last_error: from.policy.lastError ?? null,
+    },
+    authorities: from.authorities.map((authority) => ({
+      slot: authority.slot,
+      serial: authority.serial,
+      key_type: authority.keyType,
+      not_before: time(authority.notBeforeMs),
+      not_after: time(authority.notAfterMs),
+    })),
+    rotation: {
+      held_svids: from.rotation.held,
+      due_svids: from.rotation.due,
+      earliest_not_after: time(from.rotation.earliestNotAfterMs),
+    },
+    proxies: [...proxies.values()].map(proxyView),
+  };
+}
+
+function proxyView(streams: readonly StreamView[]): unknown {
+  const node = streams.find((stream) => stream.node)?.node;
+  const version = node?.userAgentVersion;
+  const credentials = streams[0]?.credentials;
+  return {
+    ...credentials,
+    node_id: node?.id ?? null,
+    user_agent: node?.userAgentName ?? null,
+    envoy_version: version ? `${version.major}.${version.minor}.${version.patch}` : null,
+    streams: streams.map((stream) => ({
+      kind: stream.kind,
+      opened_at: time(stream.openedAtMs),
+      unanswered_pushes: stream.unanswered,
+      waiting: stream.waiting,
+      secrets: stream.resources.map((resource) => ({
+        name: resource.name,
+        sent: resource.sent ?? null,
+        sent_at: resource.sent === undefined ? null : time(resource.sentAtMs),
+        acknowledged: resource.acknowledged ?? null,
+        refused: resource.rejected ?? null,
+        serial: resource.svid?.serial ?? null,
+        not_after: time(resource.svid?.notAfterMs),
+        next_rotation: time(resource.svid?.renewAtMs),
+      })),
+    })),
+  };
+}
+
+function time(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
+}

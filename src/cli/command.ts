@@ -1,0 +1,47 @@
+import type { Clock } from '../core/clock.ts';
+
+/** A flag of a command: with a value unless it is a switch. */
+export interface Flag {
+  readonly name: string;
+  /** Placeholder of the value in help, as in `--config FILE`; undefined for a switch. */
+  readonly value?: string;
+  readonly doc: string;
+}
+
+/** What a command reads and writes. Results go to `out`, everything else to `err`. */
+export interface Terminal {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  readonly isTTY: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  /** Aborted when the user wants the command to end. */
+  readonly signal: AbortSignal;
+}
+
+/** The flags that were given: texts, or true for switches. */
+export type Given = Readonly<Record<string, string | boolean | undefined>>;
+
+/** One command of the executable; `load` brings its code in when it is called. */
+export interface Command {
+  /** Words that call it, as in `bundle show`. */
+  readonly words: string;
+  /** Values after the words, for help, and how many there have to be. */
+  readonly operands?: { readonly doc: string; readonly allowed: readonly string[] };
+  readonly summary: string;
+  readonly flags: readonly Flag[];
+  readonly load: () => Promise<Action>;
+}
+
+/** Runs a command and answers its exit code; throws `IdentityError`. */
+export type Action = (
+  given: Given,
+  operands: readonly string[],
+  terminal: Terminal,
+) => Promise<number>;
+
+/** A text flag's value. */
+export function textOf(given: Given, name: string): string | undefined {
+  const value = given[name];
+  return typeof value === 'string' ? value : undefined;
+}

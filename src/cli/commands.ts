@@ -1,0 +1,68 @@
+import type { Command, Flag } from './command.ts';
+
+const CONFIG: Flag = { name: 'config', value: 'FILE', doc: 'configuration of the daemon' };
+const ADMIN: readonly Flag[] = [
+  { name: 'admin-socket', value: 'PATH', doc: 'admin socket of the daemon to ask' },
+  { name: 'config', value: 'FILE', doc: 'take the admin socket from this configuration' },
+];
+const JSON_FLAG: Flag = { name: 'json', doc: 'print one JSON document and nothing else' };
+
+/** Every command there is; help is made from this table. */
+export const COMMANDS: readonly Command[] = [
+  {
+    words: 'run',
+    summary: 'run the daemon in the foreground until SIGTERM or SIGINT',
+    flags: [CONFIG],
+    load: async () => (await import('./run.ts')).run,
+  },
+  {
+    words: 'check',
+    summary: 'validate configuration and policy without starting',
+    flags: [CONFIG, { name: 'strict', doc: 'warnings fail too' }, JSON_FLAG],
+    load: async () => (await import('./check.ts')).check,
+  },
+  {
+    words: 'fetch',
+    operands: { doc: 'x509|bundles', allowed: ['x509', 'bundles'] },
+    summary: 'act as a workload on the public socket and show what it gets',
+    flags: [
+      { name: 'socket', value: 'PATH', doc: 'public socket; else SPIFFE_ENDPOINT_SOCKET' },
+      { name: 'write', value: 'DIR', doc: 'write svid.N.pem svid.N.key bundle.N.pem' },
+      { name: 'config', value: 'FILE', doc: 'take the socket from this configuration' },
+      JSON_FLAG,
+    ],
+    load: async () => (await import('./fetch.ts')).fetch,
+  },
+  {
+    words: 'status',
+    summary: 'show every connected proxy and what it was sent and accepted',
+    flags: [...ADMIN, JSON_FLAG],
+    load: async () => (await import('./status.ts')).status,
+  },
+  {
+    words: 'health',
+    summary: 'exit 0 or 1 with one line of reason, for probes',
+    flags: [
+      ...ADMIN,
+      { name: 'live', doc: 'ask whether the daemon answers at all' },
+      { name: 'ready', doc: 'ask whether it can serve (the default)' },
+    ],
+    load: async () => (await import('./health.ts')).health,
+  },
+  {
+    words: 'bundle show',
+    summary: 'print a trust bundle',
+    flags: [
+      ...ADMIN,
+      { name: 'format', value: 'pem|spiffe', doc: 'PEM (the default) or a SPIFFE bundle document' },
+      { name: 'trust-domain', value: 'TD', doc: 'another trust domain than the own' },
+    ],
+    load: async () => (await import('./bundle.ts')).bundleShow,
+  },
+  {
+    words: 'config',
+    summary: 'print every setting: key, environment variable, default, meaning',
+    flags: [JSON_FLAG],
+    load: async () => (await import('./config.ts')).config,
+  },
+];

@@ -1,0 +1,27 @@
+import type { Command } from './command.ts';
+
+/** The whole executable's help. */
+export function generalHelp(commands: readonly Command[]): string {
+  const rows = commands.map(({ words, summary }) => `  ${words.padEnd(14)}${summary}`);
+  return [
+    'credence - identity for Envoy: attested X.509-SVIDs over SDS',
+    '',
+    'usage: credence COMMAND [FLAGS]',
+    '',
+    ...rows,
+    '',
+    'credence COMMAND --help explains a command; credence --version prints the version.',
+    'exit codes: 0 done, 1 the answer is no, 64 wrong usage or configuration, 69 daemon not reachable',
+    '',
+  ].join('\n');
+}
+
+/** One command's help. */
+export function commandHelp({ words, operands, summary, flags }: Command): string {
+  const rows = [...flags, { name: 'help', doc: 'print this', value: undefined }].map((flag) => {
+    const head = `--${flag.name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
+    return `  ${head.padEnd(24)}${flag.doc}`;
+  });
+  const usage = `usage: credence ${words}${operands ? ` ${operands.doc}` : ''} [FLAGS]`;
+  return [`credence ${words}: ${summary}`, '', usage, '', ...rows, ''].join('\n');
+}

@@ -1,0 +1,134 @@
+import { credentials, loadPackageDefinition, Metadata, status, type Client } from '@grpc/grpc-js';
+import { fromJSON } from '@grpc/proto-loader';
+import { IdentityError } from '../core/errors.ts';
+import descriptors from '../gen/protos.json' with { type: 'json' };
+
+/** What one `FetchSecrets` brought, as PEM texts by name. */
+export interface FetchedSecrets {
+  readonly certificates: readonly { name: string; chainPem: string; keyPem: string }[];
+  readonly bundles: readonly { name: string; trustDomain: string; rootsPem: string }[];
+}
+
+interface DataSource {
+  readonly inline_bytes?: Buffer;
+}
+
+interface SecretMessage {
+  readonly name: string;
+  readonly tls_certificate?: {
+    readonly certificate_chain?: DataSource;
+    readonly private_key?: DataSource;
+  };
+  readonly validation_context?: {
+    readonly custom_validator_config?: { readonly typed_config?: { readonly value: Buffer } };
+  };
+}
+
+interface ValidatorMessage {
+  readonly trust_domains?: readonly { name: string; trust_bundle?: DataSource }[];
+}
+
+const SECRET_TYPE = 'envoy.extensions.transport_sockets.tls.v3.Secret';
+const VALIDATOR_TYPE = 'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig';
+const TIMEOUT_MS = 10_000;
+
+/** Fetches everything that this process may have over SDS. Throws `ERR_UNREACHABLE` or `ERR_DENIED`. */
+export async function fetchSecrets(
+  socketPath: string,
+  options: { nowMs: number; signal: AbortSignal },
+): Promise<FetchedSecrets> {
+  const definition = fromJSON(descriptors, { keepCase: true, bytes: Buffer });
+  const decode = <T>(type: string, bytes: Buffer): T => {
+    const message = definition[type];
+    if (!message || !('deserialize' in message)) throw new TypeError(`no message ${type}`);
+    return message.deserialize(bytes) as T;
+  };
+  const service = definition['envoy.service.secret.v3.SecretDiscoveryService'];
+  if (!service) throw new TypeError('no SDS in the descriptors');
+  const packages = loadPackageDefinition({ Sds: service as never });
+  const client = new (packages['Sds'] as unknown as new (a: string, c: unknown) => Client)(
+    `unix:${socketPath}`,
+    credentials.createInsecure(),
+  ) as Client & Record<'FetchSecrets', FetchMethod>;
+  try {
+    const resources = await call(client, socketPath, options);
+    const secrets = resources.map(({ value }) => decode<SecretMessage>(SECRET_TYPE, value));
+    return {
+      certificates: secrets.flatMap(({ name, tls_certificate: tls }) =>
+        tls
+          ? [{ name, chainPem: inline(tls.certificate_chain), keyPem: inline(tls.private_key) }]
+          : [],
+      ),
+      bundles: secrets.flatMap(({ name, validation_context: context }) => {
+        const typed = context?.custom_validator_config?.typed_config;
+        if (!typed) return [];
+        const domains = decode<ValidatorMessage>(VALIDATOR_TYPE, typed.value).trust_domains ?? [];
+        return domains.map((domain) => ({
+          name,
+          trustDomain: domain.name,
+          rootsPem: inline(domain.trust_bundle),
+        }));
+      }),
+    };
+  } finally {
+    client.close();
+  }
+}
+
+const inline = (source: DataSource | undefined): string =>
+  source?.inline_bytes?.toString('latin1') ?? '';
+
+type FetchMethod = (
+  request: unknown,
+  metadata: Metadata,
+  options: { deadline: number },
+  callback: (
+    error: { code: status; details: string } | null,
+    response?: { resources?: readonly { value: Buffer }[] },
+  ) => void,
+) => { cancel(): void };
+
+function call(
+  client: Record<'FetchSecrets', FetchMethod>,
+  socketPath: string,
+  options: { nowMs: number; signal: AbortSignal },
+): Promise<readonly { value: Buffer }[]> {
+  // The form that keeps trust domains apart, whatever the daemon's default is.
+  const node = {
+    id: 'credence-fetch',
+    metadata: { fields: { disable_spiffe_cert_validation: { bool_value: false } } },
+  };
+  return new Promise((resolve, reject) => {
+    const running = client.FetchSecrets(
+      { node, type_url: `type.googleapis.com/${SECRET_TYPE}` },
+      new Metadata(),
+      { deadline: options.nowMs + TIMEOUT_MS },
+      (error, response) => {
+        if (!error) resolve(response?.resources ?? []);
+        else reject(toError(error, socketPath));
+      },
+    );
+    options.signal.addEventListener('abort', () => running.cancel(), { once: true });
+  });
+}
+
+function toError(error: { code: status; details: string }, socketPath: string): IdentityError {
+  const unreachable =
+    error.code === status.UNAVAILABLE && /ENOENT|ECONNREFUSED|EACCES/.exec(error.details);
+  if (!unreachable) {
+    return new IdentityError(
+      'ERR_DENIED',
+      `credence answered ${status[error.code]}: ${error.details}`,
+    );
+  }
+  const why: Readonly<Record<string, string>> = {
+    ENOENT: 'there is no such socket',
+    ECONNREFUSED: 'nobody listens on it',
+    EACCES: 'this user may not open it',
+  };
+  return new IdentityError(
+    'ERR_UNREACHABLE',
+    `cannot reach credence at ${socketPath}: ${why[unreachable[0]] ?? error.details}`,
+    { hint: 'is it running? --socket PATH or SPIFFE_ENDPOINT_SOCKET says where to look' },
+  );
+}

@@ -1,0 +1,48 @@
+import { existsSync } from 'node:fs';
+import { IdentityError } from '../core/errors.ts';
+import { textOf, type Given, type Terminal } from './command.ts';
+
+const DEFAULT_ADMIN = '/run/credence/private/admin.sock';
+const DEFAULT_PUBLIC = '/run/credence/api.sock';
+/** What `npm start` runs, for commands in the same clone that name no socket. */
+const QUICKSTART = 'envoy-configs/quickstart/credence.yaml';
+
+/** The admin socket a command asks: flag, environment, configuration, default. */
+export async function adminSocket(given: Given, terminal: Terminal): Promise<string> {
+  const explicit = textOf(given, 'admin-socket') ?? terminal.env['CREDENCE_ADMIN_SOCKET'];
+  return explicit ?? (await fromConfig(given, terminal))?.adminSocketPath ?? DEFAULT_ADMIN;
+}
+
+/** The public socket `fetch` uses: flag, SPIFFE_ENDPOINT_SOCKET, configuration, default. */
+export async function publicSocket(given: Given, terminal: Terminal): Promise<string> {
+  const flag = textOf(given, 'socket');
+  if (flag !== undefined) return flag.startsWith('unix:') ? endpointPath(flag) : flag;
+  const endpoint = terminal.env['SPIFFE_ENDPOINT_SOCKET'];
+  if (endpoint !== undefined) return endpointPath(endpoint);
+  return (await fromConfig(given, terminal))?.socketPaths[0] ?? DEFAULT_PUBLIC;
+}
+
+async function fromConfig(given: Given, terminal: Terminal) {
+  const file = textOf(given, 'config') ?? (quickstartRuns() ? QUICKSTART : undefined);
+  if (file === undefined) return undefined;
+  const { loadConfig } = await import('../config.ts');
+  return loadConfig(file, terminal.env);
+}
+
+/** A clone whose quickstart was started, on a machine without an installed daemon. */
+function quickstartRuns(): boolean {
+  return !existsSync(DEFAULT_PUBLIC) && existsSync(QUICKSTART);
+}
+
+/** SPIFFE Workload Endpoint 4 (WE-09, WE-10): `unix:` with an absolute path and nothing else. */
+export function endpointPath(address: string): string {
+  const match = /^unix:(?:\/\/(?=\/))?(\/[^?#]*)$/.exec(address);
+  const path = match?.[1];
+  if (path === undefined || path.startsWith('//')) {
+    throw new IdentityError(
+      'ERR_USAGE',
+      `"${address}" is not a Unix socket address: expected unix:///absolute/path`,
+    );
+  }
+  return path;
+}
