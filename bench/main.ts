@@ -1,0 +1,117 @@
+import { type Bench, FULL, type Part, QUICK } from './bench.ts';
+import { createHome, startBenchDaemon, startCredence } from './credence.ts';
+import { firstSecretIdle, firstSecretUnderLoad } from './figures/first-secret.ts';
+import { herd } from './figures/herd.ts';
+import { idle, idleWithStreams } from './figures/idle.ts';
+import { memoryPerStream } from './figures/memory.ts';
+import { mint } from './figures/mint.ts';
+import { pushes } from './figures/push.ts';
+import { coldStart } from './figures/start.ts';
+import { describeMachine } from './machine.ts';
+import { parseOptions, USAGE } from './options.ts';
+import { type Figure, table, writeResult } from './report.ts';
+import type { Server } from './server.ts';
+
+/** Runs the bench; returns the exit code: 0 measured, 1 something failed, 64 wrong usage. */
+export async function main(argv: readonly string[]): Promise<number> {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => process.exit(130));
+  let bench: Bench;
+  try {
+    const options = parseOptions(argv);
+    if (options.help) {
+      console.log(USAGE);
+      return 0;
+    }
+    bench = { options, effort: options.quick ? QUICK : FULL };
+  } catch (thrown) {
+    console.error(`bench: ${text(thrown)}\n\n${USAGE}`);
+    return 64;
+  }
+  const takenAt = new Date().toISOString();
+  const machine = describeMachine();
+  console.error(
+    `bench: ${machine.cpu}, ${machine.cores} cores, node ${machine.node}, commit ${machine.commit}`,
+  );
+  try {
+    const figures = bench.options.socket ? await other(bench) : await credence(bench);
+    if (figures.length === 0) throw new Error(`no figure is called ${bench.options.only ?? ''}`);
+    console.log(`\n${table(figures)}`);
+    const path = await writeResult({ takenAt, machine, options: bench.options, figures });
+    console.error(`\nbench: written to ${path}`);
+    return 0;
+  } catch (thrown) {
+    console.error(`\nbench: FAILED: ${text(thrown)}`);
+    return 1;
+  }
+}
+
+/** Another server, running already: what can be told from outside. */
+function other(bench: Bench): Promise<Figure[]> {
+  const { socket = '', pid } = bench.options;
+  const server: Server = {
+    path: socket,
+    pid,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  if (pid === undefined) {
+    return measure(bench, [firstSecretIdle(bench, server), herd(bench, server)]);
+  }
+  return measure(bench, [
+    idle(bench, pid),
+    memoryPerStream(bench, server, pid),
+    firstSecretIdle(bench, server),
+    herd(bench, server),
+    idleWithStreams(bench, server, pid),
+  ]);
+}
+
+async function credence(bench: Bench): Promise<Figure[]> {
+  const figures = await measure(bench, [mint(bench), coldStart(bench)]);
+  figures.push(
+    ...(await withServer(startCredence, (server) => [
+      idle(bench, server.pid ?? 0),
+      firstSecretIdle(bench, server),
+      herd(bench, server),
+      idleWithStreams(bench, server, server.pid ?? 0),
+    ])),
+    ...(await withServer(startBenchDaemon, (server) => [
+      memoryPerStream(bench, server, server.pid ?? 0),
+      firstSecretUnderLoad(bench, server, 250),
+      firstSecretUnderLoad(bench, server, 0),
+      pushes(bench, server, 1000),
+      pushes(bench, server, 5000),
+    ])),
+  );
+  return figures;
+
+  async function withServer(
+    start: typeof startCredence,
+    parts: (server: Server) => readonly Part[],
+  ): Promise<Figure[]> {
+    await using home = await createHome();
+    await using server = await start(home);
+    return await measure(bench, parts(server));
+  }
+}
+
+/** Takes the figures one after another; nothing else runs beside them. */
+async function measure({ options }: Bench, parts: readonly Part[]): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const { name, run } of parts) {
+    if (options.only !== undefined && !name.includes(options.only)) continue;
+    const start = performance.now();
+    process.stderr.write(`  ${name} ...`);
+    try {
+      figures.push(...(await run()));
+    } catch (cause) {
+      throw new Error(`${name}: ${text(cause)}`, { cause });
+    }
+    process.stderr.write(` ${((performance.now() - start) / 1000).toFixed(1)} s\n`);
+  }
+  return figures;
+}
+
+function text(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,10 @@
+/** The server being measured. */
+export interface Server extends AsyncDisposable {
+  readonly path: string;
+  /** Undefined: memory and CPU cannot be told. */
+  readonly pid: number | undefined;
+  /** Absent when there is no way to make this server change its bundle. */
+  readonly bumpBundle?: () => Promise<void>;
+  /** Collects garbage; absent when the server cannot be asked to. */
+  readonly collectGarbage?: () => Promise<void>;
+}
