@@ -1,0 +1,168 @@
+import { IdentityError, toIdentityError } from '../core/errors.ts';
+import { faultText, kindOf } from '../core/yaml.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import { readListItems } from './documents.ts';
+import type { ListItem } from './entry-list.ts';
+import type { PolicyEntry, PolicyWarning } from './entry.ts';
+import { isMapping, type Report } from './fields.ts';
+import { listDocuments, MAX_DOCUMENT_BYTES, MAX_POLICY_BYTES, readDocumentText } from './files.ts';
+import { readOwnEntry } from './own-entry.ts';
+import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
+import { isAmbiguous } from './template.ts';
+
+/** Where a policy comes from. Plain data. */
+export interface PolicySources {
+  /** Files or folders, absolute, in order. */
+  readonly paths: readonly string[];
+  readonly trustDomain: TrustDomain;
+  /** `issuer.ca_ttl`; entries that ask for more are warned of. */
+  readonly caTtlMs?: number;
+}
+
+/** What the documents say, or everything that is wrong with them. */
+export interface PolicyReading {
+  readonly entries: readonly PolicyEntry[];
+  readonly warnings: readonly PolicyWarning[];
+  /** The first `MAX_FAULTS` faults, in the order of the text. */
+  readonly faults: readonly string[];
+  readonly faultCount: number;
+}
+
+const MAX_FAULTS = 50;
+const MAX_WARNINGS = 200;
+
+interface Collected {
+  readonly sources: PolicySources;
+  readonly entries: PolicyEntry[];
+  readonly warnings: PolicyWarning[];
+  readonly faults: string[];
+  faultCount: number;
+  /** SPIFFE ID and selectors of every entry so far, to its place. */
+  readonly seen: Map<string, string>;
+}
+
+/** Reads all documents and goes on after a fault, so that `credence check` can show them all. */
+export function readPolicy(sources: PolicySources): PolicyReading {
+  const into: Collected = {
+    sources,
+    entries: [],
+    warnings: [],
+    faults: [],
+    faultCount: 0,
+    seen: new Map(),
+  };
+  let left = MAX_POLICY_BYTES;
+  for (const path of sources.paths) {
+    attempt(into, () => {
+      const { folder, files } = listDocuments(path);
+      if (folder && files.length === 0) {
+        warn(into, path, 1, 'the folder holds no *.yaml, *.yml or *.json: nobody gets an identity');
+      }
+      for (const file of files) attempt(into, () => (left -= readFile(into, file, left)));
+    });
+  }
+  return into;
+}
+
+/** Reads all documents; throws `ERR_POLICY` with the first fault and the number of the others. */
+export function loadPolicy(sources: PolicySources): PolicyReading {
+  const reading = readPolicy(sources);
+  const [first] = reading.faults;
+  if (first === undefined) return reading;
+  const more = reading.faultCount - 1;
+  const others = more === 0 ? '' : ` (and ${more} more ${more === 1 ? 'fault' : 'faults'})`;
+  throw new IdentityError('ERR_POLICY', first + others, {
+    hint: 'credence check lists all findings',
+  });
+}
+
+/** Reads one file and returns its size. */
+function readFile(into: Collected, file: string, left: number): number {
+  const limit = Math.min(MAX_DOCUMENT_BYTES, left);
+  const { text, bytes, writableByOthers } = readDocumentText(file, limit);
+  if (writableByOthers) {
+    warn(into, file, 1, 'every user of this machine may write the file, so grant any identity');
+  }
+  let n = 0;
+  let parents = 0;
+  let firstLine = 1;
+  for (const item of readListItems(text, file, (fault) => addFault(into, fault))) {
+    if (n === 0) firstLine = item.line;
+    const entry = readEntry(into, file, item, n);
+    if (entry) addEntry(into, file, item, n, entry);
+    if (isMapping(item.value) && item.value['parent_id'] !== undefined) parents++;
+    n++;
+  }
+  if (parents > 0) {
+    const message = `parent_id is not honoured (${parents} entries): they apply on every node that loads this file`;
+    warn(into, file, firstLine, message);
+  }
+  return bytes;
+}
+
+function readEntry(
+  into: Collected,
+  file: string,
+  item: ListItem,
+  n: number,
+): PolicyEntry | undefined {
+  const before = into.faultCount;
+  const report: Report = (path, expected, which) => {
+    // The place costs a second parse of the item: only for faults that are shown.
+    const at =
+      into.faults.length < MAX_FAULTS ? item.locate(path, which) : { line: item.line, column: 1 };
+    addFault(into, faultText(file, at, ['entries', n, ...path], expected));
+  };
+  if (!isMapping(item.value)) {
+    report([], `expected an entry with spiffe_id and selectors, got ${kindOf(item.value)}`);
+    return undefined;
+  }
+  const read = isSpireEntry(item.value) ? readSpireEntry : readOwnEntry;
+  const entry = read(item.value, into.sources.trustDomain, `${file}:${item.line}`, report);
+  return before === into.faultCount ? entry : undefined;
+}
+
+function addEntry(
+  into: Collected,
+  file: string,
+  item: ListItem,
+  n: number,
+  entry: PolicyEntry,
+): void {
+  const key = `${entry.spiffeId}\n${[...entry.selectors].sort().join('\n')}`;
+  const other = into.seen.get(key);
+  if (other !== undefined) {
+    const at = item.locate(['spiffe_id']);
+    const expected = `expected an entry of its own, but ${other} has the same SPIFFE ID and selectors`;
+    addFault(into, faultText(file, at, ['entries', n], expected));
+    return;
+  }
+  into.seen.set(key, entry.source);
+  into.entries.push(entry);
+  if (entry.spiffeId.includes('{') && isAmbiguous(entry.spiffeId)) {
+    const message = `${entry.spiffeId}: two placeholders in one segment can give different callers the same ID`;
+    warn(into, file, item.line, message);
+  }
+  const { caTtlMs } = into.sources;
+  if (caTtlMs !== undefined && entry.x509SvidTtlMs !== undefined && entry.x509SvidTtlMs > caTtlMs) {
+    const message = 'x509_svid_ttl is longer than issuer.ca_ttl: certificates will end earlier';
+    warn(into, file, item.line, message);
+  }
+}
+
+function attempt(into: Collected, read: () => void): void {
+  try {
+    read();
+  } catch (thrown) {
+    addFault(into, toIdentityError(thrown, 'ERR_POLICY').message);
+  }
+}
+
+function addFault(into: Collected, fault: string): void {
+  into.faultCount++;
+  if (into.faults.length < MAX_FAULTS) into.faults.push(fault);
+}
+
+function warn(into: Collected, file: string, line: number, message: string): void {
+  if (into.warnings.length < MAX_WARNINGS) into.warnings.push({ file, line, message });
+}
