@@ -4,7 +4,8 @@ import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { errorText, IdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
-import { faultText, kindOf, nearestWord, parseYaml, type YamlDocument } from './core/yaml.ts';
+import { nearestWord } from './core/nearest-word.ts';
+import { faultText, kindOf, parseYaml, type YamlDocument } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
 import { environmentName, SETTINGS, type Setting } from './settings.ts';
 
@@ -44,7 +45,8 @@ export interface Config {
   readonly drainDeadlineMs: number;
   readonly telemetry: {
     readonly logLevel: LogLevel;
-    readonly logFormat: 'json' | 'pretty';
+    /** Undefined: pretty on a terminal, else JSON. */
+    readonly logFormat: 'json' | 'pretty' | undefined;
     readonly metricsAddress: { host: string; port: number } | undefined;
   };
   /** Every setting as one would write it in a file: for the admin socket. */
@@ -183,7 +185,7 @@ function shown(value: unknown): string {
 
 function build(file: string, values: convict.Config<unknown>, complain: Complain): Config {
   // Each value went through its format above, so its type is the one the setting stands for.
-  const get = <T>(key: string): T => (values as convict.Config<Record<string, T>>).get(key);
+  const get = <T = string>(key: string) => (values as convict.Config<Record<string, T>>).get(key);
   const absolute = (path: string) => resolve(dirname(file), path);
   const config: Config = {
     file,
@@ -226,7 +228,7 @@ function build(file: string, values: convict.Config<unknown>, complain: Complain
     drainDeadlineMs: get('drain_deadline'),
     telemetry: {
       logLevel: get('telemetry.log_level'),
-      logFormat: get('telemetry.log_format'),
+      logFormat: get<'json' | 'pretty' | null>('telemetry.log_format') ?? undefined,
       metricsAddress: parseAddress(get('telemetry.metrics_address'), complain),
     },
     written: values.getProperties() as Record<string, unknown>,

@@ -203,8 +203,8 @@ export const SETTINGS: readonly Setting[] = [
   setting(
     'telemetry.log_format',
     oneOf('json', 'pretty'),
-    'json',
-    'pretty is for people at a terminal',
+    undefined,
+    'json lines or text for people; when unset, pretty on a terminal and json elsewhere',
   ),
   setting(
     'telemetry.metrics_address',

@@ -4,7 +4,6 @@ import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
-import type { Selector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
 import type { Kernel } from './kernel.ts';
 import { identifyPeer, type Identified } from './peer.ts';
@@ -61,10 +60,11 @@ export function createAttestation(deps: AttestationDeps): Attestation {
 
   async function attest(process: Process): Promise<Caller> {
     const { peer, gone } = process;
-    const answers = attestors.map((attestor) => attestor.attest(peer, { signal: gone.signal }));
-    const selectors = (
-      answers.some((answer) => answer instanceof Promise) ? await Promise.all(answers) : answers
-    ) as readonly (readonly Selector[])[];
+    const options = { signal: gone.signal };
+    // One that fails fails all: fewer selectors than there are could match a wider entry.
+    const selectors = await Promise.all(
+      attestors.map(async (attestor) => attestor.attest(peer, options)),
+    );
     verify(process, peer.credentials);
     const caller: Caller = {
       key: peer.key,
@@ -88,14 +88,14 @@ export function createAttestation(deps: AttestationDeps): Attestation {
   function verify(process: Process, credentials: PeerCredentials): void {
     if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
     const { peer } = process;
-    if (peer.hasExited()) {
-      processes.retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
-    } else if (!peer.keepsCredentials()) {
-      const was = `uid ${credentials.uid} gid ${credentials.gid}`;
-      const reason = `the process no longer runs with ${was}, as when it connected`;
-      processes.retire(process, new IdentityError('ERR_PEER_GONE', reason));
-    }
-    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
+    if (!peer.hasExited() && peer.keepsCredentials()) return;
+    const was = `uid ${credentials.uid} gid ${credentials.gid}`;
+    const reason = peer.hasExited()
+      ? 'the process has ended'
+      : `the process no longer runs with ${was}, as when it connected`;
+    const error = new IdentityError('ERR_PEER_GONE', reason);
+    processes.retire(process, error);
+    throw error;
   }
 
   async function callerOf(process: Process, signal: AbortSignal): Promise<Caller> {

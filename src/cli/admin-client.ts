@@ -51,7 +51,7 @@ export async function askAdminJson(
   const told = typeof document === 'object' && document !== null && 'error' in document;
   throw new IdentityError(
     'ERR_DENIED',
-    told ? String(document.error) : `the daemon answered ${code}`,
+    told ? String((document as { error: unknown }).error) : `the daemon answered ${code}`,
   );
 }
 

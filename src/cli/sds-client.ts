@@ -1,5 +1,12 @@
-import { credentials, loadPackageDefinition, Metadata, status, type Client } from '@grpc/grpc-js';
-import { fromJSON } from '@grpc/proto-loader';
+import {
+  credentials,
+  makeClientConstructor,
+  Metadata,
+  status,
+  type Client,
+  type ServiceDefinition,
+} from '@grpc/grpc-js';
+import { fromJSON, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { IdentityError } from '../core/errors.ts';
 import descriptors from '../gen/protos.json' with { type: 'json' };
 
@@ -28,6 +35,7 @@ interface ValidatorMessage {
   readonly trust_domains?: readonly { name: string; trust_bundle?: DataSource }[];
 }
 
+const SERVICE = 'envoy.service.secret.v3.SecretDiscoveryService';
 const SECRET_TYPE = 'envoy.extensions.transport_sockets.tls.v3.Secret';
 const VALIDATOR_TYPE = 'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig';
 const TIMEOUT_MS = 10_000;
@@ -37,22 +45,20 @@ export async function fetchSecrets(
   socketPath: string,
   options: { nowMs: number; signal: AbortSignal },
 ): Promise<FetchedSecrets> {
-  const definition = fromJSON(descriptors, { keepCase: true, bytes: Buffer });
-  const decode = <T>(type: string, bytes: Buffer): T => {
+  // protobufjs asks for comments that its own descriptors leave out.
+  const json = descriptors as unknown as Parameters<typeof fromJSON>[0];
+  const definition = fromJSON(json, { keepCase: true });
+  const decode = (type: string, bytes: Buffer): unknown => {
     const message = definition[type];
     if (!message || !('deserialize' in message)) throw new TypeError(`no message ${type}`);
-    return message.deserialize(bytes) as T;
+    return (message as MessageTypeDefinition<object, object>).deserialize(bytes);
   };
-  const service = definition['envoy.service.secret.v3.SecretDiscoveryService'];
-  if (!service) throw new TypeError('no SDS in the descriptors');
-  const packages = loadPackageDefinition({ Sds: service as never });
-  const client = new (packages['Sds'] as unknown as new (a: string, c: unknown) => Client)(
-    `unix:${socketPath}`,
-    credentials.createInsecure(),
-  ) as Client & Record<'FetchSecrets', FetchMethod>;
+  const Sds = makeClientConstructor(definition[SERVICE] as ServiceDefinition, SERVICE);
+  const client = new Sds(`unix:${socketPath}`, credentials.createInsecure()) as unknown as Client &
+    Record<'FetchSecrets', FetchMethod>;
   try {
     const resources = await call(client, socketPath, options);
-    const secrets = resources.map(({ value }) => decode<SecretMessage>(SECRET_TYPE, value));
+    const secrets = resources.map(({ value }) => decode(SECRET_TYPE, value) as SecretMessage);
     return {
       certificates: secrets.flatMap(({ name, tls_certificate: tls }) =>
         tls
@@ -62,7 +68,8 @@ export async function fetchSecrets(
       bundles: secrets.flatMap(({ name, validation_context: context }) => {
         const typed = context?.custom_validator_config?.typed_config;
         if (!typed) return [];
-        const domains = decode<ValidatorMessage>(VALIDATOR_TYPE, typed.value).trust_domains ?? [];
+        const domains =
+          (decode(VALIDATOR_TYPE, typed.value) as ValidatorMessage).trust_domains ?? [];
         return domains.map((domain) => ({
           name,
           trustDomain: domain.name,

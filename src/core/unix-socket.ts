@@ -92,10 +92,13 @@ function checkFolder(folder: string, mode: number): void {
 }
 
 function folderFault(stats: Stats, ancestor: boolean): string | undefined {
+  if (ancestor) {
+    // In a sticky folder others cannot rename what is ours.
+    const open = (stats.mode & 0o002) !== 0 && (stats.mode & 0o1000) === 0;
+    return open ? 'may be written by everybody' : undefined;
+  }
   const uid = process.geteuid?.() ?? 0;
   if (stats.uid !== 0 && stats.uid !== uid) return `belongs to uid ${stats.uid}`;
-  // In a sticky folder others cannot rename what is ours; good enough further up.
-  if (ancestor && (stats.mode & 0o1000) !== 0) return undefined;
   if ((stats.mode & 0o002) !== 0) return 'may be written by everybody';
   const group = stats.gid !== 0 && stats.gid !== process.getegid?.();
   if ((stats.mode & 0o020) !== 0 && group) return `may be written by group ${stats.gid}`;

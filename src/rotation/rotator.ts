@@ -148,17 +148,18 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
     item.timer?.cancel();
     item.timer = undefined;
     try {
-      const svid = await issuer.mint(item.request, { signal: stop.signal });
-      item.minting = false;
-      if (item.dropped) return;
-      accept(item, svid);
-      plan(item);
-      notify(item);
+      minted(item, await issuer.mint(item.request, { signal: stop.signal }));
     } catch (thrown) {
-      item.minting = false;
-      if (item.dropped || stop.signal.aborted) return;
       failed(item, toIdentityError(thrown, 'ERR_ISSUER'));
     }
+  }
+
+  function minted(item: Item, svid: X509Svid): void {
+    item.minting = false;
+    if (item.dropped) return;
+    accept(item, svid);
+    plan(item);
+    notify(item);
   }
 
   function accept(item: Item, svid: X509Svid): void {
@@ -183,6 +184,8 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
   }
 
   function failed(item: Item, error: IdentityError): void {
+    item.minting = false;
+    if (item.dropped || stop.signal.aborted) return;
     item.failure = error;
     const valid = item.current !== undefined && item.current.svid.notAfterMs > clock.now();
     if (item.users.size === 0) return plan(item);

@@ -1,0 +1,294 @@
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import { createAdminServer, createMetricsServer, type AdminView } from './admin/admin.ts';
+import { registerBuildInfo } from './admin/build-info.ts';
+import { statusDocument } from './admin/status.ts';
+import { createAttestation } from './attestation/attestation.ts';
+import { createExecutableReader } from './attestation/executable.ts';
+import { listenForPeers } from './attestation/listener.ts';
+import { createAttestorMetrics } from './attestation/metrics.ts';
+import { createAccountNames } from './attestation/names.ts';
+import { createKernel, tryLock } from './attestation/native.ts';
+import { createUnixAttestor } from './attestation/unix.ts';
+import type { Config } from './config.ts';
+import type { Clock } from './core/clock.ts';
+import { errorText, IdentityError } from './core/errors.ts';
+import type { Logger } from './core/log.ts';
+import type { Random } from './core/random.ts';
+import { createReadiness } from './core/ready.ts';
+import { createSchedule } from './core/schedule.ts';
+import { listenOnSocket } from './core/unix-socket.ts';
+import { VERSION } from './core/version.ts';
+import { openIssuer, type Issuer } from './issuer/issuer.ts';
+import { withIssuerMetrics } from './issuer/metrics.ts';
+import { registerPolicyMetrics } from './policy/metrics.ts';
+import { createPolicyStore } from './policy/store.ts';
+import { registerRotationMetrics } from './rotation/metrics.ts';
+import { createRotator } from './rotation/rotator.ts';
+import { createSdsMetrics } from './sds/metrics.ts';
+import { createRefusals } from './sds/refusals.ts';
+import { createSecretEncoder } from './sds/resources.ts';
+import { createSdsServer } from './sds/server.ts';
+import { createWorkloads } from './workload/workloads.ts';
+
+export interface AppDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Stands in front of the issuer: tests and benches slow it down or make it fail. */
+  readonly decorateIssuer?: (issuer: Issuer) => Issuer;
+}
+
+/** The running daemon. */
+export interface App {
+  readonly trustDomain: string;
+  readonly policyEntries: () => number;
+  /** Where the metrics are served, as bound. */
+  readonly metricsPort: number | undefined;
+  /** Stops accepting, ends all streams, waits for them within the drain deadline. */
+  close(): Promise<void>;
+}
+
+/** Puts the parts together and starts them; the only place that knows all of them. */
+export async function build(config: Config, deps: AppDeps): Promise<App> {
+  const { clock, random, log } = deps;
+  const startedAtMs = clock.now();
+  const cleanup = createCleanup(log);
+  try {
+    const registry = new Registry();
+    registerBuildInfo(registry, VERSION);
+    const readiness = createReadiness();
+    const starting = readiness.block('starting');
+
+    const kernel = createKernel();
+    if (config.issuer.keyManager === 'disk') cleanup.add(lockFolder(config.dataDir));
+    const [opened, policy] = await Promise.all([
+      openIssuer(
+        { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
+        deps,
+      ),
+      createPolicyStore(
+        {
+          paths: config.policyPaths,
+          trustDomain: config.trustDomain,
+          caTtlMs: config.issuer.caTtlMs,
+        },
+        deps,
+      ),
+    ]);
+    cleanup.add(() => opened.close());
+    cleanup.add(() => policy.close());
+    registerPolicyMetrics(registry, policy);
+    const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry);
+
+    const schedule = createSchedule(clock);
+    cleanup.add(() => schedule.close());
+    const rotator = createRotator(config.rotation, {
+      issuer: {
+        mint: ({ ttlMs, ...rest }, options) =>
+          issuer.mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
+      },
+      clock,
+      random,
+      schedule,
+      log: log.child({ component: 'rotation' }),
+    });
+    cleanup.add(() => rotator.close());
+    const rotation = registerRotationMetrics(registry, rotator);
+
+    const workloads = createWorkloads({
+      trustDomain: config.trustDomain,
+      entitlements: {
+        match: (selectors) => policy.current().match(selectors),
+        onChange: (listener) => policy.onChange(listener),
+      },
+      svids: rotator,
+      bundles: {
+        get: (domain) => (domain === config.trustDomain ? issuer.bundle() : undefined),
+        onChange: (listener) => issuer.onBundle(({ trustDomain }) => listener(trustDomain)),
+      },
+      clock,
+      onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),
+    });
+    cleanup.add(() => workloads.close());
+
+    const withMetrics = createAttestorMetrics(registry);
+    const { discoverPath } = config.attestation.unix;
+    const attestation = createAttestation({
+      kernel,
+      attestors: [
+        createUnixAttestor({
+          names: createAccountNames(),
+          executable: discoverPath ? createExecutableReader() : undefined,
+        }),
+      ].map(withMetrics),
+      clock,
+      log,
+    });
+    cleanup.add(() => attestation.close());
+
+    let nonces = 0;
+    const sds = createSdsServer(
+      {
+        controlPlane: `credence/${VERSION} node=${config.nodeName}`,
+        maxMessageBytes: config.limits.messageBytes,
+        streamsPerConnection: config.limits.streamsPerConnection,
+        namesPerStream: config.limits.namesPerStream,
+      },
+      {
+        config: config.sds,
+        attach: (caller, reader) => workloads.attach(caller, reader),
+        encoder: createSecretEncoder(),
+        refusals: createRefusals(),
+        clock,
+        metrics: createSdsMetrics(registry, (ms) => rotation.observeLag(ms)),
+        log: log.child({ component: 'sds' }),
+        nextNonce: () => (++nonces).toString(36),
+      },
+    );
+    cleanup.add(() => sds.drain(config.drainDeadlineMs));
+
+    const listener = await listenForPeers({
+      paths: config.socketPaths,
+      attestation,
+      onConnection: (socket, connection) => sds.serve(socket, connection),
+      clock,
+      log: log.child({ component: 'listener' }),
+    });
+    cleanup.add(() => listener.close());
+
+    const view: AdminView = {
+      notReady: () => readiness.reasons(),
+      metrics: () => registry.metrics(),
+      config: () => config.written,
+      bundle: (domain) => {
+        const bundle = issuer.bundle();
+        if (domain !== undefined && domain !== bundle.trustDomain) return undefined;
+        return {
+          trust_domain: bundle.trustDomain,
+          sequence: bundle.sequence,
+          x509_authorities: bundle.x509Authorities.map(({ der }) =>
+            Buffer.from(der).toString('base64'),
+          ),
+        };
+      },
+      status: () =>
+        statusDocument({
+          version: VERSION,
+          nodeName: config.nodeName,
+          trustDomain: config.trustDomain,
+          startedAtMs,
+          notReady: readiness.reasons(),
+          policy: policy.status(),
+          authorities: issuer.authorities(),
+          rotation: rotator.stats(),
+          streams: sds.streams(),
+        }),
+    };
+    const admin = createAdminServer(view, log.child({ component: 'admin' }));
+    const adminSocket = await listenOnSocket(admin, {
+      path: config.adminSocketPath,
+      mode: 0o600,
+      folderMode: 0o700,
+      clock,
+    });
+    cleanup.add(() => {
+      adminSocket.close();
+      closeServer(admin);
+    });
+    const metrics = await listenForMetrics(config, view, log);
+    if (metrics) cleanup.add(() => closeServer(metrics.server));
+
+    starting();
+    log.info(
+      {
+        version: VERSION,
+        trust_domain: config.trustDomain,
+        path: config.socketPaths[0] ?? '',
+        entries: policy.status().entries,
+        detail: kernel.protection,
+      },
+      'credence is ready',
+    );
+    return {
+      trustDomain: config.trustDomain,
+      policyEntries: () => policy.status().entries,
+      metricsPort: metrics?.port,
+      async close() {
+        readiness.block('shutting down');
+        await cleanup.run();
+      },
+    };
+  } catch (thrown) {
+    await cleanup.run();
+    throw thrown;
+  }
+}
+
+/** Steps that undo what was started, in reverse order; one that fails does not stop the others. */
+function createCleanup(log: Logger) {
+  const steps: (() => void | Promise<void>)[] = [];
+  return {
+    add: (step: () => void | Promise<void>) => void steps.push(step),
+    async run() {
+      for (const step of steps.splice(0).reverse()) {
+        try {
+          await step();
+        } catch (thrown) {
+          log.error({ err: thrown }, 'shutdown step failed');
+        }
+      }
+    },
+  };
+}
+
+/** Two daemons with one data folder would sign with one CA and write one journal. */
+function lockFolder(folder: string): () => void {
+  const path = join(folder, 'lock');
+  let fd: number;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    fd = openSync(path, 'a', 0o600);
+  } catch (thrown) {
+    throw new IdentityError('ERR_DISK', `cannot open ${path}: ${errorText(thrown)}`, {
+      cause: thrown,
+    });
+  }
+  if (tryLock(fd)) return () => closeSync(fd);
+  closeSync(fd);
+  throw new IdentityError('ERR_ALREADY_RUNNING', `another credence is running with ${folder}`);
+}
+
+async function listenForMetrics(
+  config: Config,
+  view: AdminView,
+  log: Logger,
+): Promise<{ server: Server; port: number } | undefined> {
+  const address = config.telemetry.metricsAddress;
+  if (!address) return undefined;
+  const server = createMetricsServer(view, log.child({ component: 'metrics' }));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (thrown) =>
+      reject(
+        new IdentityError(
+          'ERR_SOCKET',
+          `cannot serve metrics on ${address.host}:${address.port}: ${errorText(thrown)}`,
+          {
+            cause: thrown,
+            hint: 'telemetry.metrics_address names another one; empty switches it off',
+          },
+        ),
+      ),
+    );
+    server.listen(address.port, address.host, resolve);
+  });
+  const bound = server.address();
+  return { server, port: typeof bound === 'object' && bound ? bound.port : address.port };
+}
+
+function closeServer(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}

@@ -1,0 +1,80 @@
+import { existsSync } from 'node:fs';
+import { loadConfig, type Config } from '../config.ts';
+import { errorText, IdentityError } from '../core/errors.ts';
+import { readPolicy } from '../policy/load.ts';
+import { textOf, type Action } from './command.ts';
+import { EXIT } from './exit.ts';
+
+interface Finding {
+  readonly severity: 'error' | 'warning';
+  readonly message: string;
+}
+
+/** `credence check`: everything that can be said about a configuration without starting. */
+export const check: Action = (given, _operands, terminal) => {
+  const file = textOf(given, 'config');
+  if (file === undefined)
+    throw new IdentityError('ERR_USAGE', 'credence check needs --config FILE');
+  const { findings, entries, config } = examine(file, terminal.env);
+  const errors = findings.filter(({ severity }) => severity === 'error').length;
+  const failed = errors > 0 || (given['strict'] === true && findings.length > 0);
+  if (given['json'] === true) {
+    terminal.out(`${JSON.stringify({ ok: !failed, entries, findings }, undefined, 2)}\n`);
+  } else {
+    for (const { severity, message } of findings) terminal.out(`${severity}: ${message}\n`);
+    const warnings = findings.length - errors;
+    terminal.out(
+      `${file}: ${config ? `trust domain ${config.trustDomain}, ${entries} policy entries, ` : ''}${errors} errors, ${warnings} warnings\n`,
+    );
+  }
+  // A configuration that does not parse is wrong usage; anything else is a finding.
+  if (!config) return Promise.resolve(EXIT.usage);
+  return Promise.resolve(failed ? EXIT.no : EXIT.done);
+};
+
+function examine(
+  file: string,
+  env: Readonly<Record<string, string | undefined>>,
+): { findings: Finding[]; entries: number; config: Config | undefined } {
+  let config: Config;
+  try {
+    config = loadConfig(file, env);
+  } catch (thrown) {
+    const finding: Finding = { severity: 'error', message: errorText(thrown) };
+    return { findings: [finding], entries: 0, config: undefined };
+  }
+  const { entries, warnings, faults, faultCount } = readPolicy({
+    paths: config.policyPaths,
+    trustDomain: config.trustDomain,
+    caTtlMs: config.issuer.caTtlMs,
+  });
+  const findings: Finding[] = faults.map((message) => ({ severity: 'error', message }));
+  if (faultCount > faults.length) {
+    findings.push({ severity: 'error', message: `${faultCount - faults.length} more faults` });
+  }
+  for (const { file: at, line, message } of warnings) {
+    findings.push({ severity: 'warning', message: `${at}:${line}: ${message}` });
+  }
+  for (const message of configWarnings(config)) findings.push({ severity: 'warning', message });
+  return { findings, entries: entries.length, config };
+}
+
+function configWarnings(config: Config): string[] {
+  const warnings: string[] = [];
+  const { keyType, keyManager } = config.issuer;
+  if (keyType === 'ec-p384') {
+    warnings.push(
+      `${config.file}: issuer.key_type: an Envoy client with default settings refuses servers with ec-p384`,
+    );
+  }
+  if (keyManager === 'memory') {
+    warnings.push(
+      `${config.file}: issuer.key_manager.type: memory makes a new root at each start, so running peers lose trust in new SVIDs`,
+    );
+  }
+  if (config.policyPaths.length === 0) {
+    warnings.push(`${config.file}: policy.paths: no policy, so nobody gets an identity`);
+  }
+  if (!existsSync('/proc/self/fd')) warnings.push('/proc is not mounted: nobody can be attested');
+  return warnings;
+}
