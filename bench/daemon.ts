@@ -3,6 +3,13 @@
 //   argv: configuration file      IPC in: BenchCommand      IPC out: BenchEvent, one for each
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { build } from '../src/app.ts';
+import { type Config, loadConfig } from '../src/config.ts';
+import { systemClock } from '../src/core/clock.ts';
+import { createLogger } from '../src/core/log.ts';
+import { systemRandom } from '../src/core/random.ts';
+import type { TrustBundle } from '../src/identity/bundle.ts';
+import { type Issuer, openIssuer } from '../src/issuer/issuer.ts';
 
 /** What the bench asks. */
 export interface BenchCommand {
@@ -14,29 +21,23 @@ export type BenchEvent =
   | { readonly event: 'done'; readonly cmd: BenchCommand['cmd'] }
   | { readonly event: 'failed'; readonly message: string };
 
-/** The running daemon. */
-interface BenchApp {
-  /** Gives the own trust domain another root beside the real one, or takes it away again. */
-  bumpBundle(): void;
-}
-
-/** Builds the daemon from a configuration file and lets it run until this process is ended. */
-function startApp(configFile: string): Promise<BenchApp> {
-  return Promise.reject(new Error(`no daemon can be built from ${configFile} yet`));
-}
+const config = loadConfig(process.argv[2] ?? '');
+const deps = {
+  clock: systemClock,
+  random: systemRandom,
+  log: createLogger({
+    level: config.telemetry.logLevel,
+    write: (line) => void process.stderr.write(line),
+  }),
+};
+const changing = changingBundle(await secondRoot(config));
+const app = await build(config, { ...deps, decorateIssuer: changing.decorate });
 
 setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-const app = await startApp(process.argv[2] ?? '');
 const COMMANDS: Readonly<Record<BenchCommand['cmd'], () => void>> = {
-  'bump-bundle': () => app.bumpBundle(),
-  gc: collectGarbage,
+  'bump-bundle': changing.bump,
+  gc: runInNewContext('gc') as () => void,
 };
-
-function answer(event: BenchEvent): void {
-  process.send?.(event);
-}
 
 process.on('message', ({ cmd }: BenchCommand) => {
   try {
@@ -46,4 +47,59 @@ process.on('message', ({ cmd }: BenchCommand) => {
     answer({ event: 'failed', message: thrown instanceof Error ? thrown.message : String(thrown) });
   }
 });
-process.on('disconnect', () => process.exit(0));
+for (const end of ['disconnect', 'SIGTERM'] as const) {
+  process.on(end, () => void app.close().finally(() => process.exit(0)));
+}
+
+function answer(event: BenchEvent): void {
+  process.send?.(event);
+}
+
+/** The bundle of another CA for the same trust domain, which has signed nothing. */
+async function secondRoot({ issuer, trustDomain }: Config): Promise<TrustBundle> {
+  const other = await openIssuer(
+    { ...issuer, trustDomain, dataDir: '', keyManager: 'memory' },
+    deps,
+  );
+  try {
+    return other.bundle();
+  } finally {
+    other.close();
+  }
+}
+
+/** An issuer whose bundle also holds the roots of `second`, or does not: each bump is a change. */
+function changingBundle(second: TrustBundle) {
+  const listeners = new Set<(bundle: TrustBundle) => void>();
+  let bumps = 0;
+  let bundle: () => TrustBundle = () => second;
+  return {
+    decorate: (issuer: Issuer): Issuer => {
+      bundle = () => {
+        const own = issuer.bundle();
+        const more = bumps % 2 === 0 ? [] : second.x509Authorities;
+        return {
+          ...own,
+          sequence: own.sequence + bumps,
+          x509Authorities: [...own.x509Authorities, ...more],
+        };
+      };
+      return {
+        ...issuer,
+        bundle,
+        onBundle(listener) {
+          listeners.add(listener);
+          const stop = issuer.onBundle(() => listener(bundle()));
+          return () => {
+            listeners.delete(listener);
+            stop();
+          };
+        },
+      };
+    },
+    bump: (): void => {
+      bumps++;
+      for (const listener of listeners) listener(bundle());
+    },
+  };
+}

@@ -33,83 +33,92 @@ export async function main(argv: readonly string[]): Promise<number> {
   console.error(
     `bench: ${machine.cpu}, ${machine.cores} cores, node ${machine.node}, commit ${machine.commit}`,
   );
+  const figures: Figure[] = [];
   try {
-    const figures = bench.options.socket ? await other(bench) : await credence(bench);
+    await (bench.options.socket ? other(bench, figures) : credence(bench, figures));
     if (figures.length === 0) throw new Error(`no figure is called ${bench.options.only ?? ''}`);
     console.log(`\n${table(figures)}`);
     const path = await writeResult({ takenAt, machine, options: bench.options, figures });
     console.error(`\nbench: written to ${path}`);
     return 0;
   } catch (thrown) {
-    console.error(`\nbench: FAILED: ${text(thrown)}`);
+    if (figures.length > 0) console.log(`\n${table(figures)}`);
+    console.error(`\nbench: FAILED, nothing is written: ${text(thrown)}`);
     return 1;
   }
 }
 
 /** Another server, running already: what can be told from outside. */
-function other(bench: Bench): Promise<Figure[]> {
+async function other(bench: Bench, into: Figure[]): Promise<void> {
   const { socket = '', pid } = bench.options;
-  const server: Server = {
-    path: socket,
-    pid,
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
-  if (pid === undefined) {
-    return measure(bench, [firstSecretIdle(bench, server), herd(bench, server)]);
-  }
-  return measure(bench, [
-    idle(bench, pid),
-    memoryPerStream(bench, server, pid),
-    firstSecretIdle(bench, server),
-    herd(bench, server),
-    idleWithStreams(bench, server, pid),
-  ]);
+  const server: Server = { ...NO_SERVER, path: socket, pid };
+  const latency = [firstSecretIdle(bench, server), herd(bench, server)];
+  await measure(
+    wanted(
+      bench,
+      pid === undefined
+        ? latency
+        : [
+            idle(bench, pid),
+            memoryPerStream(bench, server, pid),
+            ...latency,
+            idleWithStreams(bench, server, pid),
+          ],
+    ),
+    into,
+  );
 }
 
-async function credence(bench: Bench): Promise<Figure[]> {
-  const figures = await measure(bench, [mint(bench), coldStart(bench)]);
-  figures.push(
-    ...(await withServer(startCredence, (server) => [
-      idle(bench, server.pid ?? 0),
-      firstSecretIdle(bench, server),
-      herd(bench, server),
-      idleWithStreams(bench, server, server.pid ?? 0),
-    ])),
-    ...(await withServer(startBenchDaemon, (server) => [
-      memoryPerStream(bench, server, server.pid ?? 0),
-      firstSecretUnderLoad(bench, server, 250),
-      firstSecretUnderLoad(bench, server, 0),
-      pushes(bench, server, 1000),
-      pushes(bench, server, 5000),
-    ])),
-  );
-  return figures;
+async function credence(bench: Bench, into: Figure[]): Promise<void> {
+  await measure(wanted(bench, [mint(bench), coldStart(bench)]), into);
+  await withServer(startCredence, (server) => [
+    idle(bench, server.pid ?? 0),
+    firstSecretIdle(bench, server),
+    herd(bench, server),
+    idleWithStreams(bench, server, server.pid ?? 0),
+  ]);
+  await withServer(startBenchDaemon, (server) => [
+    memoryPerStream(bench, server, server.pid ?? 0),
+    firstSecretUnderLoad(bench, server, 250),
+    firstSecretUnderLoad(bench, server, 0),
+    pushes(bench, server, 1000),
+    pushes(bench, server, 5000),
+  ]);
 
   async function withServer(
     start: typeof startCredence,
     parts: (server: Server) => readonly Part[],
-  ): Promise<Figure[]> {
+  ): Promise<void> {
+    if (wanted(bench, parts(NO_SERVER)).length === 0) return;
     await using home = await createHome();
     await using server = await start(home);
-    return await measure(bench, parts(server));
+    await measure(wanted(bench, parts(server)), into);
   }
 }
 
+const NO_SERVER: Server = {
+  path: '',
+  pid: undefined,
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+function wanted({ options }: Bench, parts: readonly Part[]): readonly Part[] {
+  const { only } = options;
+  return only === undefined ? parts : parts.filter(({ name }) => name.includes(only));
+}
+
 /** Takes the figures one after another; nothing else runs beside them. */
-async function measure({ options }: Bench, parts: readonly Part[]): Promise<Figure[]> {
-  const figures: Figure[] = [];
+async function measure(parts: readonly Part[], into: Figure[]): Promise<void> {
   for (const { name, run } of parts) {
-    if (options.only !== undefined && !name.includes(options.only)) continue;
     const start = performance.now();
     process.stderr.write(`  ${name} ...`);
     try {
-      figures.push(...(await run()));
+      into.push(...(await run()));
     } catch (cause) {
       throw new Error(`${name}: ${text(cause)}`, { cause });
     }
     process.stderr.write(` ${((performance.now() - start) / 1000).toFixed(1)} s\n`);
   }
-  return figures;
 }
 
 function text(thrown: unknown): string {
