@@ -23,7 +23,7 @@ import { listenOnSocket } from './core/unix-socket.ts';
 import { VERSION } from './core/version.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
-import { registerPolicyMetrics } from './policy/metrics.ts';
+import { measurePolicy } from './policy/metrics.ts';
 import { createPolicyStore } from './policy/store.ts';
 import { registerRotationMetrics } from './rotation/metrics.ts';
 import { createRotator } from './rotation/rotator.ts';
@@ -58,29 +58,27 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
   const cleanup = createCleanup(log);
   try {
     const registry = new Registry();
-    registerBuildInfo(registry, VERSION);
+    registerBuildInfo(registry, VERSION, startedAtMs);
     const readiness = createReadiness();
     const starting = readiness.block('starting');
 
     const kernel = createKernel();
     if (config.issuer.keyManager === 'disk') cleanup.add(lockFolder(config.dataDir));
-    const [opened, policy] = await Promise.all([
-      openIssuer(
-        { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
-        deps,
-      ),
-      createPolicyStore(
-        {
-          paths: config.policyPaths,
-          trustDomain: config.trustDomain,
-          caTtlMs: config.issuer.caTtlMs,
-        },
-        deps,
-      ),
-    ]);
-    cleanup.add(() => opened.close());
+    const policy = createPolicyStore(
+      {
+        paths: config.policyPaths,
+        trustDomain: config.trustDomain,
+        caTtlMs: config.issuer.caTtlMs,
+      },
+      { clock, log },
+    );
     cleanup.add(() => policy.close());
-    registerPolicyMetrics(registry, policy);
+    const opened = await openIssuer(
+      { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
+      deps,
+    );
+    cleanup.add(() => opened.close());
+    cleanup.add(measurePolicy(policy, registry));
     const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry);
 
     const schedule = createSchedule(clock);
