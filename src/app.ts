@@ -23,7 +23,7 @@ import { listenOnSocket } from './core/unix-socket.ts';
 import { VERSION } from './core/version.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
-import { measurePolicy } from './policy/metrics.ts';
+import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore } from './policy/store.ts';
 import { registerRotationMetrics } from './rotation/metrics.ts';
 import { createRotator } from './rotation/rotator.ts';
@@ -64,21 +64,23 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
 
     const kernel = createKernel();
     if (config.issuer.keyManager === 'disk') cleanup.add(lockFolder(config.dataDir));
-    const policy = createPolicyStore(
-      {
-        paths: config.policyPaths,
-        trustDomain: config.trustDomain,
-        caTtlMs: config.issuer.caTtlMs,
-      },
-      { clock, log },
-    );
+    const [policy, opened] = await Promise.all([
+      createPolicyStore(
+        {
+          paths: config.policyPaths,
+          trustDomain: config.trustDomain,
+          caTtlMs: config.issuer.caTtlMs,
+        },
+        { clock, log },
+      ),
+      openIssuer(
+        { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
+        deps,
+      ),
+    ]);
     cleanup.add(() => policy.close());
-    const opened = await openIssuer(
-      { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
-      deps,
-    );
     cleanup.add(() => opened.close());
-    cleanup.add(measurePolicy(policy, registry));
+    registerPolicyMetrics(registry, policy);
     const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry);
 
     const schedule = createSchedule(clock);
