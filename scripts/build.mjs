@@ -9,7 +9,8 @@ const root = new URL('..', import.meta.url).pathname;
 await rm(new URL('../dist', import.meta.url), { recursive: true, force: true });
 await build({
   absWorkingDir: root,
-  entryPoints: { credence: 'src/main.ts' },
+  // The thread that parses large policies is a file of its own.
+  entryPoints: { credence: 'src/main.ts', 'policy-reload': 'src/policy/reload-thread.ts' },
   outdir: 'dist',
   bundle: true,
   splitting: true,

@@ -1,0 +1,183 @@
+import type { Clock, Timer } from '../core/clock.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
+import { createListeners } from '../core/listeners.ts';
+import type { Logger } from '../core/log.ts';
+import type { PolicyWarning } from './entry.ts';
+import { loadInThread, type LoadedPolicy } from './load-in-thread.ts';
+import { loadPolicy, type PolicySources } from './load.ts';
+import { compilePolicy, type Policy } from './policy.ts';
+import { documentBytes, watchPaths, type OpenWatch } from './watch.ts';
+
+/** What became of a change of the documents. */
+export type ReloadResult = 'applied' | 'unchanged' | 'refused';
+
+/** Times are wall clock in milliseconds. */
+export interface PolicyStatus {
+  readonly revision: string;
+  readonly entries: number;
+  /** When the documents were last found good. */
+  readonly loadedAtMs: number;
+  readonly warnings: readonly PolicyWarning[];
+  /** Why the latest change was refused; undefined once the documents are good again. */
+  readonly lastError: string | undefined;
+  readonly lastErrorAtMs: number | undefined;
+}
+
+/** The policy in force; follows its documents until closed. */
+export interface PolicyStore {
+  current(): Policy;
+  /** Called with each policy that says something else than the one before. Returns a remover. */
+  onChange(listener: (policy: Policy) => void): () => void;
+  /** Called after every reload, whatever came of it. Returns a remover. */
+  onReload(listener: (result: ReloadResult) => void): () => void;
+  status(): PolicyStatus;
+  close(): void;
+}
+
+export interface PolicyStoreDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Default: the kernel's file notifications. */
+  readonly watch?: OpenWatch;
+}
+
+/** Quiet time after a change, so that a burst of writes is one reload. */
+export const DEBOUNCE_MS = 30;
+/** A burst that does not end is read anyway after this. */
+export const MAX_DEBOUNCE_MS = 1000;
+/** How long until the documents are looked at again where they cannot be watched. */
+export const RETRY_MS = 10_000;
+/** Up to this size the full parser is done before a thread would have started. */
+const SMALL_BYTES = 32 * 1024;
+
+/**
+ * Loads the policy and follows its documents: a change takes effect as a whole or, refused with a
+ * warning, not at all. Rejects with `ERR_POLICY` when the first load is not good. That one is done
+ * at once, on this thread: nobody waits for the event loop yet.
+ */
+export function createPolicyStore(
+  sources: PolicySources,
+  deps: PolicyStoreDeps,
+): Promise<PolicyStore> {
+  return new Promise((resolve) => resolve(openStore(sources, deps)));
+}
+
+function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
+  const { clock } = deps;
+  const log = deps.log.child({ component: 'policy' });
+  const onListenerError = (err: unknown): void => log.error({ err }, 'a policy listener failed');
+  const changes = createListeners<Policy>(onListenerError);
+  const reloads = createListeners<ReloadResult>(onListenerError);
+  const closing = new AbortController();
+  let timer: Timer | undefined;
+  let burstSinceMs: number | undefined;
+  let reloading = false;
+  let again = false;
+  let fault: { readonly message: string; readonly atMs: number } | undefined;
+
+  const watch = (deps.watch ?? watchPaths)(sources.paths, changed, (err) => {
+    log.warn({ err, retry_in_ms: RETRY_MS }, 'the policy cannot be watched');
+    schedule(RETRY_MS);
+  });
+  // Watched before it is read: what changes in between is seen.
+  watch.rearm();
+  let loaded: LoadedPolicy;
+  try {
+    loaded = loadHere(sources);
+  } catch (thrown) {
+    close();
+    throw thrown;
+  }
+  let loadedAtMs = clock.now();
+  report(loaded, 'policy loaded');
+
+  function changed(): void {
+    const now = clock.now();
+    burstSinceMs ??= now;
+    schedule(Math.min(DEBOUNCE_MS, Math.max(burstSinceMs + MAX_DEBOUNCE_MS - now, 0)));
+  }
+
+  function schedule(delayMs: number): void {
+    timer?.cancel();
+    timer = closing.signal.aborted ? undefined : clock.after(delayMs, () => void reload());
+  }
+
+  async function reload(): Promise<void> {
+    burstSinceMs = undefined;
+    if (reloading) {
+      again = true;
+      return;
+    }
+    reloading = true;
+    await reloadOnce();
+    reloading = false;
+    if (again && !closing.signal.aborted) {
+      again = false;
+      await reload();
+    }
+  }
+
+  async function reloadOnce(): Promise<void> {
+    try {
+      watch.rearm();
+      const small = documentBytes(sources.paths) <= SMALL_BYTES;
+      const next = small ? loadHere(sources) : await loadInThread(sources, closing);
+      if (!closing.signal.aborted) take(next);
+    } catch (thrown) {
+      if (!closing.signal.aborted) refuse(toIdentityError(thrown, 'ERR_POLICY'));
+    }
+  }
+
+  function take(next: LoadedPolicy): void {
+    const same = next.policy.revision === loaded.policy.revision;
+    loaded = next;
+    loadedAtMs = clock.now();
+    fault = undefined;
+    if (same) log.debug({ revision: next.policy.revision }, 'policy read again, nothing new');
+    else report(next, 'policy reloaded');
+    reloads.emit(same ? 'unchanged' : 'applied');
+    if (!same) changes.emit(next.policy);
+  }
+
+  function refuse(error: IdentityError): void {
+    fault = { message: error.message, atMs: clock.now() };
+    log.warn(
+      { code: error.code, reason: error.message, revision: loaded.policy.revision },
+      'policy change refused, the last good policy stays',
+    );
+    reloads.emit('refused');
+  }
+
+  function report({ policy, warnings }: LoadedPolicy, message: string): void {
+    log.info({ revision: policy.revision, entries: policy.size }, message);
+    for (const { file, line, message: detail } of warnings) {
+      log.warn({ path: `${file}:${line}`, detail }, 'policy warning');
+    }
+  }
+
+  function close(): void {
+    closing.abort(new IdentityError('ERR_SHUTDOWN', 'the policy store is closed'));
+    timer?.cancel();
+    watch.close();
+  }
+
+  return {
+    current: () => loaded.policy,
+    onChange: (listener) => changes.add(listener),
+    onReload: (listener) => reloads.add(listener),
+    status: () => ({
+      revision: loaded.policy.revision,
+      entries: loaded.policy.size,
+      loadedAtMs,
+      warnings: loaded.warnings,
+      lastError: fault?.message,
+      lastErrorAtMs: fault?.atMs,
+    }),
+    close,
+  };
+}
+
+function loadHere(sources: PolicySources): LoadedPolicy {
+  const { entries, warnings } = loadPolicy(sources);
+  return { policy: compilePolicy(entries), warnings };
+}
