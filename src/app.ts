@@ -64,70 +64,73 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
 
     const kernel = createKernel();
     if (config.issuer.keyManager === 'disk') cleanup.add(lockFolder(config.dataDir));
-    const [policy, opened] = await Promise.all([
-      createPolicyStore(
-        {
-          paths: config.policyPaths,
-          trustDomain: config.trustDomain,
-          caTtlMs: config.issuer.caTtlMs,
-        },
-        { clock, log },
-      ),
-      openIssuer(
-        { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
-        deps,
-      ),
-    ]);
-    cleanup.add(() => policy.close());
-    cleanup.add(() => opened.close());
+    const policyOpening = createPolicyStore(
+      {
+        paths: config.policyPaths,
+        trustDomain: config.trustDomain,
+        caTtlMs: config.issuer.caTtlMs,
+      },
+      { clock, log },
+    );
+    const issuerOpening = openIssuer(
+      { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
+      deps,
+    );
+    // When one of them fails the other is still to be closed.
+    const closing = <T extends { close(): void }>(thing: T) => cleanup.closing(thing);
+    await Promise.allSettled([policyOpening.then(closing), issuerOpening.then(closing)]);
+    const policy = await policyOpening;
+    const opened = await issuerOpening;
     registerPolicyMetrics(registry, policy);
     const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry);
 
-    const schedule = createSchedule(clock);
-    cleanup.add(() => schedule.close());
-    const rotator = createRotator(config.rotation, {
-      issuer: {
-        mint: ({ ttlMs, ...rest }, options) =>
-          issuer.mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
-      },
-      clock,
-      random,
-      schedule,
-      log: log.child({ component: 'rotation' }),
-    });
-    cleanup.add(() => rotator.close());
+    const schedule = cleanup.closing(createSchedule(clock));
+    const rotator = cleanup.closing(
+      createRotator(config.rotation, {
+        issuer: {
+          mint: ({ ttlMs, ...rest }, options) =>
+            issuer.mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
+        },
+        clock,
+        random,
+        schedule,
+        log: log.child({ component: 'rotation' }),
+      }),
+    );
     const rotation = registerRotationMetrics(registry, rotator);
 
-    const workloads = createWorkloads({
-      trustDomain: config.trustDomain,
-      entitlements: {
-        match: (selectors) => policy.current().match(selectors),
-        onChange: (listener) => policy.onChange(listener),
-      },
-      svids: rotator,
-      bundles: {
-        get: (domain) => (domain === config.trustDomain ? issuer.bundle() : undefined),
-        onChange: (listener) => issuer.onBundle(({ trustDomain }) => listener(trustDomain)),
-      },
-      clock,
-      onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),
-    });
-    cleanup.add(() => workloads.close());
+    const workloads = cleanup.closing(
+      createWorkloads({
+        trustDomain: config.trustDomain,
+        entitlements: {
+          match: (selectors) => policy.current().match(selectors),
+          onChange: (listener) => policy.onChange(listener),
+        },
+        svids: rotator,
+        bundles: {
+          get: (domain) => (domain === config.trustDomain ? issuer.bundle() : undefined),
+          onChange: (listener) => issuer.onBundle(({ trustDomain }) => listener(trustDomain)),
+        },
+        clock,
+        onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),
+      }),
+    );
 
     const withMetrics = createAttestorMetrics(registry);
     const { discoverPath } = config.attestation.unix;
-    const attestation = createAttestation({
-      kernel,
-      attestors: [
-        createUnixAttestor({
-          names: createAccountNames(),
-          executable: discoverPath ? createExecutableReader() : undefined,
-        }),
-      ].map(withMetrics),
-      clock,
-      log,
-    });
-    cleanup.add(() => attestation.close());
+    const attestation = cleanup.closing(
+      createAttestation({
+        kernel,
+        attestors: [
+          createUnixAttestor({
+            names: createAccountNames(),
+            executable: discoverPath ? createExecutableReader() : undefined,
+          }),
+        ].map(withMetrics),
+        clock,
+        log,
+      }),
+    );
 
     let nonces = 0;
     const sds = createSdsServer(
@@ -232,6 +235,10 @@ function createCleanup(log: Logger) {
   const steps: (() => void | Promise<void>)[] = [];
   return {
     add: (step: () => void | Promise<void>) => void steps.push(step),
+    closing<T extends { close(): void }>(thing: T): T {
+      steps.push(() => thing.close());
+      return thing;
+    },
     async run() {
       for (const step of steps.splice(0).reverse()) {
         try {

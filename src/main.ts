@@ -20,3 +20,5 @@ process.exitCode = await program(process.argv.slice(2), {
   clock: systemClock,
   signal: stop.signal,
 });
+// Nothing should be left running now; what is, must not keep a stopped daemon from ending.
+systemClock.after(1000, () => process.exit());
