@@ -60,9 +60,15 @@ export function createCaRenewal(
   /** One replacement at a time, for however many wait; after a failure not before its time. */
   function replace(): Promise<Authority> {
     if (lifetime.signal.aborted) return Promise.reject(abortReason(lifetime.signal));
-    if (failure && clock.now() < failure.retryAtMs) return Promise.reject(failure.error);
+    if (failure && isPutOff(failure.retryAtMs)) return Promise.reject(failure.error);
     running ??= replaceOnce().finally(() => (running = undefined));
     return running;
+  }
+
+  /** A time further off than any delay was set by a clock that has been turned back since. */
+  function isPutOff(retryAtMs: number): boolean {
+    const leftMs = retryAtMs - clock.now();
+    return leftMs > 0 && leftMs <= RETRY.maxMs;
   }
 
   async function replaceOnce(): Promise<Authority> {
