@@ -1,3 +1,4 @@
+import { IdentityError } from '../core/errors.ts';
 import {
   faultText,
   kindOf,
@@ -52,6 +53,13 @@ function readWhole(
   file: string,
   report: (fault: string) => void,
 ): readonly ListItem[] {
+  if (text.length > MAX_YAML_BYTES) {
+    throw new IdentityError(
+      'ERR_POLICY',
+      `${file}: it has ${text.length} characters, at most ${MAX_YAML_BYTES} are allowed outside of the plain layout`,
+      { hint: 'the layout is in docs/policy.md, Size' },
+    );
+  }
   const documents = parseYamlStream(text, file, CODE);
   if (documents.length === 0) {
     // A file that is just being written looks like this for a moment; nobody means it.

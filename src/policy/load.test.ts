@@ -359,6 +359,15 @@ describe('loadPolicy()', () => {
     );
   });
 
+  it('names the layout when a large text is not in it, and the place when one entry is not YAML', () => {
+    const filler = `# ${'x'.repeat(9 * 1024 * 1024)}\n`;
+    assert.match(
+      refusal(`${filler}%\n${HEAD}`),
+      /^p\.yaml: it has \d+ characters, at most 8388608 are allowed outside of the plain layout$/,
+    );
+    assert.equal(refusal(`${filler}${HEAD}    hint: "x\n`), 'p.yaml:6:1: missing closing "quote');
+  });
+
   it('refuses the same entry in two files', () => {
     const text = `entries:\n${entry('spiffe://example.org/a', 'a:b')}`;
     writeFileSync(join(folder, 'a.yaml'), text);
