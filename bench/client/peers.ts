@@ -43,8 +43,11 @@ export async function createPeers(
   const report = pipe();
   const child = spawn(
     process.execPath,
-    // A fork has one thread; an engine that never had more does not miss them.
-    ['--single-threaded', PROGRAM, path, ...[count, perProcess, opening.length].map(String)],
+    // A fork has one thread: an engine that never had more does not miss them.
+    [
+      ...['--single-threaded', '--expose-gc', '--min-semi-space-size=2', PROGRAM, path],
+      ...[count, perProcess, opening.length].map(String),
+    ],
     { stdio: ['pipe', 'inherit', 'inherit', go.readFd, report.writeFd, ...sockets] },
   );
   closeSync(go.readFd);
