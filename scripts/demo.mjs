@@ -91,6 +91,8 @@ async function demo() {
   const endMs = performance.now() + seconds * 1000;
   while (!stopping.signal.aborted && performance.now() < endMs) {
     await load.look();
+    const fault = daemon.died() ?? load.expired();
+    if (fault !== undefined) throw new Error(fault);
     show(await snapshot(daemon, pair, load));
     await delay(DRAW_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
   }

@@ -32,7 +32,11 @@ describe('rotation and restart under load', { concurrency: true }, () => {
         }
         return [...load.serials.values()].every((serials) => serials.length > ROTATIONS);
       },
-      { what: `both ends rotate ${ROTATIONS} times`, timeoutMs: 60_000 },
+      {
+        what: `both ends rotate ${ROTATIONS} times`,
+        timeoutMs: 60_000,
+        hopeless: () => load.expired() ?? daemon.died(),
+      },
     );
     const { sent, answered, failures } = await load.stop();
 
@@ -85,7 +89,11 @@ describe('rotation and restart under load', { concurrency: true }, () => {
           await load.look();
           return [...load.serials].every(([uri, all]) => all.length > (held.get(uri) ?? 0));
         },
-        { what: `both ends get new certificates after ${signal}`, timeoutMs: 25_000 },
+        {
+          what: `both ends get new certificates after ${signal}`,
+          timeoutMs: 25_000,
+          hopeless: () => load.expired() ?? daemon.died(),
+        },
       );
     }
     // An SVID of the first life of the daemon against an Envoy that lives on its third.
@@ -131,7 +139,7 @@ describe('rotation and restart under load', { concurrency: true }, () => {
     const serials = new Set([first]);
     await eventually(
       async () => serials.add((await envoy.leaf(CLIENT))?.serial).size >= 3 && serials,
-      { what: 'the client end rotates twice', timeoutMs: 25_000 },
+      { what: 'the client end rotates twice', timeoutMs: 25_000, hopeless: () => daemon.died() },
     );
     assert.equal(await echo(long, 'after'), 'after');
     const short = await tcpConnect(place.port('tcpOut'));

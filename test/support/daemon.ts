@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { startChild, type Child } from './child.ts';
@@ -49,6 +49,8 @@ export interface Daemon extends AsyncDisposable {
   /** What this process may have: one SVID for each of its identities, in order. */
   fetchX509(): Promise<readonly FetchedSvid[]>;
   log(): string;
+  /** Why it is not running although it was started and not stopped, else undefined. */
+  died(): string | undefined;
 }
 
 /** Entry for everything this user runs. */
@@ -61,7 +63,10 @@ export function entryForUid(spiffeId: string, uid: number): PolicyEntry {
   return { spiffe_id: spiffeId, selectors: [`unix:uid:${uid}`] };
 }
 
-/** Writes a configuration; nothing runs before `start`. */
+/**
+ * Writes a configuration; nothing runs before `start`. With CREDENCE_TEST_LOGS set to a folder the
+ * daemon's log stays there.
+ */
 export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
   if (!existsSync(CREDENCE)) throw new Error('dist/credence.js is missing: run npm run build');
   const dir = options.dir ?? (await mkdtemp(join(shortTmp(), 'credence-')));
@@ -79,7 +84,7 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
       data_dir: 'data',
       policy: { paths: ['policy.yaml'] },
       issuer: { x509_svid_ttl: options.svidTtl ?? '1h' },
-      telemetry: { metrics_address: '', log_format: 'json' },
+      telemetry: { metrics_address: '', log_format: 'json', log_level: 'debug' },
       ...options.settings,
     }),
   );
@@ -142,8 +147,14 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
     metric: async (name, labels) =>
       sumOfMetric(await adminGet(adminPath, '/metrics'), name, labels),
     log: () => past + (child?.log() ?? ''),
+    died: () => {
+      const ended = child?.ended();
+      return ended && `credence ${ended}, it says:\n${child?.log().slice(-4000)}`;
+    },
     [Symbol.asyncDispose]: async () => {
       await stop('SIGKILL');
+      const keep = process.env['CREDENCE_TEST_LOGS'];
+      if (keep) await writeFile(join(keep, `${basename(dir)}.log`), past);
       if (options.dir === undefined) await rm(dir, { recursive: true, force: true });
     },
   };
