@@ -91,9 +91,9 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
   let closed = false;
 
   return {
-    async mint(request, options) {
-      if (closed) throw new IdentityError('ERR_SHUTDOWN', 'the issuer is closed');
-      return mint(request, options);
+    mint(request, options) {
+      if (!closed) return mint(request, options);
+      return Promise.reject(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
     },
     bundle: () => bundle,
     onBundle: (listener) => listeners.add(listener),
