@@ -16,7 +16,7 @@ export interface Effort {
 }
 
 export const FULL: Effort = { runs: 3, samples: 300, idleMs: 10_000, startRuns: 9, pushes: 40 };
-export const QUICK: Effort = { runs: 1, samples: 60, idleMs: 2000, startRuns: 3, pushes: 10 };
+export const QUICK: Effort = { runs: 1, samples: 40, idleMs: 2000, startRuns: 3, pushes: 10 };
 
 /** What every figure needs to know. */
 export interface Bench {
