@@ -30,7 +30,7 @@ if (!(seconds > 0)) {
 }
 
 const stopping = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM']) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     // The second one does not wait.
     if (stopping.signal.aborted) process.exit(130);
