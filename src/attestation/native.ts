@@ -13,6 +13,7 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const LOCK_EX_NB = 2 | 4;
+const EINTR = 4;
 const EWOULDBLOCK = 11;
 /** `struct epoll_event` is packed on x86-64 alone. */
 const EVENT = process.arch === 'x64' ? { bytes: 12, data: 4 } : { bytes: 16, data: 8 };
@@ -96,8 +97,10 @@ export function createKernel(): Kernel {
     hasExited(pidfd) {
       pollfd.writeInt32LE(pidfd, 0);
       pollfd.writeInt32LE(POLLIN, 4);
-      // An error counts as an exit: fail closed.
-      return poll(pollfd, 1, 0) !== 0;
+      let ready = poll(pollfd, 1, 0);
+      while (ready < 0 && koffi.errno() === EINTR) ready = poll(pollfd, 1, 0);
+      // Any other error counts as an exit: fail closed.
+      return ready !== 0;
     },
     createExitWatch,
   };
