@@ -92,7 +92,7 @@ export async function startBenchDaemon(home: Home): Promise<Server> {
     target: 'node20',
     format: 'esm',
     external: ['koffi'],
-    define: { 'process.env.CREDENCE_VERSION': '"bench"' },
+    define: { CREDENCE_VERSION: '"bench"' },
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
