@@ -8,7 +8,9 @@ import { stringify } from 'yaml';
 import { startChild, type Child } from './child.ts';
 import { eventually } from './eventually.ts';
 
-const CREDENCE = fileURLToPath(new URL('../../dist/credence.js', import.meta.url));
+/** The build under test; CREDENCE_BIN names another one, such as an installed package. */
+const CREDENCE =
+  process.env['CREDENCE_BIN'] ?? fileURLToPath(new URL('../../dist/credence.js', import.meta.url));
 
 /** A policy entry as it stands in a document. */
 export interface PolicyEntry {
@@ -68,7 +70,7 @@ export function entryForUid(spiffeId: string, uid: number): PolicyEntry {
  * daemon's log stays there.
  */
 export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
-  if (!existsSync(CREDENCE)) throw new Error('dist/credence.js is missing: run npm run build');
+  if (!existsSync(CREDENCE)) throw new Error(`${CREDENCE} is missing: run npm run build`);
   const dir = options.dir ?? (await mkdtemp(join(shortTmp(), 'credence-')));
   // Proxies of other users pass through it to the socket.
   await chmod(dir, 0o755);
