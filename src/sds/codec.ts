@@ -8,6 +8,8 @@ export interface Applied {
   readonly node: NodeInfo | undefined;
   /** What the nonce said, for a request that answers a response. */
   readonly answer: { readonly kind: Answer; readonly error: string | undefined } | undefined;
+  /** The names differ from before, or the stream opens with them: all are looked at again. */
+  readonly changed: boolean;
   /** The request cannot be served at all. */
   readonly fault: IdentityError | undefined;
 }

@@ -164,12 +164,16 @@ export class SecretStream<Request> implements SdsReader {
   #receive(incoming: Incoming<Request>): void {
     if (this.#ended) return;
     if (incoming.kind === 'malformed') return this.end(incoming.error);
-    const { node, answer, fault } = this.#codec.apply(incoming.request, this.#subscription);
+    const { node, answer, changed, fault } = this.#codec.apply(
+      incoming.request,
+      this.#subscription,
+    );
     if (fault) return this.end(fault);
+    const form = this.#form;
     if (node) this.#adopt(node);
     if (answer) this.#note(answer);
-    if (this.#source) this.refresh();
-    else void this.#attest();
+    if (!this.#source) void this.#attest();
+    else if (changed || form !== this.#form) this.refresh();
   }
 
   /** Only the first message of a stream has to carry the node: it is remembered. */

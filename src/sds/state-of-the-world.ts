@@ -23,19 +23,19 @@ export function stateOfTheWorld(controlPlane: string): Codec<DiscoveryRequest> {
 function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
   const fault = typeFault(request.typeUrl);
   // A service for one type may leave the type unsaid.
-  if (fault) return { node: undefined, answer: undefined, fault };
+  if (fault) return { node: undefined, answer: undefined, changed: false, fault };
   const { node } = request;
   if (subscription.lastNonce === undefined) {
     // Nothing was sent on this stream: whatever version and nonce a reconnecting proxy states
     // belongs to another stream, and it is answered all the same.
     setNames(request.resourceNames, subscription, true);
-    return { node, answer: undefined, fault: undefined };
+    return { node, answer: undefined, changed: true, fault: undefined };
   }
   const error = request.errorDetail && (request.errorDetail.message || 'no reason given');
   const kind = subscription.answered(request.responseNonce, error);
   // Only the answer to the newest response speaks for what the proxy wants now.
-  if (kind === 'current') setNames(request.resourceNames, subscription, false);
-  return { node, answer: { kind, error }, fault: undefined };
+  const changed = kind === 'current' && setNames(request.resourceNames, subscription, false);
+  return { node, answer: { kind, error }, changed, fault: undefined };
 }
 
 function typeFault(typeUrl: string): IdentityError | undefined {
@@ -47,18 +47,20 @@ function typeFault(typeUrl: string): IdentityError | undefined {
 }
 
 /**
- * An empty list means everything when a stream opens with it, and nothing any more when it follows
+ * Takes over the names and says whether they differ from before. An empty list means everything when a stream opens with it, and nothing any more when it follows
  * a list of names.
  */
-function setNames(names: readonly string[], subscription: Subscription, opening: boolean): void {
-  const wanted = new Set(names.filter((name) => name !== ''));
+function setNames(names: readonly string[], subscription: Subscription, opening: boolean): boolean {
+  const wanted = new Set(names);
+  wanted.delete('');
   const all = wanted.delete('*');
   if (all || (wanted.size === 0 && (opening || subscription.wildcard))) {
+    const before = subscription.wildcard;
     subscription.wildcard = true;
-    return;
+    return !before;
   }
   subscription.wildcard = false;
-  subscription.replace(wanted);
+  return subscription.replace(wanted);
 }
 
 /** The version of a response: its one resource's, or a digest of all. */
