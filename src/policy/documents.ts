@@ -28,23 +28,25 @@ export function* readListItems(
   file: string,
   report: (fault: string) => void,
 ): Generator<ListItem> {
-  const json = splitJsonList(text);
-  const pieces = json ?? splitBlockList(text) ?? [];
+  const json = /^[ \t\r\n]*\{/.test(text);
+  const pieces = json ? splitJsonList(text) : splitBlockList(text);
   const read = json ? readJsonItem : readPlainItem;
   // A piece of a block list is a list of one.
   const prefix = json ? [] : [0];
   let done = 0;
   try {
-    for (const piece of pieces) {
-      const item = readPiece(text, file, piece, read, prefix);
+    let step = pieces.next();
+    for (; !step.done; step = pieces.next()) {
+      const item = readPiece(text, file, step.value, read, prefix);
       done++;
       yield item;
     }
-    if (done > 0) return;
+    if (step.value && done > 0) return;
   } catch (thrown) {
     // What is wrong with a piece may be right in the whole: an alias of an earlier anchor.
     if (text.length > MAX_YAML_BYTES) throw thrown;
   }
+  // The pieces so far are the same in the whole.
   yield* readWhole(text, file, report).slice(done);
 }
 

@@ -7,27 +7,26 @@ const HEAD = /^[ \t\r\n]*\{[ \t\r\n]*"entries"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*/
 const TAIL = /^\][ \t\r\n]*\}[ \t\r\n]*$/;
 
 /**
- * Where each object of a JSON document `{"entries": [{...}, ...]}` stands; undefined for any other
- * text. Only brackets and quotes are looked at: `JSON.parse` of each piece decides whether it is
- * JSON.
+ * Where each object of a JSON document `{"entries": [{...}, ...]}` stands; returns false as soon as
+ * the text turns out to be another one. Only brackets and quotes are looked at: `JSON.parse` of
+ * each piece decides whether it is JSON.
  */
-export function splitJsonList(text: string): readonly ItemText[] | undefined {
+export function* splitJsonList(text: string): Generator<ItemText, boolean> {
   const head = HEAD.exec(text);
-  if (!head) return undefined;
-  const items: ItemText[] = [];
+  if (!head) return false;
   const lines = lineCounter(text);
   let at = head[0].length;
   while (text.charCodeAt(at) === OPEN_BRACE) {
     const to = objectEnd(text, at);
-    if (to === undefined) return undefined;
-    items.push({ from: at, to, origin: lines(at) });
+    if (to === undefined) return false;
+    yield { from: at, to, origin: lines(at) };
     at = skipSpace(text, to);
     if (text.charCodeAt(at) !== COMMA) break;
     at = skipSpace(text, at + 1);
     // A comma promises another object.
-    if (text.charCodeAt(at) !== OPEN_BRACE) return undefined;
+    if (text.charCodeAt(at) !== OPEN_BRACE) return false;
   }
-  return TAIL.test(text.slice(at)) ? items : undefined;
+  return TAIL.test(text.slice(at));
 }
 
 /**

@@ -112,6 +112,23 @@ describe('loadPolicy()', () => {
     );
   });
 
+  it('reads a list that leaves the plain layout only further on, once', () => {
+    const plain = entry('spiffe://example.org/a', 'a:b');
+    assert.equal(
+      load(`entries:\n${plain}---\nentries:\n${plain.replace('/a', '/b')}`).entries.length,
+      2,
+    );
+    assert.equal(
+      refusal(`entries:\n${plain}more: 1`),
+      'p.yaml:4:1: more: unknown key, expected entries',
+    );
+    assert.equal(
+      load(`{"entries": [{"spiffe_id": "spiffe://example.org/a", "selectors": ["a:b"]}, # c\n]}`)
+        .entries.length,
+      1,
+    );
+  });
+
   const REFUSALS: readonly (readonly [why: string, text: string, message: string])[] = [
     [
       'an unknown key',

@@ -37,8 +37,10 @@ interface Collected {
   readonly warnings: PolicyWarning[];
   readonly faults: string[];
   faultCount: number;
-  /** SPIFFE ID and selectors of every entry so far, to its place. */
-  readonly seen: Map<string, string>;
+  /** The first entry of each SPIFFE ID. */
+  readonly firsts: Map<string, PolicyEntry>;
+  /** The places of the others, by SPIFFE ID and selectors. */
+  readonly others: Map<string, string>;
 }
 
 /** Reads all documents and goes on after a fault, so that `credence check` can show them all. */
@@ -49,7 +51,8 @@ export function readPolicy(sources: PolicySources): PolicyReading {
     warnings: [],
     faults: [],
     faultCount: 0,
-    seen: new Map(),
+    firsts: new Map(),
+    others: new Map(),
   };
   let left = MAX_POLICY_BYTES;
   for (const path of sources.paths) {
@@ -129,15 +132,13 @@ function addEntry(
   n: number,
   entry: PolicyEntry,
 ): void {
-  const key = `${entry.spiffeId}\n${[...entry.selectors].sort().join('\n')}`;
-  const other = into.seen.get(key);
-  if (other !== undefined) {
+  const twin = findTwin(into, entry);
+  if (twin !== undefined) {
     const at = item.locate(['spiffe_id']);
-    const expected = `expected an entry of its own, but ${other} has the same SPIFFE ID and selectors`;
+    const expected = `expected an entry of its own, but ${twin} has the same SPIFFE ID and selectors`;
     addFault(into, faultText(file, at, ['entries', n], expected));
     return;
   }
-  into.seen.set(key, entry.source);
   into.entries.push(entry);
   if (entry.spiffeId.includes('{') && isAmbiguous(entry.spiffeId)) {
     const message = `${entry.spiffeId}: two placeholders in one segment can give different callers the same ID`;
@@ -148,6 +149,24 @@ function addEntry(
     const message = 'x509_svid_ttl is longer than issuer.ca_ttl: certificates will end earlier';
     warn(into, file, item.line, message);
   }
+}
+
+/** The place of an entry with the same SPIFFE ID and selectors; else remembers this one. */
+function findTwin(into: Collected, entry: PolicyEntry): string | undefined {
+  const first = into.firsts.get(entry.spiffeId);
+  if (!first) {
+    into.firsts.set(entry.spiffeId, entry);
+    return undefined;
+  }
+  const key = identityOf(entry);
+  if (key === identityOf(first)) return first.source;
+  const other = into.others.get(key);
+  if (other === undefined) into.others.set(key, entry.source);
+  return other;
+}
+
+function identityOf({ spiffeId, selectors }: PolicyEntry): string {
+  return `${spiffeId}\n${[...selectors].sort().join('\n')}`;
 }
 
 function attempt(into: Collected, read: () => void): void {

@@ -28,12 +28,12 @@ const FLOW_CLOSE = /^(?:#.*)?$/;
 const RESERVED = /^(?:null|Null|NULL|true|True|TRUE|false|False|FALSE)$/;
 
 /**
- * Where each item of the list stands; undefined when the text is not one document of one key,
- * `entries`, with a block list. A line at the list's indentation cannot be inside an item: block
- * scalars and continued lines have to be indented further (YAML 1.2.2 8.1, 7.3).
+ * Where each item of the list stands; returns false as soon as the text turns out not to be one
+ * document of one key, `entries`, with a block list. A line at the list's indentation cannot be
+ * inside an item: block scalars and continued lines have to be indented further (YAML 1.2.2 8.1,
+ * 7.3).
  */
-export function splitBlockList(text: string): readonly ItemText[] | undefined {
-  const items: ItemText[] = [];
+export function* splitBlockList(text: string): Generator<ItemText, boolean> {
   let line = 0;
   let inList = false;
   let indent = -1;
@@ -45,22 +45,22 @@ export function splitBlockList(text: string): readonly ItemText[] | undefined {
     if (!inList) {
       const head = text.slice(from, end);
       if (HEAD.test(head)) inList = true;
-      else if (!HEAD_BLANK.test(head)) return undefined;
+      else if (!HEAD_BLANK.test(head)) return false;
     } else {
       const at = skipSpaces(text, from, end);
       const isItem = text[at] === '-' && (at + 1 === end || text[at + 1] === ' ');
       if (isItem && indent < 0) indent = at - from;
       if (isItem && at - from === indent) {
-        if (open) items.push(itemText(open, from));
+        if (open) yield itemText(open, from);
         open = { from, line };
       } else if (at < end && text[at] !== '#' && (!open || at - from <= indent)) {
-        return undefined;
+        return false;
       }
     }
     from = end + 1;
   }
-  if (open) items.push(itemText(open, text.length));
-  return items.length > 0 ? items : undefined;
+  if (open) yield itemText(open, text.length);
+  return open !== undefined;
 }
 
 /** The value of one item's text, when it is in the plain layout. */
