@@ -72,6 +72,9 @@ export interface StreamSnapshot {
   readonly waiting: readonly string[];
 }
 
+/** Made once: an AbortError of its own for each stream costs more than the stream's end. */
+const CANCELLED = new IdentityError('ERR_SHUTDOWN', 'the stream has ended');
+
 /**
  * One open stream: takes requests in, and whenever something it watches may have changed looks at
  * all its names again and writes what differs. One response is in flight at a time, so a reader
@@ -84,9 +87,10 @@ export class SecretStream<Request> implements SdsReader {
   readonly #context: SdsContext;
   readonly #onClose: (stream: SecretStream<Request>) => void;
   readonly #subscription = new Subscription();
-  readonly #abort = new AbortController();
   readonly #openedAtMs: number;
   #source: SdsSource | undefined;
+  /** Aborts attestation while it goes on. */
+  #attesting: AbortController | undefined;
   #node: NodeInfo | undefined;
   #form: BundleForm;
   #waiting: readonly string[] = [];
@@ -195,15 +199,15 @@ export class SecretStream<Request> implements SdsReader {
     }
   }
 
-  #attesting = false;
   async #attest(): Promise<void> {
     // Requests that arrive meanwhile are in the subscription already.
     if (this.#attesting) return;
-    this.#attesting = true;
+    this.#attesting = new AbortController();
     this.#wait(this.#context.config.pendingTimeoutMs, 'the process has not been attested yet');
     try {
-      const caller = await this.#connection.caller({ signal: this.#abort.signal });
+      const caller = await this.#connection.caller({ signal: this.#attesting.signal });
       if (this.#ended) return;
+      this.#attesting = undefined;
       this.#waitNoMore();
       this.#source = this.#context.attach(caller, this);
       this.refresh();
@@ -328,7 +332,7 @@ export class SecretStream<Request> implements SdsReader {
     if (this.#ended) return;
     this.#ended = true;
     this.#waitNoMore();
-    this.#abort.abort();
+    this.#attesting?.abort(CANCELLED);
     this.#source?.close();
     this.#source = undefined;
     this.#onClose(this);
