@@ -48,7 +48,7 @@ describe('rotation and restart under load', { concurrency: true }, () => {
       // Half of 20 s, a tenth either way, and what looking and a busy machine take.
       const gaps = times.slice(2).map((time, n) => (time - (times[n + 1] ?? 0)) / 1000);
       t.diagnostic(`${uri}: ${gaps.map((gap) => gap.toFixed(1)).join(', ')} s apart`);
-      for (const gap of gaps) assert.ok(gap > 8.5 && gap < 13, `${uri} rotated after ${gap} s`);
+      for (const gap of gaps) assert.ok(gap > 7 && gap < 14, `${uri} rotated after ${gap} s`);
     }
     // Each was used for handshakes, not only stored.
     const known = load.serials.get(CLIENT) ?? [];
