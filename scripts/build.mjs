@@ -1,17 +1,18 @@
 // Bundles the daemon and its commands into dist/: one start-up file, heavy parts in chunks that
 // load when a command needs them. Modules with native parts stay outside the bundle.
 import { build } from 'esbuild';
-import { chmod, readFile, rm } from 'node:fs/promises';
+import { chmod, readFile, rename, rm } from 'node:fs/promises';
 
 const pkg = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
 const root = new URL('..', import.meta.url).pathname;
 
-await rm(new URL('../dist', import.meta.url), { recursive: true, force: true });
+// Made beside it and moved into place: what runs from dist/ meanwhile never meets half a build.
+const made = `${root}dist.${process.pid}`;
 await build({
   absWorkingDir: root,
   // The thread that parses large policies is a file of its own.
   entryPoints: { credence: 'src/main.ts', 'policy-reload': 'src/policy/reload-thread.ts' },
-  outdir: 'dist',
+  outdir: made,
   bundle: true,
   splitting: true,
   platform: 'node',
@@ -30,4 +31,6 @@ await build({
   },
   logLevel: 'warning',
 });
-await chmod(new URL('../dist/credence.js', import.meta.url), 0o755);
+await chmod(`${made}/credence.js`, 0o755);
+await rm(`${root}dist`, { recursive: true, force: true });
+await rename(made, `${root}dist`);
