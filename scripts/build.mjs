@@ -23,7 +23,8 @@ await build({
   minifySyntax: true,
   legalComments: 'none',
   sourcemap: false,
-  external: ['koffi'],
+  // koffi is native; proto-loader is asked for by one command, and by parts of grpc-js never used here.
+  external: ['koffi', '@grpc/proto-loader'],
   define: { CREDENCE_VERSION: JSON.stringify(pkg.version) },
   // CommonJS dependencies call require() for Node's own modules.
   banner: {
