@@ -79,39 +79,49 @@ export function parseConfig(text: string | Uint8Array, path: string, env: Enviro
   return build(path, values, complain);
 }
 
-type Complain = (key: string, expectation: string, which?: 'key' | 'value') => never;
+type Values = convict.Config<Record<string, unknown>>;
+
+type Complain = (
+  key: string | readonly string[],
+  expectation: string,
+  which?: 'key' | 'value',
+) => never;
 
 /** Errors name the place a value came from: the environment variable, or file, line and key. */
 function complainer(document: YamlDocument, path: string, env: Environment): Complain {
   return (key, expectation, which = 'value') => {
-    const variable = environmentName(key);
-    const steps = key === '' ? [] : key.split('.');
+    const steps = typeof key === 'string' ? key.split('.').filter(Boolean) : key;
+    const variable = environmentName(steps.join('.'));
+    const fromEnvironment = which === 'value' && env[variable] !== undefined;
     throw new IdentityError(
       'ERR_CONFIG',
-      env[variable] === undefined
-        ? faultText(path, document.locate(steps, which), steps, expectation)
-        : `${variable}: ${expectation}`,
+      fromEnvironment
+        ? `${variable}: ${expectation}`
+        : faultText(path, document.locate(steps, which), steps, expectation),
     );
   };
 }
 
 function checkKeys(value: unknown, steps: readonly string[], complain: Complain): void {
-  const key = steps.join('.');
   if (!isMapping(value)) {
     if (steps.length === 0 && value === null) return;
-    complain(key, `expected a mapping of settings, found ${kindOf(value)}`);
+    complain(steps, `expected a mapping of settings, found ${kindOf(value)}`);
   }
   for (const [name, inner] of Object.entries(value)) {
     const inside = [...steps, name];
     const full = inside.join('.');
-    if (SETTINGS.some((s) => s.key === full)) continue;
-    if (SETTINGS.some((s) => s.key.startsWith(`${full}.`))) {
+    const flat = name.includes('.');
+    if (!flat && SETTINGS.some((s) => s.key === full)) continue;
+    if (!flat && SETTINGS.some((s) => s.key.startsWith(`${full}.`))) {
       checkKeys(inner, inside, complain);
       continue;
     }
+    if (flat && SETTINGS.some((s) => s.key === full)) {
+      complain(inside, 'unknown setting, write it as nested mappings, one for each dot', 'key');
+    }
     const near = nearestWord(name, namesBelow(steps));
     complain(
-      full,
+      inside,
       `unknown setting${near ? `, did you mean ${[...steps, near].join('.')}?` : ''}`,
       'key',
     );
@@ -130,7 +140,7 @@ function isMapping(value: unknown): value is Record<string, unknown> {
 }
 
 /** File over defaults and environment over file, through convict; each value in its own terms. */
-function merge(value: unknown, env: Environment, complain: Complain): convict.Config<unknown> {
+function merge(value: unknown, env: Environment, complain: Complain): Values {
   for (const format of new Set(SETTINGS.map((s) => s.format))) {
     convict.addFormat({
       name: format.expected,
@@ -140,8 +150,11 @@ function merge(value: unknown, env: Environment, complain: Complain): convict.Co
   }
   const schema: Record<string, unknown> = {};
   for (const s of SETTINGS) place(schema, s.key.split('.'), toSchema(s));
-  const values = convict(schema as convict.Schema<unknown>, { args: [], env: { ...env } });
-  if (isMapping(value)) values.load(value);
+  const values = convict(schema as convict.Schema<Record<string, unknown>>, {
+    args: [],
+    env: { ...env },
+  });
+  if (isMapping(value)) values.load<Record<string, unknown>>(value);
   for (const { key, format, fallback } of SETTINGS) {
     const given: unknown = env[environmentName(key)] ?? read(value, key.split('.'));
     if (given === undefined) {
@@ -183,7 +196,7 @@ function shown(value: unknown): string {
   return typeof value === 'string' ? `"${value.slice(0, 80)}"` : kindOf(value);
 }
 
-function build(file: string, values: convict.Config<unknown>, complain: Complain): Config {
+function build(file: string, values: Values, complain: Complain): Config {
   // Each value went through its format above, so its type is the one the setting stands for.
   const get = <T = string>(key: string) => (values as convict.Config<Record<string, T>>).get(key);
   const absolute = (path: string) => resolve(dirname(file), path);
@@ -191,7 +204,7 @@ function build(file: string, values: convict.Config<unknown>, complain: Complain
     file,
     trustDomain: parseTrustDomain(get('trust_domain')),
     nodeName: get<string | null>('node_name') ?? hostname(),
-    socketPaths: [get<string>('socket_path'), ...get<string[]>('extra_socket_paths')].map(absolute),
+    socketPaths: [get('socket_path'), ...get<string[]>('extra_socket_paths')].map(absolute),
     adminSocketPath: absolute(get('admin_socket_path')),
     dataDir: absolute(get('data_dir')),
     policyPaths: get<string[]>('policy.paths').map(absolute),
@@ -231,7 +244,7 @@ function build(file: string, values: convict.Config<unknown>, complain: Complain
       logFormat: get<'json' | 'pretty' | null>('telemetry.log_format') ?? undefined,
       metricsAddress: parseAddress(get('telemetry.metrics_address'), complain),
     },
-    written: values.getProperties() as Record<string, unknown>,
+    written: values.getProperties(),
   };
   checkCombinations(config, complain);
   return config;

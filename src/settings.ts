@@ -40,7 +40,11 @@ const texts: Format = {
 const flag: Format = {
   expected: 'true or false',
   parse: (value) =>
-    typeof value === 'boolean' ? value : { true: true, false: false }[String(value)],
+    value === true || value === 'true'
+      ? true
+      : value === false || value === 'false'
+        ? false
+        : undefined,
 };
 
 const trustDomain: Format = {
