@@ -9,13 +9,19 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stop.abort();
   });
 }
-// A reader that goes away, as in `credence status | head`, is no failure of ours.
-process.stdout.on('error', () => process.exit(0));
+const argv = process.argv.slice(2);
+// A reader that goes away, as in `credence status | head`, is no failure of ours. The daemon outlives
+// whoever reads its log, too.
+process.stderr.on('error', () => undefined);
+process.stdout.on('error', () => {
+  if (argv[0] !== 'run') process.exit(0);
+});
 
-process.exitCode = await program(process.argv.slice(2), {
+process.exitCode = await program(argv, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   isTTY: process.stderr.isTTY,
+  outIsTTY: process.stdout.isTTY,
   env: process.env,
   clock: systemClock,
   signal: stop.signal,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { loadConfig, type Config } from '../config.ts';
-import { errorText, IdentityError } from '../core/errors.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { readPolicy } from '../policy/load.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';
@@ -40,7 +40,9 @@ function examine(
   try {
     config = loadConfig(file, env);
   } catch (thrown) {
-    const finding: Finding = { severity: 'error', message: errorText(thrown) };
+    const error = toIdentityError(thrown);
+    if (error.code !== 'ERR_CONFIG') throw error;
+    const finding: Finding = { severity: 'error', message: error.message };
     return { findings: [finding], entries: 0, config: undefined };
   }
   const { entries, warnings, faults, faultCount } = readPolicy({

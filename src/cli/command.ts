@@ -12,7 +12,10 @@ export interface Flag {
 export interface Terminal {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** Whether `err`, where the log goes, is a terminal. */
   readonly isTTY: boolean;
+  /** Whether `out` is one, so that a result may be drawn over. */
+  readonly outIsTTY: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   /** Aborted when the user wants the command to end. */

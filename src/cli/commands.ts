@@ -36,7 +36,7 @@ export const COMMANDS: readonly Command[] = [
   {
     words: 'status',
     summary: 'show every connected proxy and what it was sent and accepted',
-    flags: [...ADMIN, JSON_FLAG],
+    flags: [...ADMIN, JSON_FLAG, { name: 'watch', doc: 'show it anew every second until Ctrl-C' }],
     load: async () => (await import('./status.ts')).status,
   },
   {

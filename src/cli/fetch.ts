@@ -16,16 +16,19 @@ export const fetch: Action = async (given, [what], terminal) => {
   const secrets = await fetchSecrets(socket, { nowMs: clock.now(), signal });
   const folder = textOf(given, 'write');
   if (folder !== undefined) write(folder, secrets, what === 'x509', terminal);
+  const bundles = secrets.bundles.map(({ trustDomain, rootsPem }) => ({
+    trust_domain: trustDomain,
+    roots_pem: rootsPem,
+  }));
   if (what === 'bundles') {
-    if (given['json'] === true)
-      terminal.out(`${JSON.stringify({ bundles: secrets.bundles }, undefined, 2)}\n`);
+    if (given['json'] === true) terminal.out(`${JSON.stringify({ bundles }, undefined, 2)}\n`);
     else if (folder === undefined)
       for (const { rootsPem } of secrets.bundles) terminal.out(rootsPem);
     return EXIT.done;
   }
   const identities = secrets.certificates.map((certificate) => describe(certificate, clock.now()));
   if (given['json'] === true) {
-    terminal.out(`${JSON.stringify({ identities, bundles: secrets.bundles }, undefined, 2)}\n`);
+    terminal.out(`${JSON.stringify({ identities, bundles }, undefined, 2)}\n`);
   } else {
     for (const identity of identities) terminal.out(identityText(identity));
     for (const { trustDomain, rootsPem } of secrets.bundles) {

@@ -120,8 +120,10 @@ function call(
 }
 
 function toError(error: { code: status; details: string }, socketPath: string): IdentityError {
+  // The daemon ends a call with a sentence of its own; this one is the library's.
   const unreachable =
-    error.code === status.UNAVAILABLE && /ENOENT|ECONNREFUSED|EACCES/.exec(error.details);
+    error.code === status.DEADLINE_EXCEEDED ||
+    (error.code === status.UNAVAILABLE && error.details.startsWith('No connection established'));
   if (!unreachable) {
     return new IdentityError(
       'ERR_DENIED',
@@ -133,9 +135,10 @@ function toError(error: { code: status; details: string }, socketPath: string): 
     ECONNREFUSED: 'nobody listens on it',
     EACCES: 'this user may not open it',
   };
+  const reason = /\b(?:ENOENT|ECONNREFUSED|EACCES)\b/.exec(error.details)?.[0] ?? '';
   return new IdentityError(
     'ERR_UNREACHABLE',
-    `cannot reach credence at ${socketPath}: ${why[unreachable[0]] ?? error.details}`,
+    `cannot reach credence at ${socketPath}: ${why[reason] ?? error.details}`,
     { hint: 'is it running? --socket PATH or SPIFFE_ENDPOINT_SOCKET says where to look' },
   );
 }

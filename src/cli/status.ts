@@ -1,6 +1,9 @@
+import { MessageChannel } from 'node:worker_threads';
+import { sleep } from '../core/clock.ts';
 import { formatDuration } from '../core/duration.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { askAdminJson } from './admin-client.ts';
-import type { Action } from './command.ts';
+import type { Action, Terminal } from './command.ts';
 import { EXIT } from './exit.ts';
 import { adminSocket } from './sockets.ts';
 
@@ -33,16 +36,63 @@ interface StatusView {
   }[];
 }
 
+const WATCH_MS = 1000;
+const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
+
 /** `credence status`: every connected proxy and its secrets. */
 export const status: Action = async (given, _operands, terminal) => {
-  const document = await askAdminJson(await adminSocket(given, terminal), '/status', terminal);
-  terminal.out(
-    given['json'] === true
-      ? `${JSON.stringify(document, undefined, 2)}\n`
-      : statusText(document as StatusView, terminal.clock.now()),
-  );
+  const watched = given['watch'] === true;
+  if (watched && given['json'] === true) {
+    throw new IdentityError('ERR_USAGE', 'credence status takes --json or --watch, not both', {
+      hint: '--json prints one document and ends',
+    });
+  }
+  const socket = await adminSocket(given, terminal);
+  const ask = async () => toView(await askAdminJson(socket, '/status', terminal));
+  const view = await ask();
+  if (given['json'] === true) terminal.out(`${JSON.stringify(view, undefined, 2)}\n`);
+  else if (watched) await watch(view, ask, terminal);
+  else terminal.out(statusText(view, terminal.clock.now()));
   return EXIT.done;
 };
+
+/** Draws until the signal; a daemon that goes away is shown as such, it may come back. */
+async function watch(
+  first: StatusView,
+  ask: () => Promise<StatusView>,
+  { clock, signal, out, outIsTTY }: Terminal,
+): Promise<void> {
+  // Timers do not keep a process alive, an open port does.
+  const { port1: stay } = new MessageChannel();
+  stay.ref();
+  try {
+    let text = statusText(first, clock.now());
+    for (;;) {
+      out(outIsTTY ? `${CLEAR_SCREEN}${text}` : `${text}\n`);
+      await sleep(clock, WATCH_MS, { signal });
+      text = await ask().then(
+        (view) => statusText(view, clock.now()),
+        (thrown: unknown) => `${toIdentityError(thrown).message}\n`,
+      );
+    }
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+  } finally {
+    stay.close();
+  }
+}
+
+function toView(document: unknown): StatusView {
+  const fits =
+    typeof document === 'object' &&
+    document !== null &&
+    'proxies' in document &&
+    Array.isArray(document.proxies) &&
+    'authorities' in document &&
+    Array.isArray(document.authorities);
+  if (!fits) throw new IdentityError('ERR_UNREACHABLE', 'the daemon answered something else');
+  return document as unknown as StatusView;
+}
 
 /** The document of `/status` for people. */
 export function statusText(view: StatusView, nowMs: number): string {
