@@ -1,13 +1,12 @@
-import convict from 'convict';
+import type convict from 'convict';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { errorText, IdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
-import { nearestWord } from './core/nearest-word.ts';
-import { faultText, kindOf, parseYaml, type YamlDocument } from './core/yaml.ts';
+import { parseYaml } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
-import { environmentName, SETTINGS, type Setting } from './settings.ts';
+import { readSettings, type Complain, type Environment, type Values } from './read-settings.ts';
 
 /** Key types of SVIDs and CAs (contract: `issuer.key_type`). */
 export type ConfiguredKeyType = 'ec-p256' | 'ec-p384' | 'rsa-2048' | 'rsa-3072' | 'rsa-4096';
@@ -53,8 +52,6 @@ export interface Config {
   readonly written: Readonly<Record<string, unknown>>;
 }
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-
 /** Reads and checks a configuration file; throws `ERR_CONFIG` with file, line and key. */
 export function loadConfig(file: string, env: Environment = process.env): Config {
   const path = resolve(file);
@@ -72,128 +69,12 @@ export function loadConfig(file: string, env: Environment = process.env): Config
 
 /** The configuration that a text and an environment amount to. */
 export function parseConfig(text: string | Uint8Array, path: string, env: Environment): Config {
-  const document = parseYaml(text, path, { code: 'ERR_CONFIG' });
-  const complain = complainer(document, path, env);
-  checkKeys(document.value, [], complain);
-  const values = merge(document.value, env, complain);
+  const { values, complain } = readSettings(
+    parseYaml(text, path, { code: 'ERR_CONFIG' }),
+    path,
+    env,
+  );
   return build(path, values, complain);
-}
-
-type Values = convict.Config<Record<string, unknown>>;
-
-type Complain = (
-  key: string | readonly string[],
-  expectation: string,
-  which?: 'key' | 'value',
-) => never;
-
-/** Errors name the place a value came from: the environment variable, or file, line and key. */
-function complainer(document: YamlDocument, path: string, env: Environment): Complain {
-  return (key, expectation, which = 'value') => {
-    const steps = typeof key === 'string' ? key.split('.').filter(Boolean) : key;
-    const variable = environmentName(steps.join('.'));
-    const fromEnvironment = which === 'value' && env[variable] !== undefined;
-    throw new IdentityError(
-      'ERR_CONFIG',
-      fromEnvironment
-        ? `${variable}: ${expectation}`
-        : faultText(path, document.locate(steps, which), steps, expectation),
-    );
-  };
-}
-
-function checkKeys(value: unknown, steps: readonly string[], complain: Complain): void {
-  if (!isMapping(value)) {
-    if (steps.length === 0 && value === null) return;
-    complain(steps, `expected a mapping of settings, found ${kindOf(value)}`);
-  }
-  for (const [name, inner] of Object.entries(value)) {
-    const inside = [...steps, name];
-    const full = inside.join('.');
-    const flat = name.includes('.');
-    if (!flat && SETTINGS.some((s) => s.key === full)) continue;
-    if (!flat && SETTINGS.some((s) => s.key.startsWith(`${full}.`))) {
-      checkKeys(inner, inside, complain);
-      continue;
-    }
-    if (flat && SETTINGS.some((s) => s.key === full)) {
-      complain(inside, 'unknown setting, write it as nested mappings, one for each dot', 'key');
-    }
-    const near = nearestWord(name, namesBelow(steps));
-    complain(
-      inside,
-      `unknown setting${near ? `, did you mean ${[...steps, near].join('.')}?` : ''}`,
-      'key',
-    );
-  }
-}
-
-/** The keys that may stand in the mapping at `steps`. */
-function namesBelow(steps: readonly string[]): Set<string> {
-  const prefix = steps.map((step) => `${step}.`).join('');
-  const below = SETTINGS.filter(({ key }) => key.startsWith(prefix));
-  return new Set(below.map(({ key }) => key.slice(prefix.length).split('.')[0] ?? ''));
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** File over defaults and environment over file, through convict; each value in its own terms. */
-function merge(value: unknown, env: Environment, complain: Complain): Values {
-  for (const format of new Set(SETTINGS.map((s) => s.format))) {
-    convict.addFormat({
-      name: format.expected,
-      validate: () => undefined,
-      coerce: (raw: unknown) => format.parse(raw) ?? raw,
-    });
-  }
-  const schema: Record<string, unknown> = {};
-  for (const s of SETTINGS) place(schema, s.key.split('.'), toSchema(s));
-  const values = convict(schema as convict.Schema<Record<string, unknown>>, {
-    args: [],
-    env: { ...env },
-  });
-  if (isMapping(value)) values.load<Record<string, unknown>>(value);
-  for (const { key, format, fallback } of SETTINGS) {
-    const given: unknown = env[environmentName(key)] ?? read(value, key.split('.'));
-    if (given === undefined) {
-      if (fallback === undefined && key === 'trust_domain') {
-        complain('', `trust_domain is missing: expected ${format.expected}`);
-      }
-    } else if (format.parse(given) === undefined) {
-      complain(key, `expected ${format.expected}, found ${shown(given)}`);
-    }
-  }
-  return values;
-}
-
-function toSchema(s: Setting): object {
-  return {
-    doc: s.doc,
-    format: s.format.expected,
-    default: s.fallback === undefined ? null : (s.format.parse(s.fallback) ?? null),
-    env: environmentName(s.key),
-    nullable: true,
-  };
-}
-
-function place(target: Record<string, unknown>, steps: readonly string[], leaf: object): void {
-  const [step = '', ...rest] = steps;
-  if (rest.length === 0) {
-    target[step] = leaf;
-    return;
-  }
-  const inner = (target[step] ??= {}) as Record<string, unknown>;
-  place(inner, rest, leaf);
-}
-
-function read(value: unknown, steps: readonly string[]): unknown {
-  return steps.reduce<unknown>((at, step) => (isMapping(at) ? at[step] : undefined), value);
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'string' ? `"${value.slice(0, 80)}"` : kindOf(value);
 }
 
 function build(file: string, values: Values, complain: Complain): Config {

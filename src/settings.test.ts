@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { environmentName, SETTINGS } from './settings.ts';
+
+/** The defaults that users' files rely on; a change here is a change of the interface. */
+const DEFAULTS: Readonly<Record<string, unknown>> = {
+  trust_domain: undefined,
+  node_name: undefined,
+  socket_path: '/run/credence/api.sock',
+  extra_socket_paths: [],
+  admin_socket_path: '/run/credence/private/admin.sock',
+  data_dir: '/var/lib/credence',
+  'policy.paths': [],
+  'attestation.unix.enabled': true,
+  'attestation.unix.discover_path': false,
+  'issuer.x509_svid_ttl': '1h',
+  'issuer.ca_ttl': '24h',
+  'issuer.root_ttl': '8760h',
+  'issuer.key_type': 'ec-p256',
+  'issuer.ca_key_type': 'ec-p256',
+  'issuer.key_manager.type': 'disk',
+  'issuer.upstream.type': 'self_signed',
+  'rotation.fraction': 0.5,
+  'rotation.jitter': 0.1,
+  'sds.default_svid_name': 'default',
+  'sds.default_bundle_name': 'ROOTCA',
+  'sds.default_all_bundles_name': 'ALL',
+  'sds.spiffe_cert_validation': true,
+  'sds.pending_timeout': '5s',
+  'sds.denied_park': '30s',
+  'limits.streams_per_connection': 10_000,
+  'limits.names_per_stream': 2000,
+  'limits.message_bytes': 1_048_576,
+  drain_deadline: '5s',
+  'telemetry.log_level': 'info',
+  'telemetry.log_format': undefined,
+  'telemetry.metrics_address': '127.0.0.1:9464',
+};
+
+describe('SETTINGS', () => {
+  it('keeps every key and every default', () => {
+    assert.deepEqual(Object.fromEntries(SETTINGS.map((s) => [s.key, s.fallback])), DEFAULTS);
+  });
+
+  it('has only defaults that their own format accepts', () => {
+    for (const { key, fallback, format } of SETTINGS) {
+      if (fallback !== undefined) assert.notEqual(format.parse(fallback), undefined, key);
+    }
+  });
+
+  it('gives each setting a variable and a key of its own', () => {
+    assert.equal(environmentName('issuer.x509_svid_ttl'), 'CREDENCE_ISSUER_X509_SVID_TTL');
+    assert.equal(new Set(SETTINGS.map((s) => environmentName(s.key))).size, SETTINGS.length);
+    // A setting that is a section as well could be neither.
+    for (const { key } of SETTINGS) {
+      assert.ok(!SETTINGS.some((other) => other.key.startsWith(`${key}.`)), key);
+    }
+  });
+});
