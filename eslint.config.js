@@ -114,6 +114,9 @@ export default tseslint.config(
     languageOptions: {
       globals: {
         process: 'readonly',
+        require: 'readonly',
+        module: 'readonly',
+        __dirname: 'readonly',
         console: 'readonly',
         URL: 'readonly',
         Buffer: 'readonly',

@@ -17,7 +17,7 @@ process.stdout.on('error', () => {
   if (argv[0] !== 'run') process.exit(0);
 });
 
-process.exitCode = await program(argv, {
+void program(argv, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   isTTY: process.stderr.isTTY,
@@ -25,6 +25,8 @@ process.exitCode = await program(argv, {
   env: process.env,
   clock: systemClock,
   signal: stop.signal,
+}).then((exitCode) => {
+  process.exitCode = exitCode;
+  // Nothing should be left running now; what is, must not keep a stopped daemon from ending.
+  systemClock.after(1000, () => process.exit());
 });
-// Nothing should be left running now; what is, must not keep a stopped daemon from ending.
-systemClock.after(1000, () => process.exit());

@@ -67,7 +67,7 @@ function startThread(sources: PolicySources): Worker {
     resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
   };
   if (!import.meta.url.endsWith('.ts')) {
-    return new Worker(new URL('./policy-reload.js', import.meta.url), options);
+    return new Worker(new URL('./policy-reload.cjs', import.meta.url), options);
   }
   // From source: tsx reads TypeScript for the main thread only, unless it is asked to.
   const [tsx, entry] = [
