@@ -24,7 +24,7 @@ export const check: Action = (given, _operands, terminal) => {
     for (const { severity, message } of findings) terminal.out(`${severity}: ${message}\n`);
     const warnings = findings.length - errors;
     terminal.out(
-      `${file}: ${config ? `trust domain ${config.trustDomain}, ${entries} policy entries, ` : ''}${errors} errors, ${warnings} warnings\n`,
+      `${file}: ${config ? `trust domain ${config.trustDomain}, ${count(entries, 'policy entry', 'policy entries')}, ` : ''}${count(errors, 'error')}, ${count(warnings, 'warning')}\n`,
     );
   }
   // A configuration that does not parse is wrong usage; anything else is a finding.
@@ -59,6 +59,10 @@ function examine(
   }
   for (const message of configWarnings(config)) findings.push({ severity: 'warning', message });
   return { findings, entries: entries.length, config };
+}
+
+function count(n: number, one: string, many = `${one}s`): string {
+  return `${n} ${n === 1 ? one : many}`;
 }
 
 function configWarnings(config: Config): string[] {
