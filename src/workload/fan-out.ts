@@ -8,9 +8,11 @@ export interface Reader {
 
 /** Collects readers that have to look again and lets them do so in slices. */
 export interface FanOut {
+  /** Takes a reader in; its place in the order is that of its coming. */
+  add(reader: Reader): void;
   mark(reader: Reader): void;
   /** Forgets a reader that has gone. */
-  unmark(reader: Reader): void;
+  remove(reader: Reader): void;
 }
 
 /** Changes that arrive within this time become one look, hence one push. */
@@ -60,12 +62,15 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
   }
 
   return {
+    add(reader) {
+      order.set(reader, count++);
+    },
     mark(reader) {
-      if (!order.has(reader)) order.set(reader, count++);
+      if (!order.has(reader)) return;
       dirty.add(reader);
       schedule();
     },
-    unmark(reader) {
+    remove(reader) {
       dirty.delete(reader);
       order.delete(reader);
     },

@@ -65,6 +65,7 @@ export interface Attachment {
 }
 
 export interface Workloads {
+  /** Throws `ERR_PEER_GONE` when the process has ended. */
   attach(caller: Caller, reader: WorkloadReader): Attachment;
   close(): void;
 }
@@ -100,18 +101,27 @@ export function createWorkloads(deps: WorkloadsDeps): Workloads {
   function obtain(caller: Caller): Workload {
     const known = workloads.get(caller.key);
     if (known) return known;
+    if (caller.gone.aborted) throw goneReason(caller);
     const workload: Workload = { caller, grant: computeGrant(caller), readers: new Set() };
     workloads.set(caller.key, workload);
-    if (caller.gone.aborted) end(workload);
-    else caller.gone.addEventListener('abort', () => end(workload), { once: true });
+    caller.gone.addEventListener('abort', () => end(workload), { once: true });
     return workload;
   }
 
   function end(workload: Workload): void {
     workloads.delete(workload.caller.key);
     svids.forget(workload.caller.key);
-    const reason = toIdentityError(workload.caller.gone.reason, 'ERR_PEER_GONE');
-    for (const reader of [...workload.readers]) reader.gone(reason);
+    const reason = goneReason(workload.caller);
+    for (const reader of [...workload.readers]) guarded(() => reader.gone(reason));
+  }
+
+  /** One reader or workload must not keep the others from their turn. */
+  function guarded(step: () => void): void {
+    try {
+      step();
+    } catch (thrown) {
+      deps.onError(thrown);
+    }
   }
 
   let regranting: Workload[] = [];
@@ -122,13 +132,15 @@ export function createWorkloads(deps: WorkloadsDeps): Workloads {
   }
 
   function regrantSlice(): void {
-    for (const workload of regranting.splice(-REGRANT_SLICE)) {
-      const grant = computeGrant(workload.caller);
-      if (grant.key === workload.grant.key) continue;
-      workload.grant = grant;
-      for (const reader of workload.readers) fanOut.mark(reader);
-    }
+    for (const workload of regranting.splice(-REGRANT_SLICE)) guarded(() => regrant(workload));
     if (regranting.length > 0) setImmediate(regrantSlice);
+  }
+
+  function regrant(workload: Workload): void {
+    const grant = computeGrant(workload.caller);
+    if (grant.key === workload.grant.key) return;
+    workload.grant = grant;
+    for (const reader of workload.readers) fanOut.mark(reader);
   }
 
   const unsubscribe = [
@@ -141,6 +153,7 @@ export function createWorkloads(deps: WorkloadsDeps): Workloads {
   function attach(caller: Caller, reader: WorkloadReader): Attachment {
     const workload = obtain(caller);
     workload.readers.add(reader);
+    fanOut.add(reader);
     const held = new Map<SpiffeId, { identity: Entitlement; holding: SvidHolding }>();
     const domains = new Set<TrustDomain>();
 
@@ -188,7 +201,7 @@ export function createWorkloads(deps: WorkloadsDeps): Workloads {
       },
       close() {
         workload.readers.delete(reader);
-        fanOut.unmark(reader);
+        fanOut.remove(reader);
         for (const { holding } of held.values()) holding.release();
         held.clear();
         for (const domain of domains) {
@@ -207,4 +220,8 @@ export function createWorkloads(deps: WorkloadsDeps): Workloads {
       for (const stop of unsubscribe) stop();
     },
   };
+}
+
+function goneReason(caller: Caller): IdentityError {
+  return toIdentityError(caller.gone.reason, 'ERR_PEER_GONE');
 }
