@@ -19,9 +19,13 @@ export interface Lifetime {
 export function renewalTime(life: Lifetime, policy: RenewalPolicy, unit: number): number {
   const length = Math.max(life.notAfterMs - life.issuedAtMs, 0);
   const share = policy.fraction * (1 + policy.jitter * (2 * unit - 1));
-  return Math.round(life.issuedAtMs + length * Math.min(Math.max(share, 0), 1));
+  const afterMs = length * Math.min(Math.max(share, 0), 1);
+  // While a CA that cannot be renewed runs out, what it signs lives shorter and shorter.
+  return Math.round(life.issuedAtMs + Math.max(afterMs, Math.min(length, MIN_RENEWAL_MS)));
 }
 
+/** No SVID is renewed sooner than this after it was made. */
+const MIN_RENEWAL_MS = 100;
 const RETRY_BASE_MS = 500;
 const RETRY_MAX_MS = 30_000;
 

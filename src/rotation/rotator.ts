@@ -1,6 +1,6 @@
 import { backoffDelay } from '../core/backoff.ts';
 import type { Clock } from '../core/clock.ts';
-import { toIdentityError, type IdentityError } from '../core/errors.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { Schedule, Scheduled } from '../core/schedule.ts';
@@ -75,6 +75,8 @@ interface Item {
   current: HeldSvid | undefined;
   failure: IdentityError | undefined;
   attempt: number;
+  /** After a failure: not before this, whoever asks. */
+  retryAtMs: number;
   minting: boolean;
   timer: Scheduled | undefined;
   /** Set when the item left the map: a result that arrives later is thrown away. */
@@ -99,6 +101,7 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       current: undefined,
       failure: undefined,
       attempt: 0,
+      retryAtMs: 0,
       minting: false,
       timer: undefined,
       dropped: false,
@@ -123,40 +126,42 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
     item.timer?.cancel();
     item.timer = undefined;
     if (item.dropped) return;
+    // What is being made is kept until it is there: asked for again at once it is not made twice.
+    if (item.minting) return;
     const now = clock.now();
-    if (item.users.size === 0) {
-      const until = Math.min(item.current?.renewAtMs ?? now, now + LINGER_MS);
-      item.timer = schedule.at(until, () => {
-        if (item.users.size === 0) drop(item);
-      });
-    } else if (!item.minting) {
-      item.timer = schedule.at(item.current?.renewAtMs ?? now, () => void renew(item));
+    const dueMs = Math.max(item.current?.renewAtMs ?? now, item.retryAtMs);
+    if (item.users.size > 0) {
+      item.timer = schedule.at(dueMs, () => void renew(item));
+    } else {
+      item.timer = schedule.at(Math.min(dueMs, now + LINGER_MS), () => drop(item));
     }
   }
 
-  function retryLater(item: Item): number {
-    const limits = retryLimits(clock.now(), item.current?.svid.notAfterMs);
-    const delayMs = Math.round(backoffDelay(item.attempt++, limits, random));
-    item.timer?.cancel();
-    item.timer = schedule.at(clock.now() + delayMs, () => void renew(item));
-    return delayMs;
-  }
+  const isOver = (item: Item) => item.dropped || stop.signal.aborted;
 
   async function renew(item: Item): Promise<void> {
-    if (item.minting || item.dropped) return;
+    if (item.minting || isOver(item)) return;
     item.minting = true;
-    item.timer?.cancel();
-    item.timer = undefined;
+    plan(item);
+    const result = await mint(item.request);
+    item.minting = false;
+    if (isOver(item)) return;
+    if (result instanceof IdentityError) failed(item, result);
+    else minted(item, result);
+  }
+
+  async function mint(request: SvidRequest): Promise<X509Svid | IdentityError> {
     try {
-      minted(item, await issuer.mint(item.request, { signal: stop.signal }));
+      const svid = await issuer.mint(request, { signal: stop.signal });
+      if (svid.id !== request.id) throw new IdentityError('ERR_BUG', 'an SVID for another ID');
+      if (svid.notAfterMs > clock.now()) return svid;
+      throw new IdentityError('ERR_ISSUER', 'the new SVID has expired already');
     } catch (thrown) {
-      failed(item, toIdentityError(thrown, 'ERR_ISSUER'));
+      return toIdentityError(thrown, 'ERR_ISSUER');
     }
   }
 
   function minted(item: Item, svid: X509Svid): void {
-    item.minting = false;
-    if (item.dropped) return;
     accept(item, svid);
     plan(item);
     notify(item);
@@ -172,6 +177,7 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
     item.current = { svid, renewAtMs, dueAtMs: item.current?.renewAtMs };
     item.failure = undefined;
     item.attempt = 0;
+    item.retryAtMs = 0;
     log.debug(
       {
         spiffe_id: item.request.id,
@@ -184,16 +190,17 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
   }
 
   function failed(item: Item, error: IdentityError): void {
-    item.minting = false;
-    if (item.dropped || stop.signal.aborted) return;
+    const nowMs = clock.now();
+    const notAfterMs = item.current?.svid.notAfterMs;
+    const valid = notAfterMs !== undefined && notAfterMs > nowMs;
+    const delayMs = backoffDelay(item.attempt++, retryLimits(nowMs, notAfterMs), random);
     item.failure = error;
-    const valid = item.current !== undefined && item.current.svid.notAfterMs > clock.now();
-    if (item.users.size === 0) return plan(item);
-    const retryMs = retryLater(item);
+    item.retryAtMs = nowMs + Math.round(delayMs);
+    plan(item);
     const fields = {
       spiffe_id: item.request.id,
       attempt: item.attempt,
-      retry_in_ms: retryMs,
+      retry_in_ms: Math.round(delayMs),
       code: error.code,
       err: error,
     };
@@ -203,7 +210,13 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
   }
 
   function notify(item: Item): void {
-    for (const onChange of [...item.users]) onChange();
+    for (const onChange of [...item.users]) {
+      try {
+        onChange();
+      } catch (thrown) {
+        log.error({ err: thrown }, 'a user of an SVID failed');
+      }
+    }
   }
 
   return {
@@ -211,8 +224,8 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       const item = obtain(holder, request);
       const user = () => onChange();
       item.users.add(user);
-      const now = clock.now();
-      if (!item.current || item.current.renewAtMs <= now) void renew(item);
+      const dueMs = Math.max(item.current?.renewAtMs ?? 0, item.retryAtMs);
+      if (dueMs <= clock.now()) void renew(item);
       else if (item.users.size === 1) plan(item);
       return {
         current() {
