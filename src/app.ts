@@ -27,7 +27,9 @@ import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore } from './policy/store.ts';
 import { registerRotationMetrics } from './rotation/metrics.ts';
 import { createRotator } from './rotation/rotator.ts';
+import { createAdmission } from './sds/admission.ts';
 import { createSdsMetrics } from './sds/metrics.ts';
+import { createPeerLog } from './sds/peer-log.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
 import { createSdsServer } from './sds/server.ts';
@@ -133,6 +135,10 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     );
 
     let nonces = 0;
+    const draining = new AbortController();
+    cleanup.add(() =>
+      draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down')),
+    );
     const sds = createSdsServer(
       {
         controlPlane: `credence/${VERSION} node=${config.nodeName}`,
@@ -145,9 +151,11 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
         attach: (caller, reader) => workloads.attach(caller, reader),
         encoder: createSecretEncoder(),
         refusals: createRefusals(),
+        admission: createAdmission(config.limits, clock),
         clock,
         metrics: createSdsMetrics(registry, (ms) => rotation.observeLag(ms)),
-        log: log.child({ component: 'sds' }),
+        log: createPeerLog(log.child({ component: 'sds' }), clock),
+        closing: draining.signal,
         nextNonce: () => (++nonces).toString(36),
       },
     );

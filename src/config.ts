@@ -37,6 +37,9 @@ export interface Config {
     readonly deniedParkMs: number;
   };
   readonly limits: {
+    readonly connectionsPerUid: number;
+    readonly streams: number;
+    readonly requestsPerSecond: number;
     readonly streamsPerConnection: number;
     readonly namesPerStream: number;
     readonly messageBytes: number;
@@ -115,6 +118,9 @@ function build(file: string, values: Values, complain: Complain): Config {
       deniedParkMs: get('sds.denied_park'),
     },
     limits: {
+      connectionsPerUid: get('limits.connections_per_uid'),
+      streams: get('limits.streams'),
+      requestsPerSecond: get('limits.requests_per_second'),
       streamsPerConnection: get('limits.streams_per_connection'),
       namesPerStream: get('limits.names_per_stream'),
       messageBytes: get('limits.message_bytes'),

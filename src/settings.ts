@@ -180,6 +180,24 @@ export const SETTINGS: readonly Setting[] = [
     'how long a name that was refused before is held open, waiting for an entry; 0s refuses at once',
   ),
   setting(
+    'limits.connections_per_uid',
+    number(1, 1_000_000, true),
+    10_000,
+    'open connections of one Unix user',
+  ),
+  setting(
+    'limits.streams',
+    number(2, 1_000_000, true),
+    40_000,
+    'open streams in all; one Unix user may have half of them',
+  ),
+  setting(
+    'limits.requests_per_second',
+    number(1, 1_000_000, true),
+    5000,
+    'new streams and requests of one process, answers to a push not counted; twice as many at once',
+  ),
+  setting(
     'limits.streams_per_connection',
     number(1, 1_000_000, true),
     10_000,

@@ -1,13 +1,14 @@
 import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
+import type { Caller } from '../identity/caller.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { Codec, Incoming } from './codec.ts';
 import type { DiscoveryRequest } from './messages.ts';
 import { everyName, resolveName, type ResolveContext } from './resolve.ts';
 import type { Secret } from './resources.ts';
 import type { Connection, SdsContext, SdsSource } from './secret-stream.ts';
-
-import { statusOf } from './status.ts';
+import { printable, statusOf, summary } from './status.ts';
 import { Subscription } from './subscription.ts';
 
 /** Answers `FetchSecrets`: all names at once or a status, waiting a bounded time for a first SVID. */
@@ -18,30 +19,44 @@ export async function fetchSecrets(
   codec: Codec<DiscoveryRequest>,
   context: SdsContext,
 ): Promise<void> {
+  const { clock, log, metrics } = context;
   const abort = new AbortController();
   call.on('cancelled', () => abort.abort(new IdentityError('ERR_SHUTDOWN', 'call cancelled')));
-  const timer = context.clock.after(context.config.pendingTimeoutMs, () =>
-    abort.abort(new IdentityError('ERR_NOT_READY', 'nothing could be served in time')),
+  const fetching: Fetching = {
+    waiting: ['the process has not been attested yet'],
+    source: undefined,
+    signal: abort.signal,
+  };
+  const timer = clock.after(context.config.pendingTimeoutMs, () =>
+    abort.abort(new IdentityError('ERR_NOT_READY', summary(fetching.waiting))),
   );
-  context.metrics.opened('fetch');
+  metrics.opened('fetch');
   try {
     const incoming = call.request;
     if (incoming.kind === 'malformed') throw incoming.error;
-    const secrets = await collect(incoming.request, connection, codec, context, abort);
-    context.metrics.pushed('fetch', 'sent');
+    const secrets = await collect(incoming.request, connection, codec, context, fetching);
+    metrics.pushed('fetch', 'sent');
     callback(null, codec.encode('', secrets));
   } catch (thrown) {
-    const error = toIdentityError(thrown, 'ERR_ATTESTATION');
-    context.metrics.ended('fetch', error.code);
-    context.log.info(
-      { peer_pid: connection.credentials.pid, code: error.code, reason: error.message },
-      'fetch refused',
-    );
+    const error = toIdentityError(thrown);
+    const { pid, uid } = connection.credentials;
+    const fields = { peer_pid: pid, peer_uid: uid, code: error.code };
+    metrics.ended('fetch', error.code);
+    if (error.code === 'ERR_BUG') log.error({ ...fields, err: error }, 'fetch failed');
+    else log.info({ ...fields, reason: printable(error.message) }, 'fetch refused');
     callback(statusOf(error));
   } finally {
     timer.cancel();
-    context.metrics.closed('fetch');
+    fetching.source?.close();
+    metrics.closed('fetch');
   }
+}
+
+/** A fetch that goes on: what it waits for now, and what it has to let go of. */
+interface Fetching {
+  waiting: readonly string[];
+  source: SdsSource | undefined;
+  readonly signal: AbortSignal;
 }
 
 async function collect(
@@ -49,52 +64,66 @@ async function collect(
   connection: Connection,
   codec: Codec<DiscoveryRequest>,
   context: SdsContext,
-  abort: AbortController,
+  fetching: Fetching,
 ): Promise<Secret[]> {
+  const { signal } = fetching;
   const subscription = new Subscription();
   const { node, fault } = codec.apply(request, subscription);
   if (fault) throw fault;
-  const caller = await connection.caller({ signal: abort.signal });
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(abortReason(signal)), { once: true });
+  });
+  const caller = await Promise.race([attested(connection, signal), aborted]);
   const off = node?.disableSpiffeCertValidation ?? !context.config.spiffeCertValidation;
-  return new Promise((resolve, reject) => {
-    const fail = (reason: unknown) => {
-      source.close();
-      reject(toIdentityError(reason));
-    };
-    const look = () => {
+  const answer = new Promise<Secret[]>((resolve, reject) => {
+    const source = context.attach(caller, { refresh: look, gone: reject });
+    fetching.source = source;
+    look();
+
+    function look(): void {
       try {
-        const secrets = resolveAll(subscription, {
+        if (!source.caller.isAlive()) throw new IdentityError('ERR_PEER_GONE', 'it has ended');
+        const secrets = resolveAll(subscription, fetching, {
           source,
           encoder: context.encoder,
           aliases: context.config.aliases,
           form: off ? 'plain' : 'spiffe',
         });
-        if (!secrets) return;
-        source.close();
-        resolve(secrets);
+        if (secrets) resolve(secrets);
       } catch (thrown) {
-        fail(thrown);
+        reject(toIdentityError(thrown));
       }
-    };
-    const source: SdsSource = context.attach(caller, { refresh: () => look(), gone: fail });
-    abort.signal.addEventListener('abort', () => fail(abort.signal.reason), { once: true });
-    look();
+    }
   });
+  return Promise.race([answer, aborted]);
+}
+
+async function attested(connection: Connection, signal: AbortSignal): Promise<Caller> {
+  try {
+    return await connection.caller({ signal });
+  } catch (thrown) {
+    throw toIdentityError(thrown, 'ERR_ATTESTATION');
+  }
 }
 
 /** All secrets, or undefined while one has to be waited for; throws when one is refused. */
-function resolveAll(subscription: Subscription, context: ResolveContext): Secret[] | undefined {
+function resolveAll(
+  subscription: Subscription,
+  fetching: Fetching,
+  context: ResolveContext,
+): Secret[] | undefined {
   const names = subscription.wildcard ? everyName(context) : [...subscription.names()];
   const used = new Set<SpiffeId>();
   const secrets: Secret[] = [];
   const reasons: string[] = [];
-  let complete = true;
+  const waiting: string[] = [];
   for (const name of names) {
     const resolution = resolveName(name, used, context);
     if (resolution.kind === 'ready') secrets.push(resolution.secret);
-    else if (resolution.kind === 'waiting') complete = false;
+    else if (resolution.kind === 'waiting') waiting.push(resolution.reason);
     else reasons.push(resolution.reason);
   }
-  if (reasons.length > 0) throw new IdentityError('ERR_DENIED', reasons.join('; '));
-  return complete ? secrets : undefined;
+  fetching.waiting = waiting;
+  if (reasons.length > 0) throw new IdentityError('ERR_DENIED', summary(reasons));
+  return waiting.length === 0 ? secrets : undefined;
 }

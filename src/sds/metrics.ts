@@ -3,6 +3,8 @@ import type { ErrorCode } from '../core/errors.ts';
 
 export type StreamKind = 'sotw' | 'delta' | 'fetch';
 export type PushResult = 'ack' | 'nack' | 'sent' | 'error';
+/** `unknown_name`: no policy could grant it. */
+export type DenialReason = 'no_entry' | 'unknown_name';
 
 /** What SDS tells the operator; labels are fixed sets, never what a caller chose. */
 export interface SdsMetrics {
@@ -10,7 +12,7 @@ export interface SdsMetrics {
   closed(kind: StreamKind): void;
   pushed(kind: StreamKind, result: PushResult): void;
   ended(kind: StreamKind, code: ErrorCode): void;
-  denied(reason: 'no_entry' | 'unknown_name'): void;
+  denied(reason: DenialReason): void;
   firstSecret(ms: number): void;
   /** A renewed SVID was written `ms` after its predecessor was due. */
   rotated(ms: number): void;
@@ -55,7 +57,7 @@ export function createSdsMetrics(registry: Registry, rotated: (ms: number) => vo
     streams.set({ kind }, 0);
     for (const result of RESULTS) pushes.inc({ kind, result }, 0);
   }
-  for (const reason of ['no_entry', 'unknown_name']) denials.inc({ reason }, 0);
+  for (const reason of ['no_entry', 'unknown_name'] as const) denials.inc({ reason }, 0);
   return {
     opened: (kind) => streams.inc({ kind }),
     closed: (kind) => streams.dec({ kind }),

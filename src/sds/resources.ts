@@ -28,10 +28,16 @@ export interface SecretEncoder {
   bundles(name: string, bundles: readonly TrustBundle[], form: BundleForm): Secret;
 }
 
+/** A validation context and the bundles' sequence numbers it was made from. */
+interface EncodedBundles {
+  readonly state: string;
+  readonly secret: Secret;
+}
+
 export function createSecretEncoder(): SecretEncoder {
   // Keyed by the objects themselves: an SVID or bundle that is dropped takes its bytes along.
   const certificates = new WeakMap<X509Svid, Map<string, Secret>>();
-  const contexts = new WeakMap<TrustBundle, Map<string, Secret>>();
+  const contexts = new WeakMap<TrustBundle, Map<string, EncodedBundles>>();
   const roots = new WeakMap<TrustBundle, Buffer>();
 
   function rootsPem(bundle: TrustBundle): Buffer {
@@ -55,18 +61,22 @@ export function createSecretEncoder(): SecretEncoder {
     bundles(name, bundles, form) {
       const [first] = bundles;
       if (!first) throw new TypeError('a validation context needs a trust bundle');
-      const byKey = cached(contexts, first, () => new Map<string, Secret>());
-      const others = bundles.map((b) => `${b.trustDomain}#${b.sequence}`).join(' ');
-      return cached(byKey, `${form} ${name} ${others}`, () => {
-        const bytes =
-          form === 'plain'
-            ? encodePlainBundleSecret(name, rootsPem(first))
-            : encodeSpiffeBundleSecret(
-                name,
-                bundles.map((b) => ({ trustDomain: b.trustDomain, rootsPem: rootsPem(b) })),
-              );
-        return secretOf(name, bytes, bytes);
-      });
+      const known = cached(contexts, first, () => new Map<string, EncodedBundles>());
+      const key = [form, name, ...bundles.map((b) => b.trustDomain)].join(' ');
+      // Replaced in place: bundles of others may change for as long as the first one stays.
+      const state = bundles.map((b) => b.sequence).join(' ');
+      const before = known.get(key);
+      if (before?.state === state) return before.secret;
+      const bytes =
+        form === 'plain'
+          ? encodePlainBundleSecret(name, rootsPem(first))
+          : encodeSpiffeBundleSecret(
+              name,
+              bundles.map((b) => ({ trustDomain: b.trustDomain, rootsPem: rootsPem(b) })),
+            );
+      const secret = secretOf(name, bytes, bytes);
+      known.set(key, { state, secret });
+      return secret;
     },
   };
 }

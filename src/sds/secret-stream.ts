@@ -1,12 +1,13 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Clock, Timer } from '../core/clock.ts';
-import { IdentityError, toIdentityError } from '../core/errors.ts';
+import { IdentityError, toIdentityError, type ErrorCode } from '../core/errors.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
+import type { Admission } from './admission.ts';
 import type { Codec, Incoming } from './codec.ts';
 import type { NodeInfo } from './messages.ts';
-import type { SdsMetrics } from './metrics.ts';
+import type { DenialReason, SdsMetrics } from './metrics.ts';
 import type { AliasNames } from './names.ts';
 import type { Refusals } from './refusals.ts';
 import {
@@ -17,7 +18,7 @@ import {
   type ResolveContext,
 } from './resolve.ts';
 import type { BundleForm, Secret, SecretEncoder } from './resources.ts';
-import { printable, statusOf } from './status.ts';
+import { printable, statusOf, summary } from './status.ts';
 import { Subscription, type SentResource, type Subscribed } from './subscription.ts';
 
 /** The process behind a connection; the listener, as SDS sees it. */
@@ -53,9 +54,12 @@ export interface SdsContext {
   readonly attach: (caller: Caller, reader: SdsReader) => SdsSource;
   readonly encoder: SecretEncoder;
   readonly refusals: Refusals;
+  readonly admission: Admission;
   readonly clock: Clock;
   readonly metrics: SdsMetrics;
   readonly log: Logger;
+  /** Aborted when the server drains; one for all, since each costs as much as an attestation. */
+  readonly closing: AbortSignal;
   /** A nonce that no other response of this process carries. */
   readonly nextNonce: () => string;
 }
@@ -72,9 +76,6 @@ export interface StreamSnapshot {
   readonly waiting: readonly string[];
 }
 
-/** Made once: an AbortError of its own for each stream costs more than the stream's end. */
-const CANCELLED = new IdentityError('ERR_SHUTDOWN', 'the stream has ended');
-
 /**
  * One open stream: takes requests in, and whenever something it watches may have changed looks at
  * all its names again and writes what differs. One response is in flight at a time, so a reader
@@ -89,16 +90,17 @@ export class SecretStream<Request> implements SdsReader {
   readonly #subscription = new Subscription();
   readonly #openedAtMs: number;
   #source: SdsSource | undefined;
-  /** Aborts attestation while it goes on. */
-  #attesting: AbortController | undefined;
+  #attesting = false;
   #node: NodeInfo | undefined;
   #form: BundleForm;
   #waiting: readonly string[] = [];
-  #deadline: { readonly atMs: number; readonly timer: Timer } | undefined;
+  #deadline: { readonly code: WaitCode; readonly timer: Timer } | undefined;
   #writing = false;
   #stale = false;
   #ended = false;
   #served = false;
+  /** Open for a name that was refused before, waiting for an entry that may still come. */
+  #parked = false;
 
   constructor(
     call: ServerDuplexStream<Incoming<Request>, Buffer>,
@@ -143,11 +145,9 @@ export class SecretStream<Request> implements SdsReader {
   /** Ends the stream with the status of an error. */
   end(error: IdentityError): void {
     if (this.#ended) return;
-    const level = error.code === 'ERR_BUG' ? 'error' : 'info';
-    this.#context.log[level](
-      { ...this.#fields(), code: error.code, reason: error.message, err: error },
-      'stream ended',
-    );
+    const fields = { ...this.#fields(), code: error.code, reason: printable(error.message) };
+    if (error.code === 'ERR_BUG') this.#context.log.error({ ...fields, err: error }, ENDED);
+    else this.#context.log[isRoutine(error.code) ? 'debug' : 'info'](fields, ENDED);
     this.#context.metrics.ended(this.#codec.kind, error.code);
     this.#finish(() => this.#call.emit('error', statusOf(error)));
   }
@@ -165,14 +165,27 @@ export class SecretStream<Request> implements SdsReader {
     };
   }
 
+  /** Nothing may be thrown into the event that brought the request: it would end the process. */
   #receive(incoming: Incoming<Request>): void {
     if (this.#ended) return;
+    try {
+      this.#take(incoming);
+    } catch (thrown) {
+      this.end(toIdentityError(thrown));
+    }
+  }
+
+  #take(incoming: Incoming<Request>): void {
     if (incoming.kind === 'malformed') return this.end(incoming.error);
+    const unanswered = this.#subscription.unanswered;
     const { node, answer, changed, fault } = this.#codec.apply(
       incoming.request,
       this.#subscription,
     );
     if (fault) return this.end(fault);
+    // Mere answers are as many as the responses, so they are not counted.
+    const counts = changed || this.#subscription.unanswered === unanswered;
+    if (counts) this.#context.admission.request(this.#connection.credentials);
     const form = this.#form;
     if (node) this.#adopt(node);
     if (answer) this.#note(answer);
@@ -202,12 +215,13 @@ export class SecretStream<Request> implements SdsReader {
   async #attest(): Promise<void> {
     // Requests that arrive meanwhile are in the subscription already.
     if (this.#attesting) return;
-    this.#attesting = new AbortController();
-    this.#wait(this.#context.config.pendingTimeoutMs, 'the process has not been attested yet');
+    this.#attesting = true;
+    this.#waiting = ['the process has not been attested yet'];
+    this.#wait(this.#context.config.pendingTimeoutMs, 'ERR_NOT_READY');
     try {
-      const caller = await this.#connection.caller({ signal: this.#attesting.signal });
+      const caller = await this.#connection.caller({ signal: this.#context.closing });
       if (this.#ended) return;
-      this.#attesting = undefined;
+      this.#attesting = false;
       this.#waitNoMore();
       this.#source = this.#context.attach(caller, this);
       this.refresh();
@@ -228,7 +242,7 @@ export class SecretStream<Request> implements SdsReader {
     const used = new Set<SpiffeId>();
     const due: Due[] = [];
     const waiting: string[] = [];
-    const denied: { name: string; reason: string }[] = [];
+    const denied: { readonly name: string; readonly reason: string }[] = [];
     let dueAtMs: number | undefined;
     for (const name of subscription.names()) {
       const resolution = resolveName(name, used, context);
@@ -241,28 +255,20 @@ export class SecretStream<Request> implements SdsReader {
       } else if (resolution.kind === 'denied') {
         denied.push({ name, reason: resolution.reason });
       } else {
-        return this.#deny(source.caller, [resolution.reason]);
+        return this.#deny(source.caller, 'unknown_name', [resolution.reason]);
       }
     }
     source.keep(used);
-    if (denied.length > 0) {
-      const names = denied.map(({ name }) => name);
-      if (!this.#mayPark(source.caller, names)) {
-        return this.#deny(
-          source.caller,
-          denied.map(({ reason }) => reason),
-        );
-      }
+    const reasons = denied.map(({ reason }) => reason);
+    const names = denied.map(({ name }) => name);
+    if (denied.length > 0 && !this.#mayPark(source.caller, names)) {
+      return this.#deny(source.caller, 'no_entry', reasons);
     }
-    this.#await(
-      waiting,
-      denied.map(({ reason }) => reason),
-    );
+    this.#await(waiting, reasons);
     if (due.length > 0) this.#write(due, dueAtMs);
   }
 
-  #parked = false;
-  /** A name is refused loudly once; asked for again it waits for an entry that may still come. */
+  /** A name is refused loudly once; asked for again it is waited for. */
   #mayPark(caller: Caller, names: readonly string[]): boolean {
     if (this.#parked) return true;
     // A stream that was served before lost its entitlement: that is said at once.
@@ -272,30 +278,31 @@ export class SecretStream<Request> implements SdsReader {
     return this.#parked;
   }
 
-  #deny(caller: Caller, reasons: readonly string[]): void {
+  #deny(caller: Caller, why: DenialReason, reasons: readonly string[]): void {
     const { log, metrics } = this.#context;
-    metrics.denied('no_entry');
-    log.info(
-      { ...this.#fields(), selectors: caller.selectors, reason: reasons.join('; ') },
-      'secret refused',
-    );
-    this.end(new IdentityError('ERR_DENIED', reasons.join('; ')));
+    const reason = summary(reasons);
+    metrics.denied(why);
+    log.info({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
+    this.end(new IdentityError('ERR_DENIED', reason));
   }
 
   #await(waiting: readonly string[], parked: readonly string[]): void {
     this.#waiting = [...waiting, ...parked];
     const { pendingTimeoutMs, deniedParkMs } = this.#context.config;
-    if (waiting.length > 0) this.#wait(pendingTimeoutMs, waiting.join('; '));
-    else if (parked.length > 0) this.#wait(deniedParkMs, parked.join('; '), 'ERR_DENIED');
+    if (waiting.length > 0) this.#wait(pendingTimeoutMs, 'ERR_NOT_READY');
+    else if (parked.length > 0) this.#wait(deniedParkMs, 'ERR_DENIED');
     else this.#waitNoMore();
     this.#parked &&= parked.length > 0;
   }
 
-  #wait(ms: number, reason: string, code: 'ERR_NOT_READY' | 'ERR_DENIED' = 'ERR_NOT_READY'): void {
-    if (this.#deadline) return;
-    const { clock } = this.#context;
-    const timer = clock.after(ms, () => this.end(new IdentityError(code, reason)));
-    this.#deadline = { atMs: clock.now() + ms, timer };
+  /** Ends the stream after `ms` of waiting for the same thing, with what it then still waits for. */
+  #wait(ms: number, code: WaitCode): void {
+    if (this.#deadline?.code === code) return;
+    this.#waitNoMore();
+    const timer = this.#context.clock.after(ms, () =>
+      this.end(new IdentityError(code, summary(this.#waiting))),
+    );
+    this.#deadline = { code, timer };
   }
 
   #waitNoMore(): void {
@@ -313,7 +320,7 @@ export class SecretStream<Request> implements SdsReader {
     );
     this.#subscription.sent(nonce, due.map(sentResource), now);
     this.#writing = true;
-    this.#call.write(response, () => this.#written());
+    this.#call.write(response, (error?: Error | null) => this.#written(error));
     metrics.pushed(this.#codec.kind, 'sent');
     if (dueAtMs !== undefined) metrics.rotated(now - dueAtMs);
     if (this.#served) return;
@@ -321,8 +328,9 @@ export class SecretStream<Request> implements SdsReader {
     metrics.firstSecret(now - this.#openedAtMs);
   }
 
-  #written(): void {
+  #written(error?: Error | null): void {
     this.#writing = false;
+    if (error) this.#context.metrics.pushed(this.#codec.kind, 'error');
     if (!this.#stale) return;
     this.#stale = false;
     this.refresh();
@@ -332,7 +340,6 @@ export class SecretStream<Request> implements SdsReader {
     if (this.#ended) return;
     this.#ended = true;
     this.#waitNoMore();
-    this.#attesting?.abort(CANCELLED);
     this.#source?.close();
     this.#source = undefined;
     this.#onClose(this);
@@ -348,6 +355,16 @@ export class SecretStream<Request> implements SdsReader {
       ...(this.#node?.id === undefined ? {} : { node_id: printable(this.#node.id) }),
     };
   }
+}
+
+const ENDED = 'stream ended';
+
+/** What a stream ends with when it waited in vain. */
+type WaitCode = 'ERR_NOT_READY' | 'ERR_DENIED';
+
+/** Ends that need no line: a refusal has one already, and at shutdown all streams end. */
+function isRoutine(code: ErrorCode): boolean {
+  return code === 'ERR_DENIED' || code === 'ERR_SHUTDOWN' || code === 'ERR_PEER_GONE';
 }
 
 /** A secret that differs from what the stream holds. */

@@ -1,13 +1,15 @@
 import type { Duplex } from 'node:stream';
 import {
+  logVerbosity,
   Server,
   ServerCredentials,
+  setLogVerbosity,
   status,
   type sendUnaryData,
   type ServerDuplexStream,
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
-import { IdentityError } from '../core/errors.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { MAX_ID_BYTES } from '../identity/spiffe-id.ts';
 import { fetchSecrets } from './fetch.ts';
 import type { DiscoveryRequest } from './messages.ts';
@@ -20,7 +22,7 @@ import {
 import type { Incoming } from './codec.ts';
 import { secretDiscoveryService } from './service.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';
-import { statusOf } from './status.ts';
+import { readable, statusOf } from './status.ts';
 
 export interface SdsServerOptions {
   /** `control_plane.identifier` of every response. */
@@ -40,7 +42,10 @@ export interface SdsServer {
 }
 
 export function createSdsServer(options: SdsServerOptions, context: SdsContext): SdsServer {
-  const connections = new Map<string, Connection>();
+  const { admission } = context;
+  // It prints headers it does not like to stderr: those of any peer, as often as the peer wants.
+  setLogVerbosity(logVerbosity.NONE);
+  const connections = new Map<string, { connection: Connection; socket: Duplex }>();
   const streams = new Set<SecretStream<DiscoveryRequest>>();
   const codec = stateOfTheWorld(options.controlPlane);
 
@@ -49,32 +54,56 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     'grpc.max_concurrent_streams': options.streamsPerConnection,
     'grpc.enable_channelz': 0,
   });
+  /** The connection of a call, counted; undefined when the call was refused and has its answer. */
+  function admit(peer: string, refuse: (error: IdentityError) => void): Connection | undefined {
+    const known = connections.get(peer);
+    if (!known) {
+      refuse(new IdentityError('ERR_BUG', 'call on an unknown socket'));
+      return undefined;
+    }
+    const { connection, socket } = known;
+    try {
+      admission.open(connection.credentials);
+      return connection;
+    } catch (thrown) {
+      if (admission.insists(connection.credentials)) socket.destroy();
+      refuse(toIdentityError(thrown));
+      return undefined;
+    }
+  }
+
   const handlers = {
     StreamSecrets(call: ServerDuplexStream<Incoming<DiscoveryRequest>, Buffer>) {
-      const connection = connections.get(call.getPeer());
-      if (!connection) {
-        call.emit('error', statusOf(new IdentityError('ERR_BUG', 'stream on an unknown socket')));
-        return;
-      }
+      const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
+      const connection = admit(call.getPeer(), refuse);
+      if (!connection) return;
       context.metrics.opened('sotw');
       const stream = new SecretStream(call, connection, codec, context, (ended) => {
-        if (streams.delete(ended)) context.metrics.closed('sotw');
+        if (!streams.delete(ended)) return;
+        admission.close(connection.credentials);
+        context.metrics.closed('sotw');
       });
       streams.add(stream);
     },
     DeltaSecrets(call: ServerDuplexStream<unknown, Buffer>) {
+      const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
+      const connection = admit(call.getPeer(), refuse);
+      if (!connection) return;
+      admission.close(connection.credentials);
       call.emit('error', {
+        ...readable('DeltaSecrets is not served: use api_type GRPC'),
         code: status.UNIMPLEMENTED,
-        details: 'DeltaSecrets is not served: use api_type GRPC',
       });
     },
     FetchSecrets(
       call: ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>,
       callback: sendUnaryData<Buffer>,
     ) {
-      const connection = connections.get(call.getPeer());
-      if (connection) void fetchSecrets(call, callback, connection, codec, context);
-      else callback(statusOf(new IdentityError('ERR_BUG', 'call on an unknown socket')));
+      const connection = admit(call.getPeer(), (error) => callback(statusOf(error)));
+      if (!connection) return;
+      void fetchSecrets(call, callback, connection, codec, context).finally(() =>
+        admission.close(connection.credentials),
+      );
     },
   };
   const limits = { maxNames: options.namesPerStream, maxNameBytes: MAX_ID_BYTES };
@@ -83,8 +112,17 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
 
   return {
     serve(socket, connection) {
-      connections.set(connection.id, connection);
-      socket.once('close', () => connections.delete(connection.id));
+      const { uid, pid } = connection.credentials;
+      if (!admission.enter(uid)) {
+        context.log.warn({ peer_pid: pid, peer_uid: uid }, 'too many connections of one user');
+        socket.destroy();
+        return;
+      }
+      connections.set(connection.id, { connection, socket });
+      socket.once('close', () => {
+        connections.delete(connection.id);
+        admission.leave(uid);
+      });
       injector.injectConnection(socket);
     },
     streams: () => [...streams].map((stream) => stream.snapshot()),

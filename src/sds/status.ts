@@ -39,16 +39,32 @@ const STATUS: Readonly<Record<ErrorCode, PublicStatus>> = {
 
 /** Envoy cuts long texts in its log, and HTTP/2 limits headers. */
 const MAX_MESSAGE = 512;
+const MAX_REASONS = 8;
 
 /** What the peer gets for an error: a status and a sentence, never a cause. */
 export function statusOf(error: IdentityError): Partial<StatusObject> {
   const { code, publicMessage } = STATUS[error.code];
-  const details = printable(publicMessage ?? error.message);
+  return { code, ...readable(publicMessage ?? error.message) };
+}
+
+/**
+ * A text for a status. Envoy logs grpc-message as it arrives. grpc-js would encode every blank; the
+ * gRPC protocol asks for that only outside printable ASCII and for the percent sign itself.
+ */
+export function readable(text: string): { details: string; metadata: Metadata } {
+  const details = printable(text);
   const metadata = new Metadata();
-  // Envoy logs grpc-message as it arrives. grpc-js would encode every blank; the gRPC protocol
-  // asks for that only outside printable ASCII and for the percent sign itself.
   metadata.set('grpc-message', details.replaceAll('%', '%25'));
-  return { code, details, metadata };
+  return { details, metadata };
+}
+
+/** Several reasons as one text of bounded length: their number is the caller's choice. */
+export function summary(reasons: readonly string[]): string {
+  const [first = ''] = reasons;
+  if (reasons.length === 1) return printable(first);
+  const shown = reasons.slice(0, MAX_REASONS).map((reason) => printable(reason));
+  const rest = reasons.length - shown.length;
+  return printable(`${shown.join('; ')}${rest > 0 ? `; and ${rest} more` : ''}`);
 }
 
 /** Printable ASCII of bounded length; everything else becomes `?`. */

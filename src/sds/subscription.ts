@@ -24,8 +24,10 @@ export interface Subscribed {
   svid: SentSvid | undefined;
   /** Version the proxy last accepted. */
   acknowledged: string | undefined;
-  /** Version the proxy last refused, with its words; never sent again. */
+  /** Version the proxy refused and has not replaced by another since, with its words. */
   rejected: { readonly version: string; readonly text: string } | undefined;
+  /** All versions the proxy refused; never sent again. Made with the first. */
+  refused: Set<string> | undefined;
 }
 
 /** The outcome of a nonce that came back. */
@@ -33,6 +35,8 @@ export type Answer = 'current' | 'earlier' | 'stale';
 
 /** Answers that may be outstanding before the oldest is forgotten. */
 const MAX_OUTSTANDING = 32;
+/** Refused versions that are remembered for a name. */
+const MAX_REFUSED = 16;
 
 /**
  * What a stream asked for, was sent, accepted and refused, without regard to how the messages look:
@@ -73,6 +77,7 @@ export class Subscription {
       svid: undefined,
       acknowledged: undefined,
       rejected: undefined,
+      refused: undefined,
     });
   }
 
@@ -98,7 +103,7 @@ export class Subscription {
   /** Whether this content has to be written: it is neither what was sent last nor refused. */
   isDue(name: string, version: string): boolean {
     const known = this.#resources.get(name);
-    return known !== undefined && known.sent !== version && known.rejected?.version !== version;
+    return known !== undefined && known.sent !== version && !known.refused?.has(version);
   }
 
   /** Whether any content of this name was written since it is watched. */
@@ -135,8 +140,8 @@ export class Subscription {
         const known = this.#resources.get(name);
         if (!known) continue;
         if (error !== undefined) {
-          known.rejected = { version, text: error };
-        } else if (known.rejected?.version !== version) {
+          refuse(known, version, error);
+        } else if (!known.refused?.has(version)) {
           // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
           known.acknowledged = version;
           known.rejected = undefined;
@@ -146,4 +151,13 @@ export class Subscription {
     if (nonce === this.#lastNonce) return 'current';
     return versions ? 'earlier' : 'stale';
   }
+}
+
+function refuse(known: Subscribed, version: string, text: string): void {
+  known.rejected = { version, text };
+  known.refused ??= new Set();
+  known.refused.add(version);
+  if (known.refused.size <= MAX_REFUSED) return;
+  const oldest = known.refused.keys().next();
+  if (!oldest.done) known.refused.delete(oldest.value);
 }

@@ -1,0 +1,57 @@
+import type { Clock } from '../core/clock.ts';
+
+export interface Rate {
+  /** How much may be taken at once after a quiet time. */
+  readonly burst: number;
+  readonly perSecond: number;
+}
+
+/** One token bucket for each key. */
+export interface Rates {
+  /** False when the key has used up what it may take. */
+  take(key: number): boolean;
+  /** Keys that are remembered. */
+  readonly size: number;
+}
+
+/** Keys that are remembered before the full buckets are looked for. */
+const SWEEP_AT = 1024;
+
+/** A bucket that is full again is forgotten, so the memory follows those who take now. */
+export function createRates(rate: Rate, clock: Clock): Rates {
+  const buckets = new Map<number, { level: number; atMs: number }>();
+  let sweepAt = SWEEP_AT;
+
+  const filled = (bucket: { level: number; atMs: number }, nowMs: number) =>
+    Math.min(
+      rate.burst,
+      // A clock that was set back must not empty anything.
+      bucket.level + (Math.max(nowMs - bucket.atMs, 0) * rate.perSecond) / 1000,
+    );
+
+  function sweep(nowMs: number): void {
+    for (const [key, bucket] of buckets) {
+      if (filled(bucket, nowMs) >= rate.burst) buckets.delete(key);
+    }
+    sweepAt = Math.max(SWEEP_AT, buckets.size * 2);
+  }
+
+  return {
+    take(key) {
+      const nowMs = clock.now();
+      let bucket = buckets.get(key);
+      if (!bucket) {
+        if (buckets.size >= sweepAt) sweep(nowMs);
+        bucket = { level: rate.burst, atMs: nowMs };
+        buckets.set(key, bucket);
+      }
+      const level = filled(bucket, nowMs);
+      bucket.atMs = nowMs;
+      bucket.level = level < 1 ? level : level - 1;
+      return level >= 1;
+    },
+    get size() {
+      return buckets.size;
+    },
+  };
+}
