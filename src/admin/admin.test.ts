@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request, type IncomingHttpHeaders, type Server } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import type { LogFields, Logger } from '../core/log.ts';
+import { silentLogger } from '../core/log.ts';
+import { createAdminServer, createMetricsServer, type AdminView } from './admin.ts';
+
+class FakeView implements AdminView {
+  reasons: string[] = [];
+  failure: Error | undefined;
+  readonly asked: (string | undefined)[] = [];
+
+  notReady = () => this.reasons;
+  metrics = () =>
+    this.failure ? Promise.reject(this.failure) : Promise.resolve('credence_sds_streams 3\n');
+  status = () => ({ proxies: [] });
+  config = () => ({ trust_domain: 'example.org' });
+  bundle = (trustDomain: string | undefined) => {
+    this.asked.push(trustDomain);
+    return trustDomain === 'unknown.example' ? undefined : { trust_domain: 'example.org' };
+  };
+}
+
+interface Answer {
+  readonly code: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** A server of the kind on a socket that goes away with the test, and how to ask it. */
+async function serve(t: TestContext, create: (view: FakeView, log: Logger) => Server) {
+  const folder = mkdtempSync(join(tmpdir(), 'credence-admin-'));
+  const socketPath = join(folder, 'admin.sock');
+  const view = new FakeView();
+  const errors: LogFields[] = [];
+  const server = create(view, { ...silentLogger, error: (fields) => void errors.push(fields) });
+  server.listen(socketPath);
+  await once(server, 'listening');
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+    rmSync(folder, { recursive: true });
+  });
+  const ask = async (path: string, method = 'GET'): Promise<Answer> => {
+    const asking = request({ socketPath, path, method, agent: false }).end();
+    const [response] = (await once(asking, 'response')) as [import('node:http').IncomingMessage];
+    let body = '';
+    for await (const part of response.setEncoding('utf8')) body += String(part);
+    return { code: response.statusCode ?? 0, headers: response.headers, body };
+  };
+  return { view, errors, socketPath, ask };
+}
+
+describe('createAdminServer()', () => {
+  it('is live from the start, and ready when nothing blocks', async (t) => {
+    const { view, ask } = await serve(t, createAdminServer);
+    view.reasons = ['starting', 'policy'];
+    const live = await ask('/live');
+    assert.deepEqual([live.code, live.body], [200, 'live\n']);
+    const waiting = await ask('/ready');
+    assert.deepEqual([waiting.code, waiting.body], [503, 'not ready: starting, policy\n']);
+    view.reasons = [];
+    const ready = await ask('/ready');
+    assert.deepEqual([ready.code, ready.body], [200, 'ready\n']);
+  });
+
+  it('answers with documents that nobody may keep', async (t) => {
+    const { ask } = await serve(t, createAdminServer);
+    for (const [path, document] of [
+      ['/status', { proxies: [] }],
+      ['/config', { trust_domain: 'example.org' }],
+    ] as const) {
+      const { code, headers, body } = await ask(path);
+      assert.equal(code, 200);
+      assert.equal(headers['content-type'], 'application/json');
+      assert.equal(headers['cache-control'], 'no-store');
+      assert.deepEqual(JSON.parse(body), document);
+    }
+  });
+
+  it('writes metrics in the text format of Prometheus', async (t) => {
+    const { ask } = await serve(t, createAdminServer);
+    const { headers, body } = await ask('/metrics');
+    assert.equal(headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8');
+    assert.equal(body, 'credence_sds_streams 3\n');
+  });
+
+  it('gives the bundle that was asked for, or says that there is none', async (t) => {
+    const { view, ask } = await serve(t, createAdminServer);
+    assert.equal((await ask('/bundle')).code, 200);
+    assert.equal((await ask('/bundle?trust_domain=partner%2Eexample')).code, 200);
+    const none = await ask('/bundle?trust_domain=unknown.example');
+    assert.equal(none.code, 404);
+    assert.deepEqual(JSON.parse(none.body), { error: 'no bundle of unknown.example is known' });
+    assert.deepEqual(view.asked, [undefined, 'partner.example', 'unknown.example']);
+  });
+
+  it('names its pages to who asks for another, object members included', async (t) => {
+    const { ask } = await serve(t, createAdminServer);
+    for (const path of ['/', '/statuss', '/constructor', '/__proto__', '/live/', '/%']) {
+      const { code, body } = await ask(path);
+      assert.equal(code, 404, path);
+      assert.match(body, /there are \/live \/ready \/metrics/);
+    }
+  });
+
+  it('changes nothing: only GET and HEAD are answered', async (t) => {
+    const { ask } = await serve(t, createAdminServer);
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
+      assert.equal((await ask('/status', method)).code, 405, method);
+    }
+    const head = await ask('/live', 'HEAD');
+    assert.deepEqual([head.code, head.body], [200, '']);
+  });
+
+  it('survives a page that fails, and logs it', async (t) => {
+    const { view, errors, ask } = await serve(t, createAdminServer);
+    view.failure = new Error('out of paper');
+    const { code, body } = await ask('/metrics');
+    assert.equal(code, 500);
+    assert.deepEqual(JSON.parse(body), { error: 'out of paper' });
+    assert.deepEqual(errors, [{ err: view.failure }]);
+    view.failure = undefined;
+    assert.equal((await ask('/metrics')).code, 200);
+  });
+
+  it('survives what is not HTTP', async (t) => {
+    const { socketPath, ask } = await serve(t, createAdminServer);
+    const garbage = connect(socketPath);
+    garbage.end(Buffer.from([0, 1, 2, 255, 10, 10]));
+    garbage.resume();
+    await once(garbage, 'close');
+    assert.equal((await ask('/live')).code, 200);
+  });
+});
+
+describe('createMetricsServer()', () => {
+  it('shows metrics and nothing else, as it may be on the network', async (t) => {
+    const { ask } = await serve(t, createMetricsServer);
+    assert.equal((await ask('/metrics')).code, 200);
+    for (const path of ['/status', '/config', '/bundle', '/live', '/ready']) {
+      assert.equal((await ask(path)).code, 404, path);
+    }
+  });
+});

@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { statusDocument, type StatusSources } from './status.ts';
+
+type Stream = StatusSources['streams'][number];
+
+const AT = Date.parse('2026-01-02T03:04:05.678Z');
+
+function stream(overrides: Partial<Stream> = {}): Stream {
+  return {
+    connection: 'c1',
+    credentials: { pid: 42, uid: 1000, gid: 100 },
+    kind: 'stream',
+    node: undefined,
+    openedAtMs: AT,
+    unanswered: 0,
+    waiting: [],
+    resources: [],
+    ...overrides,
+  };
+}
+
+function sources(streams: readonly Stream[]): StatusSources {
+  return {
+    version: '1.2.3',
+    nodeName: 'node-1',
+    trustDomain: 'example.org',
+    startedAtMs: AT,
+    notReady: [],
+    policy: { revision: 'r1', entries: 2, loadedAtMs: AT },
+    authorities: [
+      { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
+    ],
+    rotation: { held: 1, due: 0, earliestNotAfterMs: undefined },
+    streams,
+  };
+}
+
+interface Document {
+  readonly policy: unknown;
+  readonly authorities: unknown;
+  readonly rotation: unknown;
+  readonly proxies: readonly {
+    readonly pid: number;
+    readonly node_id: string | null;
+    readonly envoy_version: string | null;
+    readonly streams: readonly { readonly secrets: readonly unknown[] }[];
+  }[];
+}
+
+const documentOf = (streams: readonly Stream[]) => statusDocument(sources(streams)) as Document;
+
+describe('statusDocument()', () => {
+  it('writes times as RFC 3339 and what is not there as null', () => {
+    const { policy, authorities, rotation } = documentOf([]);
+    assert.deepEqual(policy, {
+      revision: 'r1',
+      entries: 2,
+      loaded_at: '2026-01-02T03:04:05.678Z',
+      last_error: null,
+    });
+    assert.deepEqual(authorities, [
+      {
+        slot: 'active',
+        serial: '0a',
+        key_type: 'ec-p256',
+        not_before: '2026-01-02T03:04:05.678Z',
+        not_after: '2026-01-02T03:04:06.678Z',
+      },
+    ]);
+    assert.deepEqual(rotation, { held_svids: 1, due_svids: 0, earliest_not_after: null });
+  });
+
+  it('gathers the streams of one connection as one proxy, known by whichever stream told', () => {
+    const userAgentVersion = { major: 1, minor: 40, patch: 0 };
+    const node = { id: 'web-1', userAgentName: 'envoy', userAgentVersion };
+    const { proxies } = documentOf([
+      stream(),
+      stream({ connection: 'c2', credentials: { pid: 43, uid: 0, gid: 0 } }),
+      stream({ node }),
+    ]);
+    assert.deepEqual(
+      proxies.map(({ pid, node_id, envoy_version, streams }) => [
+        pid,
+        node_id,
+        envoy_version,
+        streams.length,
+      ]),
+      [
+        [42, 'web-1', '1.40.0', 2],
+        [43, null, null, 1],
+      ],
+    );
+  });
+
+  it("tells sent from acknowledged from refused, with the proxy's words", () => {
+    const { proxies } = documentOf([
+      stream({
+        resources: [
+          {
+            name: 'default',
+            sent: 'v2',
+            sentAtMs: AT,
+            acknowledged: 'v1',
+            rejected: { version: 'v2', text: 'no such curve' },
+            svid: { serial: '0b', notAfterMs: AT + 2000, renewAtMs: AT + 1000 },
+          },
+          {
+            name: 'ROOTCA',
+            sent: undefined,
+            sentAtMs: 0,
+            acknowledged: undefined,
+            rejected: undefined,
+            svid: undefined,
+          },
+        ],
+      }),
+    ]);
+    assert.deepEqual(proxies[0]?.streams[0]?.secrets, [
+      {
+        name: 'default',
+        sent: 'v2',
+        sent_at: '2026-01-02T03:04:05.678Z',
+        acknowledged: 'v1',
+        refused: { version: 'v2', text: 'no such curve' },
+        serial: '0b',
+        not_after: '2026-01-02T03:04:07.678Z',
+        next_rotation: '2026-01-02T03:04:06.678Z',
+      },
+      {
+        name: 'ROOTCA',
+        sent: null,
+        sent_at: null,
+        acknowledged: null,
+        refused: null,
+        serial: null,
+        not_after: null,
+        next_rotation: null,
+      },
+    ]);
+  });
+});
