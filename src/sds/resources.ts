@@ -61,6 +61,9 @@ export function createSecretEncoder(): SecretEncoder {
     bundles(name, bundles, form) {
       const [first] = bundles;
       if (!first) throw new TypeError('a validation context needs a trust bundle');
+      if (form === 'plain' && bundles.length > 1) {
+        throw new TypeError('a plain validation context holds one bundle');
+      }
       const known = cached(contexts, first, () => new Map<string, EncodedBundles>());
       const key = [form, name, ...bundles.map((b) => b.trustDomain)].join(' ');
       // Replaced in place: bundles of others may change for as long as the first one stays.

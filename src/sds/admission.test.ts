@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { createAdmission } from './admission.ts';
+
+const peer = (pid: number, uid: number) => ({ pid, uid, gid: uid });
+
+function admission(more: Partial<Parameters<typeof createAdmission>[0]> = {}) {
+  const clock = new FakeClock();
+  const limits = { connectionsPerUid: 2, streams: 6, requestsPerSecond: 100, ...more };
+  return { clock, gate: createAdmission(limits, clock) };
+}
+
+describe('createAdmission()', () => {
+  it('lets a user have so many connections, and another as many again', () => {
+    const { gate } = admission();
+    assert.deepEqual(
+      [gate.enter(1), gate.enter(1), gate.enter(1), gate.enter(2)],
+      [true, true, false, true],
+    );
+    gate.leave(1);
+    assert.deepEqual([gate.enter(1), gate.enter(1)], [true, false]);
+  });
+
+  it('lets one user have half of the streams', () => {
+    const { gate } = admission();
+    for (let n = 0; n < 3; n++) gate.open(peer(n, 1));
+    assert.throws(() => gate.open(peer(9, 1)), {
+      code: 'ERR_LIMIT',
+      message: /uid 1 .*3.*at most 3/,
+    });
+    for (let n = 0; n < 3; n++) gate.open(peer(n, 2));
+    assert.throws(() => gate.open(peer(9, 3)), { code: 'ERR_LIMIT', message: /6 .*at most 6/ });
+    gate.close(peer(0, 1));
+    gate.open(peer(9, 3));
+  });
+
+  it('lets a process send twice its requests per second at once', async () => {
+    const { gate, clock } = admission({ requestsPerSecond: 5 });
+    for (let n = 0; n < 10; n++) gate.request(peer(1, 1));
+    assert.throws(() => gate.request(peer(1, 1)), { code: 'ERR_LIMIT', message: /more than 5/ });
+    gate.request(peer(2, 1));
+    await clock.advance(1000);
+    for (let n = 0; n < 5; n++) gate.request(peer(1, 1));
+    assert.throws(() => gate.request(peer(1, 1)));
+  });
+
+  it('counts the opening of a stream as a request, and no stream that was refused', () => {
+    const { gate } = admission({ requestsPerSecond: 2, streams: 100 });
+    for (let n = 0; n < 4; n++) gate.open(peer(1, 1));
+    for (let n = 0; n < 4; n++) gate.close(peer(1, 1));
+    assert.throws(() => gate.open(peer(1, 1)), { code: 'ERR_LIMIT' });
+    assert.throws(() => gate.request(peer(1, 1)), { code: 'ERR_LIMIT' });
+  });
+
+  it('gives up on a peer that asks again and again', () => {
+    const { gate } = admission();
+    const answers = Array.from({ length: 1001 }, () => gate.insists(peer(1, 1)));
+    assert.equal(answers.indexOf(true), 1000);
+    assert.equal(gate.insists(peer(2, 1)), false);
+  });
+});

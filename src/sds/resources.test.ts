@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { fakeBundle, fakeSvid, WEB } from '../../test/support/identities.ts';
+import { decodeResource } from '../../test/support/secrets.ts';
+import { createSecretEncoder } from './resources.ts';
+
+describe('createSecretEncoder()', () => {
+  it('writes leaf and intermediates and the key of an SVID', () => {
+    const svid = fakeSvid(WEB);
+    const { name, resource } = createSecretEncoder().certificate('default', svid);
+    assert.equal(name, 'default');
+    assert.deepEqual(decodeResource(resource), {
+      kind: 'certificate',
+      name: 'default',
+      chain: Buffer.from(svid.chainPem).toString('latin1'),
+      key: svid.key.pem().toString('latin1'),
+    });
+  });
+
+  it('makes the secret of one SVID under one name once', () => {
+    const encoder = createSecretEncoder();
+    const svid = fakeSvid(WEB);
+    assert.equal(encoder.certificate('default', svid), encoder.certificate('default', svid));
+    assert.notEqual(encoder.certificate('default', svid), encoder.certificate(WEB, svid));
+  });
+
+  it('gives an SVID the same version under each name and in each run, another one another', () => {
+    const [a, b] = [createSecretEncoder(), createSecretEncoder()];
+    const version = a.certificate('default', fakeSvid(WEB)).version;
+    assert.equal(a.certificate(WEB, fakeSvid(WEB)).version, version);
+    assert.equal(b.certificate('default', fakeSvid(WEB)).version, version);
+    assert.notEqual(a.certificate('default', fakeSvid(WEB, { serial: '02' })).version, version);
+  });
+
+  it('puts nothing of the key into the version', () => {
+    const svid = fakeSvid(WEB);
+    const other = { ...svid, key: fakeSvid(WEB, { serial: '99' }).key };
+    const encoder = createSecretEncoder();
+    assert.equal(
+      encoder.certificate('default', svid).version,
+      encoder.certificate('default', other).version,
+    );
+  });
+
+  it('writes all roots of a domain in plain form', () => {
+    const bundle = fakeBundle('example.org', 1, 2);
+    const secret = decodeResource(
+      createSecretEncoder().bundles('ROOTCA', [bundle], 'plain').resource,
+    );
+    assert.ok(secret.kind === 'plain bundle');
+    assert.equal(secret.roots.match(/BEGIN CERTIFICATE/g)?.length, 2);
+  });
+
+  it('keeps the domains apart in SPIFFE form', () => {
+    const bundles = [fakeBundle('example.org'), fakeBundle('partner.example')];
+    const secret = decodeResource(createSecretEncoder().bundles('ALL', bundles, 'spiffe').resource);
+    assert.ok(secret.kind === 'spiffe bundle');
+    assert.deepEqual(Object.keys(secret.domains), ['example.org', 'partner.example']);
+    assert.notEqual(secret.domains['example.org'], secret.domains['partner.example']);
+  });
+
+  it('never mixes domains in plain form', () => {
+    const bundles = [fakeBundle('example.org'), fakeBundle('partner.example')];
+    assert.throws(() => createSecretEncoder().bundles('ALL', bundles, 'plain'), /one bundle/);
+  });
+
+  it('makes one object for one content, and another when any of the bundles changes', () => {
+    const encoder = createSecretEncoder();
+    const [own, partner] = [fakeBundle('example.org'), fakeBundle('partner.example')];
+    const before = encoder.bundles('ALL', [own, partner], 'spiffe');
+    assert.equal(encoder.bundles('ALL', [own, partner], 'spiffe'), before);
+    const after = encoder.bundles('ALL', [own, fakeBundle('partner.example', 2)], 'spiffe');
+    assert.notEqual(after.version, before.version);
+    assert.notEqual(encoder.bundles('ALL', [own], 'spiffe').version, after.version);
+    assert.notEqual(encoder.bundles('ROOTCA', [own], 'plain').version, after.version);
+  });
+
+  it('gives the same bundle the same version in each run', () => {
+    const version = () =>
+      createSecretEncoder().bundles('ROOTCA', [fakeBundle('example.org')], 'spiffe').version;
+    assert.equal(version(), version());
+  });
+
+  it('never writes an empty validation context', () => {
+    const encoder = createSecretEncoder();
+    const empty = fakeBundle('example.org', 1, 0);
+    assert.throws(() => encoder.bundles('ROOTCA', [], 'spiffe'));
+    assert.throws(() => encoder.bundles('ROOTCA', [empty], 'plain'), { code: 'ERR_BUG' });
+    assert.throws(() => encoder.bundles('ROOTCA', [empty], 'spiffe'), { code: 'ERR_BUG' });
+    const full = fakeBundle('a.example');
+    assert.throws(() => encoder.bundles('ALL', [full, empty], 'spiffe'), { code: 'ERR_BUG' });
+  });
+
+  it('never writes a certificate without chain or key', () => {
+    const encoder = createSecretEncoder();
+    const svid = { ...fakeSvid(WEB), chainPem: Buffer.alloc(0) };
+    assert.throws(() => encoder.certificate('default', svid), { code: 'ERR_BUG' });
+  });
+});
