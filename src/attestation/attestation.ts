@@ -6,7 +6,7 @@ import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
 import type { Attestor } from './attestor.ts';
 import type { Kernel } from './kernel.ts';
-import { identifyPeer, type Identified } from './peer.ts';
+import { credentialsChanged, identifyPeer, type Identified } from './peer.ts';
 import { createProcesses, type Process } from './processes.ts';
 
 /** One accepted connection and the process at its other end. */
@@ -71,7 +71,7 @@ export function createAttestation(deps: AttestationDeps): Attestation {
       credentials: peer.credentials,
       selectors: [...new Set(selectors.flat())].sort(),
       gone: gone.signal,
-      isAlive: () => !gone.signal.aborted && !peer.hasExited() && peer.keepsCredentials(),
+      isAlive: () => processes.isAlive(process),
     };
     log.debug(
       {
@@ -89,21 +89,20 @@ export function createAttestation(deps: AttestationDeps): Attestation {
     if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
     const { peer } = process;
     if (!peer.hasExited() && peer.keepsCredentials()) return;
-    const was = `uid ${credentials.uid} gid ${credentials.gid}`;
-    const reason = peer.hasExited()
-      ? 'the process has ended'
-      : `the process no longer runs with ${was}, as when it connected`;
+    const reason = peer.hasExited() ? 'the process has ended' : credentialsChanged(credentials);
     const error = new IdentityError('ERR_PEER_GONE', reason);
     processes.retire(process, error);
     throw error;
   }
 
   async function callerOf(process: Process, signal: AbortSignal): Promise<Caller> {
-    verify(process, process.peer.credentials);
+    // The first look is the attestors' own: they read what says whether it is still the same.
+    if (process.caller) verify(process, process.peer.credentials);
     process.caller ??= attest(process).catch((thrown: unknown) => {
       // Not kept: the next stream tries again.
       process.caller = undefined;
-      const error = toIdentityError(thrown, 'ERR_ATTESTATION');
+      const ended = process.peer.hasExited();
+      const error = toIdentityError(thrown, ended ? 'ERR_PEER_GONE' : 'ERR_ATTESTATION');
       log.info(
         { peer_pid: process.peer.credentials.pid, code: error.code, err: error },
         'attestation failed',

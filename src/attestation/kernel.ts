@@ -8,11 +8,12 @@ export interface Kernel {
   peerPidfd(socketFd: number, pid: number): number | undefined;
   /** The pid an open pidfd stands for, -1 once it is reaped, 0 when it is not visible from here. */
   pidOf(pidfd: number): number;
+  /** Unlike any other process's for the life of the system; undefined before Linux 6.9. */
+  processInode(pidfd: number): number | undefined;
   /** `poll(pidfd, 0)` is ready: only this tells a zombie from a living process. */
   hasExited(pidfd: number): boolean;
   /** How the peer's process is pinned. */
   readonly protection: 'peer-pidfd' | 'pidfd-open';
-  /** Watches pidfds; the answer of `exited` is each one that became ready, once. */
   createExitWatch(): ExitWatch;
 }
 
@@ -20,6 +21,7 @@ export interface Kernel {
 export interface ExitWatch {
   add(pidfd: number): void;
   remove(pidfd: number): void;
+  /** A bounded number of those whose process has ended; they are told until they are removed. */
   exited(): readonly number[];
   close(): void;
 }

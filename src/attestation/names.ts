@@ -6,27 +6,34 @@ export interface AccountNames {
   group(gid: number): string | undefined;
 }
 
-/** Reads `/etc/passwd` and `/etc/group`, again only when they have changed. */
-export function createAccountNames(
-  files: { passwd: string; group: string } = { passwd: '/etc/passwd', group: '/etc/group' },
-): AccountNames {
-  const users = createTable(files.passwd);
-  const groups = createTable(files.group);
-  return { user: users, group: groups };
+/** Where the names stand. */
+export interface AccountFiles {
+  readonly passwd: string;
+  readonly group: string;
 }
 
-function createTable(path: string): (id: number) => string | undefined {
+/** The names as of now: the files are read again only when they have changed. */
+export function createAccountNames(
+  files: AccountFiles = { passwd: '/etc/passwd', group: '/etc/group' },
+): () => AccountNames {
+  const users = createTable(files.passwd);
+  const groups = createTable(files.group);
+  return () => {
+    const [user, group] = [users(), groups()];
+    return { user: (uid) => user.get(uid), group: (gid) => group.get(gid) };
+  };
+}
+
+function createTable(path: string): () => ReadonlyMap<number, string> {
   let version = '';
-  let names = new Map<number, string>();
-  return (id) => {
+  let names: ReadonlyMap<number, string> = new Map();
+  return () => {
     const stats = statSync(path, { throwIfNoEntry: false });
-    if (!stats) return undefined;
-    const now = `${stats.ino}.${stats.size}.${stats.mtimeMs}.${stats.ctimeMs}`;
-    if (now !== version) {
-      names = parseAccounts(readFileSync(path, 'utf8'));
-      version = now;
-    }
-    return names.get(id);
+    const now = stats ? `${stats.ino}.${stats.size}.${stats.mtimeMs}.${stats.ctimeMs}` : 'none';
+    if (now === version) return names;
+    names = stats ? parseAccounts(readFileSync(path, 'utf8')) : new Map();
+    version = now;
+    return names;
   };
 }
 

@@ -1,4 +1,4 @@
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync } from 'node:fs';
 import koffi from 'koffi';
 import { IdentityError } from '../core/errors.ts';
 import type { ExitWatch, Kernel } from './kernel.ts';
@@ -63,6 +63,10 @@ export function createKernel(): Kernel {
       'this kernel has no pidfd: Linux 5.3 or newer is needed',
     );
   }
+  // Before Linux 6.9 all pidfds are one and the same anonymous inode.
+  const first = pidfdOpen(1);
+  const inodesDiffer = first !== undefined && fstatSync(first).ino !== fstatSync(own).ino;
+  if (first !== undefined) closeSync(first);
   closeSync(own);
   let peerPidfdKnown = true;
 
@@ -94,6 +98,7 @@ export function createKernel(): Kernel {
       const text = readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1');
       return Number(/^Pid:\s*(-?\d+)$/m.exec(text)?.[1] ?? -1);
     },
+    processInode: (pidfd) => (inodesDiffer ? fstatSync(pidfd).ino : undefined),
     hasExited(pidfd) {
       pollfd.writeInt32LE(pidfd, 0);
       pollfd.writeInt32LE(POLLIN, 4);

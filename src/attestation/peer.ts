@@ -3,9 +3,6 @@ import { IdentityError } from '../core/errors.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
 import type { Kernel } from './kernel.ts';
 
-/** Files of `/proc/<pid>` that attestation reads; all are world-readable. */
-export type ProcFile = 'status' | 'stat' | 'cgroup';
-
 /**
  * A process, pinned: the pidfd and the open `/proc/<pid>` folder stand for this one process whatever
  * becomes of its number.
@@ -18,8 +15,11 @@ export interface Peer {
   hasExited(): boolean;
   /** Whether it still runs with the user and group it connected with. */
   keepsCredentials(): boolean;
-  /** One file of its `/proc` folder. Latin-1: the kernel passes any byte of a name through. */
-  read(file: ProcFile): string;
+  /**
+   * Its `/proc/<pid>/status`; throws `ERR_PEER_GONE` when that shows another user or group than the
+   * one that connected.
+   */
+  status(): string;
   /** Path to its executable's link that cannot be redirected by pid reuse. */
   readonly executableLink: string;
   close(): void;
@@ -48,9 +48,10 @@ export function identifyPeer(
   if (pidfd === undefined) return { kind: 'gone' };
   let folder: number | undefined;
   try {
-    const seen = kernel.pidOf(pidfd);
-    if (seen === 0) return release({ kind: 'hidden' });
-    if (seen !== pid || kernel.hasExited(pidfd)) return release({ kind: 'gone' });
+    // The kernel's own pidfd of the peer needs no second look at its number.
+    if (kernel.protection !== 'peer-pidfd' && kernel.pidOf(pidfd) !== pid) {
+      return release({ kind: 'gone' });
+    }
     folder = openSync(`/proc/${pid}`, 'r');
     if (kernel.hasExited(pidfd)) return release({ kind: 'gone' });
     return { kind: 'peer', peer: pinned(pidfd, folder, credentials, kernel) };
@@ -67,29 +68,38 @@ export function identifyPeer(
 
 function pinned(pidfd: number, folder: number, credentials: PeerCredentials, kernel: Kernel): Peer {
   const base = `/proc/self/fd/${folder}`;
-  const read = (file: ProcFile) => readFileSync(`${base}/${file}`, 'latin1');
   const { pid, uid, gid } = credentials;
-  // Since Linux 6.9 the inode of a pidfd is unique for the life of the system.
-  const key = [pid, startTime(read('stat')), fstatSync(pidfd).ino, uid, gid].join('.');
+  const identity = kernel.processInode(pidfd) ?? `${pid}.${startTime(readProc(`${base}/stat`))}`;
   let owner: string | undefined;
   let closed = false;
+
+  /** The status, if it shows the user and group that connected; else undefined. */
+  function ownStatus(): string | undefined {
+    // Taken before: a change in between shows the next time.
+    const { uid: folderUid, gid: folderGid } = fstatSync(folder);
+    const status = readProc(`${base}/status`);
+    const ids = effectiveIds(status);
+    if (ids.uid !== uid || ids.gid !== gid) return undefined;
+    owner = `${folderUid}.${folderGid}`;
+    return status;
+  }
+
   return {
     credentials,
     pidfd,
-    key,
+    key: `${identity}.${uid}.${gid}`,
     hasExited: () => closed || kernel.hasExited(pidfd),
     keepsCredentials() {
-      // The folder's owner follows the effective ids (or root, once not dumpable), and costs a
-      // tenth of reading the status; only when it moved the status has to be read again.
+      // The folder's owner follows the effective ids (or is root, once the process is not dumpable)
+      // and costs a tenth of reading the status, which is needed only when it has moved.
       const stats = fstatSync(folder);
-      const now = `${stats.uid}.${stats.gid}`;
-      if (now === owner) return true;
-      const ids = effectiveIds(read('status'));
-      if (ids.uid !== uid || ids.gid !== gid) return false;
-      owner = now;
-      return true;
+      return `${stats.uid}.${stats.gid}` === owner || ownStatus() !== undefined;
     },
-    read,
+    status() {
+      const status = ownStatus();
+      if (status !== undefined) return status;
+      throw new IdentityError('ERR_PEER_GONE', credentialsChanged(credentials));
+    },
     executableLink: `${base}/exe`,
     close() {
       if (closed) return;
@@ -98,6 +108,16 @@ function pinned(pidfd: number, folder: number, credentials: PeerCredentials, ker
       closeSync(pidfd);
     },
   };
+}
+
+/** What is said of a process that changed its user or group after it connected. */
+export function credentialsChanged({ uid, gid }: PeerCredentials): string {
+  return `the process no longer runs with uid ${uid} gid ${gid}, as when it connected`;
+}
+
+/** Latin-1: the kernel passes any byte of a name through. */
+function readProc(path: string): string {
+  return readFileSync(path, 'latin1');
 }
 
 /** Field 22 of `/proc/<pid>/stat`; the name before it may hold blanks and parentheses. */
@@ -126,6 +146,6 @@ export function supplementaryGroups(status: string): number[] {
   return (match[1] ?? '').split(' ').filter(Boolean).map(Number);
 }
 
-function malformed(file: ProcFile): IdentityError {
+function malformed(file: 'status' | 'stat'): IdentityError {
   return new IdentityError('ERR_ATTESTATION', `/proc/<pid>/${file} does not read as expected`);
 }

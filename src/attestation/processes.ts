@@ -11,6 +11,8 @@ export interface Process {
   /** What it was attested as; shared by its connections. */
   caller: Promise<Caller> | undefined;
   readonly gone: AbortController;
+  /** The turn of the event loop in which it was last seen to be itself. */
+  seenInTurn: number;
   lingering: Timer | undefined;
 }
 
@@ -19,6 +21,8 @@ export interface Processes {
   /** Takes the peer over; a process that is known already keeps its first pin. */
   join(peer: Peer): Process;
   leave(process: Process): void;
+  /** Whether it runs now, with the user and group it connected with; one look serves a turn. */
+  isAlive(process: Process): boolean;
   /** Ends a process that is not what it was attested as. */
   retire(process: Process, reason: IdentityError): void;
   readonly size: number;
@@ -29,7 +33,7 @@ export interface Processes {
 const LINGER_MS = 60_000;
 const MAX_LINGERING = 1024;
 /** One system call for all processes; there is no way to wait for foreign descriptors in Node. */
-const WATCH_MS = 50;
+const WATCH_MS = 100;
 
 export function createProcesses(kernel: Kernel, clock: Clock): Processes {
   const processes = new Map<string, Process>();
@@ -37,18 +41,38 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
   const lingering = new Set<Process>();
   const watch: ExitWatch = kernel.createExitWatch();
   let timer: Timer | undefined;
+  let closed = false;
+
+  // Within one turn nothing else runs here: what was true at its start is what there is to know.
+  let turn = 0;
+  let inTurn = false;
+  function enterTurn(): void {
+    if (inTurn) return;
+    inTurn = true;
+    turn++;
+    queueMicrotask(() => (inTurn = false));
+    endExited();
+  }
 
   function look(): void {
     timer = undefined;
-    for (const pidfd of watch.exited()) {
-      const process = byPidfd.get(pidfd);
-      if (process) retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
-    }
+    endExited();
     arm();
   }
 
+  function endExited(): void {
+    // Each answer is a bounded number of them.
+    for (let ended = watch.exited(); ended.length > 0; ended = watch.exited()) {
+      for (const pidfd of ended) {
+        const process = byPidfd.get(pidfd);
+        if (process) retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
+        else watch.remove(pidfd);
+      }
+    }
+  }
+
   function arm(): void {
-    if (processes.size > 0) timer ??= clock.after(WATCH_MS, look);
+    if (processes.size > 0 && !closed) timer ??= clock.after(WATCH_MS, look);
   }
 
   function retire(process: Process, reason: IdentityError): void {
@@ -90,6 +114,7 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
         connections: 1,
         caller: undefined,
         gone: new AbortController(),
+        seenInTurn: 0,
         lingering: undefined,
       };
       watch.add(peer.pidfd);
@@ -102,11 +127,21 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
       process.connections--;
       if (process.connections === 0 && byPidfd.has(process.peer.pidfd)) linger(process);
     },
+    isAlive(process) {
+      enterTurn();
+      if (process.gone.signal.aborted) return false;
+      if (process.seenInTurn === turn) return true;
+      if (!process.peer.keepsCredentials()) return false;
+      process.seenInTurn = turn;
+      return true;
+    },
     retire,
     get size() {
       return processes.size;
     },
     close() {
+      if (closed) return;
+      closed = true;
       timer?.cancel();
       for (const process of [...processes.values()]) {
         retire(process, new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));

@@ -5,7 +5,7 @@ import type { AccountNames } from './names.ts';
 import { effectiveIds, supplementaryGroups } from './peer.ts';
 
 export interface UnixAttestorDeps {
-  readonly names: AccountNames;
+  readonly names: () => AccountNames;
   /** Undefined: no `unix:path` and `unix:sha256`. */
   readonly executable: ExecutableReader | undefined;
 }
@@ -15,7 +15,7 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
   return {
     name: 'unix',
     attest(peer, options) {
-      const selectors = accountSelectors(peer.read('status'), names);
+      const selectors = accountSelectors(peer.status(), names());
       if (!executable) return selectors;
       return executable(peer, options).then(({ path, sha256 }) => [
         ...selectors,
