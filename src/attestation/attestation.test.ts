@@ -233,6 +233,30 @@ describe('attestation', () => {
     await assert.rejects(connection.caller({ signal: cancelled }), code('ERR_SHUTDOWN'));
   });
 
+  it('lets a call go when it is cancelled while an attestor is still asking', async () => {
+    const attestor: Attestor = { name: 'unix', attest: () => new Promise(() => undefined) };
+    await using server = await startAttestingServer({ attestors: [attestor] });
+    await using _peer = await startPeer(server.path);
+    const { connection } = await server.next();
+    const cancel = new AbortController();
+    const asked = connection.caller({ signal: cancel.signal });
+    await settle();
+    cancel.abort(new IdentityError('ERR_NOT_READY', 'too late'));
+    await assert.rejects(asked, code('ERR_NOT_READY'));
+  });
+
+  it('says that the daemon is short of descriptors, not that the peer has ended', async () => {
+    const kernel = kernelWith({
+      peerPidfd() {
+        throw new IdentityError('ERR_LIMIT', 'no file descriptor left');
+      },
+    });
+    await using server = await startAttestingServer({ kernel });
+    await using _peer = await startPeer(server.path);
+    const { connection } = await server.next();
+    await assert.rejects(connection.caller({ signal }), code('ERR_LIMIT'));
+  });
+
   it('leaves no descriptor behind, whether it attested or not', async () => {
     await using server = await startAttestingServer();
     const before = openFds();

@@ -6,7 +6,7 @@ import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
 import type { Attestor } from './attestor.ts';
 import type { Kernel } from './kernel.ts';
-import { credentialsChanged, identifyPeer, type Identified } from './peer.ts';
+import { credentialsChanged, identifyPeer } from './peer.ts';
 import { createProcesses, type Process } from './processes.ts';
 
 /** One accepted connection and the process at its other end. */
@@ -38,6 +38,12 @@ export interface AttestationDeps {
   readonly log: Logger;
 }
 
+/** What accepting a socket brought: a process, or the reason for which each call is refused. */
+type Known = { readonly credentials: PeerCredentials } & (
+  | { readonly process: Process; readonly refusal?: never }
+  | { readonly process?: never; readonly refusal: IdentityError }
+);
+
 const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xffffffff };
 
 /** Attests the processes behind sockets. Everybody is accepted; who is refused learns it per call. */
@@ -47,14 +53,18 @@ export function createAttestation(deps: AttestationDeps): Attestation {
   const processes = createProcesses(kernel, clock);
   let count = 0;
 
-  function identify(socket: Socket): { credentials: PeerCredentials; identified: Identified } {
+  function identify(socket: Socket): Known {
+    let credentials = NOBODY;
     try {
       const fd = descriptorOf(socket);
-      const credentials = kernel.peerCredentials(fd);
-      return { credentials, identified: identifyPeer(fd, credentials, kernel) };
+      credentials = kernel.peerCredentials(fd);
+      const identified = identifyPeer(fd, credentials, kernel);
+      if (identified.kind === 'hidden') return { credentials, refusal: hidden() };
+      if (identified.kind === 'gone') return { credentials, refusal: gone() };
+      return { credentials, process: processes.join(identified.peer) };
     } catch (thrown) {
-      log.warn({ err: thrown }, 'a peer could not be identified');
-      return { credentials: NOBODY, identified: { kind: 'gone' } };
+      log.warn({ peer_pid: credentials.pid, err: thrown }, 'a peer could not be identified');
+      return { credentials, refusal: toIdentityError(thrown, 'ERR_ATTESTATION') };
     }
   }
 
@@ -109,23 +119,20 @@ export function createAttestation(deps: AttestationDeps): Attestation {
       );
       throw error;
     });
-    const caller = await process.caller;
-    signal.throwIfAborted();
+    const caller = await unlessAborted(process.caller, signal);
     verify(process, process.peer.credentials);
     return caller;
   }
 
   return {
     accept(socket) {
-      const { credentials, identified } = identify(socket);
-      const process = identified.kind === 'peer' ? joined(identified) : undefined;
-      let open = process !== undefined;
+      const { credentials, process, refusal } = identify(socket);
+      let open = true;
       return {
         id: `peer-${++count}`,
         credentials,
         caller({ signal }) {
-          if (process) return callerOf(process, signal);
-          return Promise.reject(identified.kind === 'hidden' ? hidden() : gone());
+          return process ? callerOf(process, signal) : Promise.reject(refusal);
         },
         close() {
           if (open && process) processes.leave(process);
@@ -138,16 +145,17 @@ export function createAttestation(deps: AttestationDeps): Attestation {
     },
     close: () => processes.close(),
   };
+}
 
-  function joined({ peer }: Extract<Identified, { kind: 'peer' }>): Process | undefined {
-    try {
-      return processes.join(peer);
-    } catch (thrown) {
-      log.warn({ peer_pid: peer.credentials.pid, err: thrown }, 'a peer could not be pinned');
-      peer.close();
-      return undefined;
-    }
-  }
+/** Settles like the promise, or rejects as soon as the signal is aborted. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(abortReason(signal));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    const settle = () => signal.removeEventListener('abort', onAbort);
+    promise.then(resolve, reject).finally(settle);
+  });
 }
 
 /** Node offers no public way to a socket's descriptor; `_handle.fd` has been stable for ten years. */

@@ -41,12 +41,18 @@ export async function listenForPeers(options: ListenerOptions): Promise<PeerList
   return { close };
 }
 
-function accept(socket: Socket, { attestation, onConnection }: ListenerOptions): void {
+function accept(socket: Socket, { attestation, onConnection, log }: ListenerOptions): void {
   const connection = attestation.accept(socket);
   // A reset is the peer's business; the close event that follows is what counts.
   socket.on('error', () => undefined);
   socket.once('close', () => connection.close());
   // grpc-js answers this as call.getPeer(); sockets of this kind have no address of their own.
   Object.defineProperty(socket, 'remoteAddress', { value: connection.id });
-  onConnection(socket, connection);
+  try {
+    onConnection(socket, connection);
+  } catch (thrown) {
+    // One connection must not end the others.
+    log.error({ peer_pid: connection.credentials.pid, err: thrown }, 'connection not taken over');
+    socket.destroy();
+  }
 }

@@ -15,6 +15,9 @@ const EPOLL_CTL_DEL = 2;
 const LOCK_EX_NB = 2 | 4;
 const EINTR = 4;
 const EWOULDBLOCK = 11;
+const ENFILE = 23;
+const EMFILE = 24;
+const ENOPROTOOPT = 92;
 /** `struct epoll_event` is packed on x86-64 alone. */
 const EVENT = process.arch === 'x64' ? { bytes: 12, data: 4 } : { bytes: 16, data: 8 };
 const EVENTS_AT_ONCE = 64;
@@ -88,7 +91,9 @@ export function createKernel(): Kernel {
       if (peerPidfdKnown) {
         if (option(fd, SO_PEERPIDFD, value)) return value.readInt32LE(0);
         // Anything but "no such option" means that the peer is gone (reaped before about 6.16).
-        if (koffi.errno() !== koffi.os.errno['ENOPROTOOPT']) return undefined;
+        const errno = koffi.errno();
+        if (errno === EMFILE || errno === ENFILE) throw noDescriptorLeft();
+        if (errno !== ENOPROTOOPT) return undefined;
         peerPidfdKnown = false;
       }
       // Weaker: the number may have been reused between connect and accept.
@@ -136,6 +141,10 @@ function createExitWatch(): ExitWatch {
     },
     close: () => closeSync(epfd),
   };
+}
+
+function noDescriptorLeft(): IdentityError {
+  return new IdentityError('ERR_LIMIT', 'credence has no file descriptor left for this process');
 }
 
 /** Takes an exclusive lock on an open file until it is closed; false when somebody else holds it. */

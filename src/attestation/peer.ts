@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { IdentityError } from '../core/errors.ts';
+import { IdentityError, systemCode } from '../core/errors.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -35,7 +35,8 @@ export type Identified =
 /**
  * Pins the peer of an accepted socket, synchronously, before anything else can happen. A pid cannot
  * be reused before its owner is reaped, so a pidfd that is still unready *after* the folder was
- * opened proves that the folder belongs to the same process.
+ * opened proves that the folder belongs to the same process. Throws when the daemon itself is short
+ * of something, as of descriptors.
  */
 export function identifyPeer(
   socketFd: number,
@@ -55,8 +56,11 @@ export function identifyPeer(
     folder = openSync(`/proc/${pid}`, 'r');
     if (kernel.hasExited(pidfd)) return release({ kind: 'gone' });
     return { kind: 'peer', peer: pinned(pidfd, folder, credentials, kernel) };
-  } catch {
-    return release({ kind: 'gone' });
+  } catch (thrown) {
+    const gone = release({ kind: 'gone' });
+    const code = systemCode(thrown);
+    if (code === 'ENOENT' || code === 'ESRCH') return gone;
+    throw thrown;
   }
 
   function release(answer: Identified): Identified {

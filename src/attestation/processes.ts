@@ -18,7 +18,10 @@ export interface Process {
 
 /** The processes behind all connections, each pinned once. */
 export interface Processes {
-  /** Takes the peer over; a process that is known already keeps its first pin. */
+  /**
+   * Takes the peer over, also when it throws because it cannot be watched; a process that is known
+   * already keeps its first pin.
+   */
   join(peer: Peer): Process;
   leave(process: Process): void;
   /** Whether it runs now, with the user and group it connected with; one look serves a turn. */
@@ -61,14 +64,22 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
   }
 
   function endExited(): void {
-    // Each answer is a bounded number of them.
-    for (let ended = watch.exited(); ended.length > 0; ended = watch.exited()) {
-      for (const pidfd of ended) {
+    // Each answer is a bounded number of them; one without a known process ends the asking.
+    let more = true;
+    while (more) {
+      more = false;
+      for (const pidfd of watch.exited()) {
         const process = byPidfd.get(pidfd);
-        if (process) retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
-        else watch.remove(pidfd);
+        if (!process) continue;
+        retire(process, new IdentityError('ERR_PEER_GONE', 'the process has ended'));
+        more = true;
       }
     }
+  }
+
+  /** Not retired yet; the number alone would not tell, it is used again. */
+  function isPinned(process: Process): boolean {
+    return byPidfd.get(process.peer.pidfd) === process;
   }
 
   function arm(): void {
@@ -76,7 +87,8 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
   }
 
   function retire(process: Process, reason: IdentityError): void {
-    if (!byPidfd.delete(process.peer.pidfd)) return;
+    if (!isPinned(process)) return;
+    byPidfd.delete(process.peer.pidfd);
     if (processes.get(process.peer.key) === process) processes.delete(process.peer.key);
     lingering.delete(process);
     process.lingering?.cancel();
@@ -117,7 +129,12 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
         seenInTurn: 0,
         lingering: undefined,
       };
-      watch.add(peer.pidfd);
+      try {
+        watch.add(peer.pidfd);
+      } catch (thrown) {
+        peer.close();
+        throw thrown;
+      }
       processes.set(peer.key, process);
       byPidfd.set(peer.pidfd, process);
       arm();
@@ -125,7 +142,7 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
     },
     leave(process) {
       process.connections--;
-      if (process.connections === 0 && byPidfd.has(process.peer.pidfd)) linger(process);
+      if (process.connections === 0 && isPinned(process)) linger(process);
     },
     isAlive(process) {
       enterTurn();

@@ -41,6 +41,16 @@ describe('unix attestor', () => {
     assert.deepEqual(accountSelectors(status(''), nobody), ['unix:uid:1000', 'unix:gid:2000']);
   });
 
+  it('refuses more supplementary groups than it can look at in time', () => {
+    const groups = (count: number) => status(Array.from({ length: count }, (_, n) => n).join(' '));
+    const nobody = { user: () => undefined, group: () => undefined };
+    assert.equal(accountSelectors(groups(4096), nobody).length, 4098);
+    assert.throws(() => accountSelectors(groups(4097), nobody), {
+      code: 'ERR_ATTESTATION',
+      message: 'the process has 4097 supplementary groups, at most 4096 are looked at',
+    });
+  });
+
   it('adds path and digest of the executable on request', async () => {
     const attestor = createUnixAttestor({
       names: createAccountNames(),

@@ -1,3 +1,4 @@
+import { IdentityError } from '../core/errors.ts';
 import { selector, type Selector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
 import type { ExecutableReader } from './executable.ts';
@@ -9,6 +10,9 @@ export interface UnixAttestorDeps {
   /** Undefined: no `unix:path` and `unix:sha256`. */
   readonly executable: ExecutableReader | undefined;
 }
+
+/** The kernel allows 65,536, to unprivileged users too: more selectors than can be matched in time. */
+const MAX_GROUPS = 4096;
 
 /** SPIRE's `unix` selectors, from the process's own `/proc` folder. */
 export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Attestor {
@@ -35,7 +39,12 @@ export function accountSelectors(status: string, names: AccountNames): Selector[
   };
   add('user', names.user(uid));
   add('group', names.group(gid));
-  for (const id of supplementaryGroups(status)) {
+  const groups = supplementaryGroups(status);
+  if (groups.length > MAX_GROUPS) {
+    const count = `${groups.length} supplementary groups, at most ${MAX_GROUPS} are looked at`;
+    throw new IdentityError('ERR_ATTESTATION', `the process has ${count}`);
+  }
+  for (const id of groups) {
     selectors.push(selector('unix', `supplementary_gid:${id}`));
     add('supplementary_group', names.group(id));
   }

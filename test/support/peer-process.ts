@@ -67,7 +67,8 @@ export async function startPeer(
       if (ready !== undefined) return resolve(ready);
       waiting.push(resolve);
       child.once('error', reject);
-      child.once('exit', () => reject(new Error('the peer process ended early')));
+      // Not at its exit: what it wrote, or what its child is to write, may still be on the way.
+      child.once('close', () => reject(new Error('the peer process ended early')));
     });
   const end = async (signal: NodeJS.Signals = 'SIGKILL') => {
     if (child.exitCode !== null || child.signalCode !== null) return;
