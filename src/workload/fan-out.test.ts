@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import { createFanOut } from './fan-out.ts';
+
+/** Readers that note their name when it is their turn. */
+function readers(count: number) {
+  const clock = new FakeClock();
+  const errors: unknown[] = [];
+  const fanOut = createFanOut(clock, (thrown) => errors.push(thrown));
+  const seen: number[] = [];
+  const all = Array.from({ length: count }, (_, n) => ({ refresh: () => void seen.push(n) }));
+  for (const reader of all) fanOut.add(reader);
+  return { clock, fanOut, seen, errors, all };
+}
+
+describe('createFanOut()', () => {
+  it('makes one look of a burst of changes', async () => {
+    const { clock, fanOut, seen, all } = readers(3);
+    for (let burst = 0; burst < 100; burst++) for (const reader of all) fanOut.mark(reader);
+    assert.deepEqual(seen, []);
+    await clock.advance(5);
+    assert.deepEqual(seen, [2, 1, 0]);
+    assert.equal(clock.timers, 0);
+  });
+
+  it('serves the newest first, whoever was marked first', async () => {
+    const { clock, fanOut, seen, all } = readers(4);
+    for (const n of [1, 3, 0, 2]) fanOut.mark(all[n] ?? assert.fail());
+    await clock.advance(5);
+    assert.deepEqual(seen, [3, 2, 1, 0]);
+  });
+
+  it('lets the event loop turn between slices', async () => {
+    const { clock, fanOut, seen, all } = readers(1000);
+    const turns: number[] = [];
+    clock.after(5, () => {
+      const look = () => {
+        turns.push(seen.length);
+        if (seen.length < 1000) setImmediate(look);
+      };
+      look();
+    });
+    for (const reader of all) fanOut.mark(reader);
+    await clock.advance(5);
+    while (seen.length < 1000) await settle();
+    assert.equal(seen.length, 1000);
+    const steps = turns.map((count, n) => count - (turns[n - 1] ?? 0));
+    assert.ok(Math.max(...steps) <= 128, steps.join());
+  });
+
+  it('looks again for a change that comes while it serves', async () => {
+    const { clock, fanOut, seen, all } = readers(2);
+    const [first = assert.fail(), second = assert.fail()] = all;
+    fanOut.mark(first);
+    clock.after(5, () => {
+      fanOut.mark(first);
+      fanOut.mark(second);
+    });
+    await clock.advance(5);
+    await clock.advance(5);
+    assert.deepEqual(seen, [0, 1, 0]);
+  });
+
+  it('does not look for a reader that has gone or never came', async () => {
+    const { clock, fanOut, seen, all } = readers(2);
+    for (const reader of all) fanOut.mark(reader);
+    fanOut.remove(all[1] ?? assert.fail());
+    fanOut.mark(all[1] ?? assert.fail());
+    fanOut.mark({ refresh: () => assert.fail() });
+    await clock.advance(5);
+    assert.deepEqual(seen, [0]);
+  });
+
+  it('does not look for a reader that goes while another is served', async () => {
+    const { clock, fanOut, seen, all } = readers(1);
+    const last = { refresh: () => fanOut.remove(all[0] ?? assert.fail()) };
+    fanOut.add(last);
+    fanOut.mark(all[0] ?? assert.fail());
+    fanOut.mark(last);
+    await clock.advance(5);
+    assert.deepEqual(seen, []);
+  });
+
+  it('goes on when a reader fails', async () => {
+    const { clock, fanOut, seen, errors, all } = readers(1);
+    const broken = {
+      refresh: () => {
+        throw new Error('broken');
+      },
+    };
+    fanOut.add(broken);
+    for (const reader of [...all, broken]) fanOut.mark(reader);
+    await clock.advance(5);
+    assert.deepEqual([seen, errors.length], [[0], 1]);
+  });
+});

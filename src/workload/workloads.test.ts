@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import {
+  API,
+  entitlement,
+  fakeBundle,
+  fakeCaller,
+  fakeSvid,
+  OWN,
+  PARTNER,
+  WEB,
+} from '../../test/support/identities.ts';
+import { IdentityError } from '../core/errors.ts';
+import type { TrustBundle } from '../identity/bundle.ts';
+import type { Entitlement } from '../identity/entitlement.ts';
+import type { Selector } from '../identity/selector.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
+import { createWorkloads, type PlannedSvid, type WorkloadReader } from './workloads.ts';
+
+/** A holding as rotation keeps it. */
+interface Held {
+  readonly holder: string;
+  readonly id: string;
+  readonly ttlMs: number | undefined;
+  current: PlannedSvid | undefined;
+  readonly change: () => void;
+  released: boolean;
+}
+
+class FakeReader implements WorkloadReader {
+  looks = 0;
+  reason: IdentityError | undefined;
+  refresh = () => {
+    this.looks++;
+  };
+  gone = (reason: IdentityError) => void (this.reason = reason);
+}
+
+function node() {
+  const clock = new FakeClock();
+  const errors: unknown[] = [];
+  const held: Held[] = [];
+  const forgotten: string[] = [];
+  const bundles = new Map<TrustDomain, TrustBundle>([[OWN, fakeBundle(OWN)]]);
+  let identities: readonly Entitlement[] = [entitlement(WEB), entitlement(API)];
+  let match: (selectors: readonly Selector[]) => readonly Entitlement[] = () => identities;
+  let onPolicy = (): void => undefined;
+  let onBundle: (domain: TrustDomain) => void = () => undefined;
+  let subscriptions = 2;
+  const workloads = createWorkloads({
+    trustDomain: OWN,
+    entitlements: {
+      match: (selectors) => match(selectors),
+      onChange: (listener) => {
+        onPolicy = listener;
+        return () => subscriptions--;
+      },
+    },
+    svids: {
+      hold(holder, { id, ttlMs }, change) {
+        const one: Held = { holder, id, ttlMs, current: undefined, change, released: false };
+        held.push(one);
+        return {
+          current: () => one.current,
+          failure: () => undefined,
+          release: () => void (one.released = true),
+        };
+      },
+      forget: (holder) => void forgotten.push(holder),
+    },
+    bundles: {
+      get: (domain) => bundles.get(domain),
+      onChange: (listener) => {
+        onBundle = listener;
+        return () => subscriptions--;
+      },
+    },
+    clock,
+    onError: (thrown) => errors.push(thrown),
+  });
+  return {
+    ...{ clock, errors, held, forgotten, workloads },
+    subscriptions: () => subscriptions,
+    attach: (caller = fakeCaller(), reader = new FakeReader()) => ({
+      caller,
+      reader,
+      attachment: workloads.attach(caller, reader),
+    }),
+    grant: async (...now: Entitlement[]) => {
+      identities = now;
+      onPolicy();
+      await clock.advance(5);
+    },
+    matchWith: (by: typeof match) => void (match = by),
+    changeBundle: async (domain: TrustDomain) => {
+      onBundle(domain);
+      await clock.advance(5);
+    },
+    sign: (one: Held | undefined, serial = '01') => {
+      assert.ok(one);
+      one.current = { svid: fakeSvid(one.id, { serial }), renewAtMs: 0, dueAtMs: undefined };
+      one.change();
+    },
+  };
+}
+
+describe('createWorkloads()', () => {
+  it('holds an SVID once for each reader, whoever often it is looked at', () => {
+    const { attach, held } = node();
+    const { attachment } = attach();
+    const [first = assert.fail()] = attachment.grant().identities;
+    attachment.svid(first);
+    attachment.svid(first);
+    assert.equal(held.length, 1);
+    assert.equal(held[0]?.holder, 'process 1');
+  });
+
+  it('lets a newcomer look as soon as its first SVID is there, later ones in the crowd', async () => {
+    const { attach, held, sign, clock } = node();
+    const { attachment, reader } = attach();
+    attachment.svid(attachment.grant().identities[0] ?? assert.fail());
+    sign(held[0]);
+    assert.equal(reader.looks, 1);
+    sign(held[0], '02');
+    assert.equal(reader.looks, 1);
+    await clock.advance(5);
+    assert.equal(reader.looks, 2);
+  });
+
+  it('tells of a renewed SVID only those who read it', async () => {
+    const { attach, held, sign, clock } = node();
+    const caller = fakeCaller();
+    const [web, api] = [attach(caller), attach(caller)];
+    web.attachment.svid(web.attachment.grant().identities[0] ?? assert.fail());
+    api.attachment.svid(api.attachment.grant().identities[1] ?? assert.fail());
+    sign(held.find(({ id }) => id === WEB));
+    await clock.advance(5);
+    assert.deepEqual([web.reader.looks, api.reader.looks], [1, 0]);
+  });
+
+  it('tells of a bundle only those who read it', async () => {
+    const { attach, changeBundle } = node();
+    const [own, partner, none] = [attach(), attach(), attach()];
+    own.attachment.bundle(OWN);
+    own.attachment.bundle(OWN);
+    partner.attachment.bundle(PARTNER);
+    await changeBundle(OWN);
+    assert.deepEqual(
+      [own, partner, none].map(({ reader }) => reader.looks),
+      [1, 0, 0],
+    );
+    await changeBundle(PARTNER);
+    assert.deepEqual(
+      [own, partner, none].map(({ reader }) => reader.looks),
+      [1, 1, 0],
+    );
+  });
+
+  it('tells of a grant only the readers of processes whose grant changed', async () => {
+    const { attach, grant, matchWith } = node();
+    const [a, b] = [attach(fakeCaller(1, 1000)), attach(fakeCaller(2, 2000))];
+    matchWith((selectors) =>
+      selectors.includes('unix:uid:1000' as Selector) ? [] : [entitlement(WEB), entitlement(API)],
+    );
+    await grant();
+    assert.deepEqual([a.reader.looks, b.reader.looks], [1, 0]);
+    assert.deepEqual(a.attachment.grant().identities, []);
+    assert.equal(b.attachment.grant().identities.length, 2);
+  });
+
+  it('says nothing when another policy grants the same', async () => {
+    const { attach, grant } = node();
+    const { reader } = attach();
+    await grant(entitlement(WEB, { source: 'other.yaml:1' }), entitlement(API));
+    assert.equal(reader.looks, 0);
+  });
+
+  it('gives every process its new grant, however many there are', async () => {
+    const { attach, grant, clock } = node();
+    const all = Array.from({ length: 500 }, (_, n) => attach(fakeCaller(n)));
+    await grant(entitlement(API));
+    for (let n = 0; n < 20; n++) await clock.advance(5);
+    for (const { attachment, reader } of all) {
+      assert.equal(attachment.grant().identities[0]?.id, API);
+      assert.equal(reader.looks, 1);
+    }
+  });
+
+  it('holds the changed identity before it lets go of the former', async () => {
+    const { attach, held, grant } = node();
+    const { attachment } = attach();
+    attachment.svid(attachment.grant().identities[0] ?? assert.fail());
+    await grant(entitlement(WEB, { x509SvidTtlMs: 60_000 }));
+    attachment.svid(attachment.grant().identities[0] ?? assert.fail());
+    assert.deepEqual(
+      held.map(({ ttlMs, released }) => [ttlMs, released]),
+      [
+        [undefined, true],
+        [60_000, false],
+      ],
+    );
+  });
+
+  it('lets go of what is not kept', () => {
+    const { attach, held } = node();
+    const { attachment } = attach();
+    for (const identity of attachment.grant().identities) attachment.svid(identity);
+    attachment.keep(new Set([API]));
+    assert.deepEqual(
+      held.map(({ id, released }) => [id, released]),
+      [
+        [WEB, true],
+        [API, false],
+      ],
+    );
+  });
+
+  it('ends all readers of a process that is gone, and no other', () => {
+    const { attach, forgotten } = node();
+    const [caller, other] = [fakeCaller(1), fakeCaller(2)];
+    const [a, b, c] = [attach(caller), attach(caller), attach(other)];
+    caller.kill(new IdentityError('ERR_PEER_GONE', 'pid 1 ended'));
+    assert.equal(a.reader.reason?.message, 'pid 1 ended');
+    assert.equal(b.reader.reason?.code, 'ERR_PEER_GONE');
+    assert.equal(c.reader.reason, undefined);
+    assert.deepEqual(forgotten, ['process 1']);
+  });
+
+  it('ends the other readers when one fails to end', () => {
+    const { attach, errors } = node();
+    const caller = fakeCaller();
+    const bad = new FakeReader();
+    bad.gone = () => {
+      throw new Error('broken');
+    };
+    attach(caller, bad);
+    const { reader } = attach(caller);
+    caller.kill();
+    assert.equal(errors.length, 1);
+    assert.ok(reader.reason);
+  });
+
+  it('attaches nobody to a process that is gone', () => {
+    const { attach } = node();
+    const caller = fakeCaller();
+    caller.kill(new IdentityError('ERR_PEER_GONE', 'pid 1 ended'));
+    assert.throws(() => attach(caller), { code: 'ERR_PEER_GONE' });
+  });
+
+  it('keeps the grants when the policy fails, for those it fails for', async () => {
+    const { attach, grant, matchWith, errors } = node();
+    const [a, b] = [attach(fakeCaller(1, 1000)), attach(fakeCaller(2, 2000))];
+    matchWith((selectors) => {
+      if (selectors.includes('unix:uid:1000' as Selector)) throw new Error('broken');
+      return [];
+    });
+    await grant();
+    assert.equal(errors.length, 1);
+    assert.equal(a.attachment.grant().identities.length, 2);
+    assert.equal(b.attachment.grant().identities.length, 0);
+  });
+
+  it('keeps nothing of a reader that closed', async () => {
+    const { attach, held, sign, changeBundle, grant, clock } = node();
+    const { attachment, reader, caller } = attach();
+    attachment.svid(attachment.grant().identities[0] ?? assert.fail());
+    attachment.bundle(OWN);
+    attachment.close();
+    assert.equal(held[0]?.released, true);
+    sign(held[0]);
+    const before = reader.looks;
+    sign(held[0], '02');
+    await changeBundle(OWN);
+    await grant();
+    await clock.advance(5);
+    caller.kill();
+    assert.deepEqual([reader.looks - before, reader.reason], [0, undefined]);
+  });
+
+  it('follows nothing any more after it was closed', () => {
+    const { workloads, subscriptions } = node();
+    workloads.close();
+    assert.equal(subscriptions(), 0);
+  });
+});
