@@ -6,34 +6,29 @@ import { createAdminServer, createMetricsServer, type AdminView } from './admin/
 import { registerBuildInfo } from './admin/build-info.ts';
 import { statusDocument } from './admin/status.ts';
 import { createAttestation } from './attestation/attestation.ts';
+import { createAttestorMetrics } from './attestation/metrics.ts';
 import { createExecutableReader } from './attestation/executable.ts';
 import { listenForPeers } from './attestation/listener.ts';
-import { createAttestorMetrics } from './attestation/metrics.ts';
 import { createAccountNames } from './attestation/names.ts';
 import { createKernel, tryLock } from './attestation/native.ts';
 import { createUnixAttestor } from './attestation/unix.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { errorText, IdentityError } from './core/errors.ts';
-import type { Logger } from './core/log.ts';
+import { silentLogger, type Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
 import { createReadiness } from './core/ready.ts';
-import { createSchedule } from './core/schedule.ts';
 import { listenOnSocket } from './core/unix-socket.ts';
 import { VERSION } from './core/version.ts';
+import type { X509Svid } from './identity/svid.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore } from './policy/store.ts';
-import { registerRotationMetrics } from './rotation/metrics.ts';
-import { createRotator } from './rotation/rotator.ts';
-import { createAdmission } from './sds/admission.ts';
-import { createSdsMetrics } from './sds/metrics.ts';
-import { createPeerLog } from './sds/peer-log.ts';
-import { createRefusals } from './sds/refusals.ts';
-import { createSecretEncoder } from './sds/resources.ts';
-import { createSdsServer } from './sds/server.ts';
-import { createWorkloads } from './workload/workloads.ts';
+import type { MintRequest } from './issuer/profile.ts';
+import type { SvidIssuer } from './rotation/rotator.ts';
+import { createServing, type ServingParts } from './serving.ts';
+import { warmUp } from './warm-up.ts';
 
 export interface AppDeps {
   readonly clock: Clock;
@@ -49,6 +44,11 @@ export interface App {
   readonly policyEntries: () => number;
   /** Where the metrics are served, as bound. */
   readonly metricsPort: number | undefined;
+  /**
+   * Goes through attestation, signing and serving a number of times with a key that nobody trusts,
+   * in the background: the code is then as fast for the first proxies as for the last.
+   */
+  warmUp(): Promise<void>;
   /** Stops accepting, ends all streams, waits for them within the drain deadline. */
   close(): Promise<void>;
 }
@@ -86,85 +86,38 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     registerPolicyMetrics(registry, policy);
     const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry);
 
-    const schedule = cleanup.closing(createSchedule(clock));
-    const rotator = cleanup.closing(
-      createRotator(config.rotation, {
-        issuer: {
-          mint: ({ ttlMs, ...rest }, options) =>
-            issuer.mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
-        },
-        clock,
-        random,
-        schedule,
-        log: log.child({ component: 'rotation' }),
-      }),
-    );
-    const rotation = registerRotationMetrics(registry, rotator);
-
-    const workloads = cleanup.closing(
-      createWorkloads({
-        trustDomain: config.trustDomain,
-        entitlements: {
-          match: (selectors) => policy.current().match(selectors),
-          onChange: (listener) => policy.onChange(listener),
-        },
-        svids: rotator,
-        bundles: {
-          get: (domain) => (domain === config.trustDomain ? issuer.bundle() : undefined),
-          onChange: (listener) => issuer.onBundle(({ trustDomain }) => listener(trustDomain)),
-        },
-        clock,
-        onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),
-      }),
-    );
-
-    const withMetrics = createAttestorMetrics(registry);
     const { discoverPath } = config.attestation.unix;
-    const attestation = cleanup.closing(
-      createAttestation({
-        kernel,
-        attestors: [
-          createUnixAttestor({
-            names: createAccountNames(),
-            executable: discoverPath ? createExecutableReader() : undefined,
-          }),
-        ].map(withMetrics),
-        clock,
-        log,
+    const attestors = [
+      createUnixAttestor({
+        names: createAccountNames(),
+        executable: discoverPath ? createExecutableReader() : undefined,
       }),
-    );
-
-    let nonces = 0;
-    const draining = new AbortController();
-    cleanup.add(() =>
-      draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down')),
-    );
-    const sds = createSdsServer(
-      {
-        controlPlane: `credence/${VERSION} node=${config.nodeName}`,
-        maxMessageBytes: config.limits.messageBytes,
-        streamsPerConnection: config.limits.streamsPerConnection,
-        namesPerStream: config.limits.namesPerStream,
+    ].map(createAttestorMetrics(registry));
+    const attestation = cleanup.closing(createAttestation({ kernel, attestors, clock, log }));
+    const parts: ServingParts = {
+      config,
+      entitlements: {
+        match: (selectors) => policy.current().match(selectors),
+        onChange: (listener) => policy.onChange(listener),
       },
-      {
-        config: config.sds,
-        attach: (caller, reader) => workloads.attach(caller, reader),
-        encoder: createSecretEncoder(),
-        refusals: createRefusals(),
-        admission: createAdmission(config.limits, clock),
-        clock,
-        metrics: createSdsMetrics(registry, (ms) => rotation.observeLag(ms)),
-        log: createPeerLog(log.child({ component: 'sds' }), clock),
-        closing: draining.signal,
-        nextNonce: () => (++nonces).toString(36),
+      issuer: svidIssuer((request, options) => issuer.mint(request, options)),
+      bundles: {
+        current: () => issuer.bundle(),
+        onChange: (listener) => issuer.onBundle(listener),
       },
-    );
-    cleanup.add(() => sds.drain(config.drainDeadlineMs));
+      registry,
+      clock,
+      random,
+      log,
+    };
+    const warming = new AbortController();
+    const serving = createServing(parts);
+    cleanup.add(() => serving.close());
 
     const listener = await listenForPeers({
       paths: config.socketPaths,
       attestation,
-      onConnection: (socket, connection) => sds.serve(socket, connection),
+      onConnection: (socket, connection) => serving.serve(socket, connection),
       clock,
       log: log.child({ component: 'listener' }),
     });
@@ -194,8 +147,8 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
           notReady: readiness.reasons(),
           policy: policy.status(),
           authorities: issuer.authorities(),
-          rotation: rotator.stats(),
-          streams: sds.streams(),
+          rotation: serving.rotation(),
+          streams: serving.streams(),
         }),
     };
     const admin = createAdminServer(view, log.child({ component: 'admin' }));
@@ -227,7 +180,17 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
       trustDomain: config.trustDomain,
       policyEntries: () => policy.status().entries,
       metricsPort: metrics?.port,
+      async warmUp() {
+        const mint = await opened.rehearsal();
+        if (!mint) return;
+        await warmUp(
+          { ...parts, issuer: svidIssuer(mint) },
+          () => createAttestation({ kernel, attestors, clock, log: silentLogger }),
+          warming.signal,
+        );
+      },
       async close() {
+        warming.abort();
         readiness.block('shutting down');
         await cleanup.run();
       },
@@ -236,6 +199,16 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     await cleanup.run();
     throw thrown;
   }
+}
+
+/** The issuer, as rotation asks it: an entry without a lifetime gets the issuer's default. */
+function svidIssuer(
+  mint: (request: MintRequest, options: { signal?: AbortSignal }) => Promise<X509Svid>,
+): SvidIssuer {
+  return {
+    mint: ({ ttlMs, ...rest }, options) =>
+      mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
+  };
 }
 
 /** Steps that undo what was started, in reverse order; one that fails does not stop the others. */

@@ -34,6 +34,7 @@ export const run: Action = async (given, _operands, terminal) => {
       '',
     ].join('\n'),
   );
+  void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));
   if (!terminal.signal.aborted) {
     await new Promise<void>((stop) =>
       terminal.signal.addEventListener('abort', () => stop(), { once: true }),

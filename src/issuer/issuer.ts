@@ -1,16 +1,17 @@
 import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { createListeners } from '../core/listeners.ts';
-import type { Logger } from '../core/log.ts';
+import { silentLogger, type Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { openAuthorities, type Authorities, type Authority } from './authorities.ts';
 import { createCaRenewal } from './ca-renewal.ts';
-import type { KeyType } from './key-type.ts';
+import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
-import { createMint } from './mint.ts';
+import { generatePrivateKey, localSigningKey } from './keys.ts';
+import { createMint, type Mint } from './mint.ts';
 import type { MintRequest } from './profile.ts';
 import { openStore, type KeyManagerType } from './store.ts';
 
@@ -56,6 +57,11 @@ export interface Issuer {
   /** Calls back with each new bundle; returns how to stop. The bundle changes with the roots. */
   onBundle(listener: (bundle: TrustBundle) => void): () => void;
   authorities(): readonly AuthorityStatus[];
+  /**
+   * A mint whose certificates are worthless: signed, in the name of the CA, with a key that is thrown
+   * away. For going through the motions; undefined where a key takes too long to make for that.
+   */
+  rehearsal(): Promise<Mint | undefined>;
   close(): void;
 }
 
@@ -77,13 +83,13 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
     ca.close();
     throw thrown;
   }
-  const mint = createMint({
+  const mintDeps = {
     ...inner,
     trustDomain: config.trustDomain,
     defaultTtlMs: config.x509SvidTtlMs,
     leafKeys: createLeafKeySource(config.keyType),
-    ca,
-  });
+  };
+  const mint = createMint({ ...mintDeps, ca });
   const bundle = bundleOf(authorities, config.trustDomain);
   const listeners = createListeners<TrustBundle>((thrown) => {
     log.error({ err: thrown }, 'a bundle listener failed');
@@ -101,6 +107,22 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       const issuing = authorities.issuing();
       const root = statusOf('root', authorities.root);
       return issuing ? [root, statusOf('active', issuing)] : [root];
+    },
+    async rehearsal() {
+      const { certificate, key } = await ca.usable({});
+      const kinds = [KEY_TYPES[config.keyType].kind, KEY_TYPES[key.type].kind];
+      if (kinds.includes('rsa')) return undefined;
+      const thrownAway = localSigningKey(await generatePrivateKey(key.type), key.type);
+      const nobody = { certificate, key: thrownAway };
+      return createMint({
+        ...mintDeps,
+        log: silentLogger,
+        ca: {
+          current: () => nobody,
+          usable: () => Promise.resolve(nobody),
+          close: () => undefined,
+        },
+      });
     },
     close() {
       closed = true;

@@ -1,0 +1,103 @@
+import type { Socket } from 'node:net';
+import type { Registry } from 'prom-client';
+import type { PeerConnection } from './attestation/attestation.ts';
+import type { Config } from './config.ts';
+import type { Clock } from './core/clock.ts';
+import { IdentityError } from './core/errors.ts';
+import type { Logger } from './core/log.ts';
+import type { Random } from './core/random.ts';
+import { createSchedule } from './core/schedule.ts';
+import { VERSION } from './core/version.ts';
+import type { TrustBundle } from './identity/bundle.ts';
+import { registerRotationMetrics } from './rotation/metrics.ts';
+import { createRotator, type RotationStats, type SvidIssuer } from './rotation/rotator.ts';
+import { createAdmission } from './sds/admission.ts';
+import { createSdsMetrics } from './sds/metrics.ts';
+import { createPeerLog } from './sds/peer-log.ts';
+import { createRefusals } from './sds/refusals.ts';
+import { createSecretEncoder } from './sds/resources.ts';
+import type { StreamSnapshot } from './sds/secret-stream.ts';
+import { createSdsServer } from './sds/server.ts';
+import { createWorkloads, type Entitlements } from './workload/workloads.ts';
+
+export interface ServingParts {
+  readonly config: Config;
+  readonly entitlements: Entitlements;
+  readonly issuer: SvidIssuer;
+  readonly bundles: {
+    current(): TrustBundle;
+    onChange(listener: (bundle: TrustBundle) => void): () => void;
+  };
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** Everything between an identified socket and the secrets that are written to it. */
+export interface Serving {
+  serve(socket: Socket, connection: PeerConnection): void;
+  streams(): readonly StreamSnapshot[];
+  rotation(): RotationStats;
+  /** Ends all streams, waits for them within the drain deadline and lets go of everything. */
+  close(): Promise<void>;
+}
+
+/** Fits policy, rotation and SDS together. */
+export function createServing(parts: ServingParts): Serving {
+  const { config, clock, random, registry, issuer, bundles, log } = parts;
+  const schedule = createSchedule(clock);
+  const rotator = createRotator(config.rotation, {
+    issuer,
+    clock,
+    random,
+    schedule,
+    log: log.child({ component: 'rotation' }),
+  });
+  const rotation = registerRotationMetrics(registry, rotator);
+  const workloads = createWorkloads({
+    trustDomain: config.trustDomain,
+    entitlements: parts.entitlements,
+    svids: rotator,
+    bundles: {
+      get: (domain) => (domain === config.trustDomain ? bundles.current() : undefined),
+      onChange: (listener) => bundles.onChange(({ trustDomain }) => listener(trustDomain)),
+    },
+    clock,
+    onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),
+  });
+  const draining = new AbortController();
+  let nonces = 0;
+  const sds = createSdsServer(
+    {
+      controlPlane: `credence/${VERSION} node=${config.nodeName}`,
+      maxMessageBytes: config.limits.messageBytes,
+      streamsPerConnection: config.limits.streamsPerConnection,
+      namesPerStream: config.limits.namesPerStream,
+    },
+    {
+      config: config.sds,
+      attach: (caller, reader) => workloads.attach(caller, reader),
+      encoder: createSecretEncoder(),
+      refusals: createRefusals(),
+      admission: createAdmission(config.limits, clock),
+      clock,
+      metrics: createSdsMetrics(registry, (ms) => rotation.observeLag(ms)),
+      log: createPeerLog(log.child({ component: 'sds' }), clock),
+      closing: draining.signal,
+      nextNonce: () => (++nonces).toString(36),
+    },
+  );
+  return {
+    serve: (socket, connection) => sds.serve(socket, connection),
+    streams: () => sds.streams(),
+    rotation: () => rotator.stats(),
+    async close() {
+      await sds.drain(config.drainDeadlineMs);
+      draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
+      workloads.close();
+      rotator.close();
+      schedule.close();
+    },
+  };
+}

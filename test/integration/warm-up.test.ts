@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { build } from '../../src/app.ts';
+import { parseConfig } from '../../src/config.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { silentLogger } from '../../src/core/log.ts';
+import { systemRandom } from '../../src/core/random.ts';
+import { eventually } from '../support/eventually.ts';
+
+async function startApp(settings: Readonly<Record<string, unknown>> = {}) {
+  const dir = await mkdtemp(join(tmpdir(), 'credence-wu-'));
+  await chmod(dir, 0o755);
+  const file = join(dir, 'credence.yaml');
+  const text = JSON.stringify({
+    trust_domain: 'example.org',
+    socket_path: 'api.sock',
+    admin_socket_path: 'admin.sock',
+    data_dir: 'data',
+    telemetry: { metrics_address: '' },
+    ...settings,
+  });
+  await writeFile(file, text);
+  const app = await build(parseConfig(text, file, {}), {
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+  });
+  return {
+    app,
+    admin: (path: string) =>
+      new Promise<string>((resolve, reject) => {
+        request({ socketPath: join(dir, 'admin.sock'), path, agent: false }, (response) => {
+          let body = '';
+          response.on('data', (part: Buffer) => (body += part.toString()));
+          response.on('end', () => resolve(body));
+        })
+          .on('error', reject)
+          .end();
+      }),
+    async [Symbol.asyncDispose]() {
+      await app.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+const openFds = () => readdirSync('/proc/self/fd').length;
+const leftovers = () => readdirSync(tmpdir()).filter((name) => /^credence-\w{6}$/.test(name));
+
+describe('warm-up', () => {
+  it('goes through all motions and leaves no trace of them', async () => {
+    await using daemon = await startApp();
+    const files = leftovers();
+    const before = openFds();
+    await daemon.app.warmUp();
+    const metrics = await daemon.admin('/metrics');
+    assert.match(metrics, /^credence_issuer_x509_svids_total\{result="issued"\} 0$/m);
+    assert.match(metrics, /^credence_sds_pushes_total\{kind="sotw",result="sent"\} 0$/m);
+    assert.match(metrics, /^credence_rotation_held_svids 0$/m);
+    assert.match(await daemon.admin('/status'), /"proxies": \[\]/);
+    await eventually(() => openFds() <= before + 1, { what: 'its descriptors to be closed' });
+    assert.deepEqual(leftovers(), files);
+  });
+
+  it('stops when the daemon stops', async () => {
+    const daemon = await startApp();
+    const warming = daemon.app.warmUp();
+    await daemon[Symbol.asyncDispose]();
+    await warming;
+  });
+
+  it('does without where a key takes long to make', async () => {
+    await using daemon = await startApp({ issuer: { key_type: 'rsa-2048' } });
+    await daemon.app.warmUp();
+    assert.match(await daemon.admin('/status'), /"held_svids": 0/);
+  });
+});
