@@ -39,6 +39,13 @@ await build({
   banner: { js: 'const __bundleUrl = require("node:url").pathToFileURL(__filename).href;' },
   logLevel: 'warning',
 });
+// The launcher calls it with what a module gets; the text is not put together at each start.
+const text = await readFile(join(made, 'bundle.cjs'), 'latin1');
+await writeFile(
+  join(made, 'bundle.cjs'),
+  `(function (require, module, exports, __filename, __dirname) {${text}\n})`,
+  'latin1',
+);
 await copyFile(join(root, 'scripts/launcher.cjs'), join(made, 'credence.js'));
 await chmod(join(made, 'credence.js'), 0o755);
 await writeFile(join(made, 'package.json'), '{ "type": "commonjs" }\n');

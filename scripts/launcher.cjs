@@ -13,8 +13,7 @@ try {
 } catch {
   // Built where the daemon could not be started: it compiles at each start.
 }
-// The bundle is ASCII: Latin-1 is what V8 keeps without converting.
-const source = `(function (require, module, exports, __filename, __dirname) {${readFileSync(filename, 'latin1')}\n})`;
-const script = new Script(source, { filename, cachedData });
+// The bundle is one function, in ASCII: Latin-1 is what V8 keeps without converting.
+const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData });
 script.runInThisContext()(require, module, exports, filename, __dirname);
 module.exports = script;
