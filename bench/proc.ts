@@ -24,18 +24,18 @@ export function cpuMs(pid: number): number {
   return ns / 1e6;
 }
 
-/** Waits until the resident memory has stopped falling; returns it. At most `timeoutMs`. */
+/** Waits until the resident memory has stopped moving; returns it. At most `timeoutMs`. */
 export async function settledBytes(pid: number, timeoutMs: number): Promise<number> {
   const STEP_MS = 250;
-  let lowest = residentBytes(pid);
+  let last = residentBytes(pid);
   let calm = 0;
   for (let waited = 0; waited < timeoutMs && calm < 4; waited += STEP_MS) {
     await sleep(STEP_MS);
     const now = residentBytes(pid);
-    calm = now < lowest - 64 * 1024 ? 0 : calm + 1;
-    lowest = Math.min(lowest, now);
+    calm = Math.abs(now - last) > 64 * 1024 ? 0 : calm + 1;
+    last = now;
   }
-  return lowest;
+  return last;
 }
 
 /** Share of one core, in percent, that a process uses during `ms`. */
