@@ -92,8 +92,11 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
         names: createAccountNames(),
         executable: discoverPath ? createExecutableReader() : undefined,
       }),
-    ].map(createAttestorMetrics(registry));
-    const attestation = cleanup.closing(createAttestation({ kernel, attestors, clock, log }));
+    ];
+    const measured = attestors.map(createAttestorMetrics(registry));
+    const attestation = cleanup.closing(
+      createAttestation({ kernel, attestors: measured, clock, log }),
+    );
     const parts: ServingParts = {
       config,
       entitlements: {
