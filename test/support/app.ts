@@ -41,6 +41,7 @@ export interface StatusStream {
 }
 
 export interface Status {
+  readonly policy: { readonly entries: number };
   readonly rotation: { readonly held_svids: number };
   readonly proxies: readonly {
     readonly pid: number;
