@@ -2,12 +2,11 @@ import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
-import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { Codec, Incoming } from './codec.ts';
 import type { DiscoveryRequest } from './messages.ts';
-import { everyName, resolveName, type ResolveContext } from './resolve.ts';
+import { everyName, survey, type ResolveContext } from './resolve.ts';
 import type { Secret } from './resources.ts';
-import type { Connection, SdsContext, SdsSource } from './secret-stream.ts';
+import type { Connection, SdsContext, SdsSource } from './context.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { Subscription } from './subscription.ts';
 
@@ -113,17 +112,9 @@ function resolveAll(
   context: ResolveContext,
 ): Secret[] | undefined {
   const names = subscription.wildcard ? everyName(context) : [...subscription.names()];
-  const used = new Set<SpiffeId>();
-  const secrets: Secret[] = [];
-  const reasons: string[] = [];
-  const waiting: string[] = [];
-  for (const name of names) {
-    const resolution = resolveName(name, used, context);
-    if (resolution.kind === 'ready') secrets.push(resolution.secret);
-    else if (resolution.kind === 'waiting') waiting.push(resolution.reason);
-    else reasons.push(resolution.reason);
-  }
+  const { ready, waiting, denied, refused } = survey(names, context);
   fetching.waiting = waiting;
+  const reasons = refused === undefined ? denied.map(({ reason }) => reason) : [refused];
   if (reasons.length > 0) throw new IdentityError('ERR_DENIED', summary(reasons));
-  return waiting.length === 0 ? secrets : undefined;
+  return waiting.length === 0 ? ready.map(({ secret }) => secret) : undefined;
 }

@@ -26,9 +26,15 @@ export interface IdentitySource {
   keep(ids: ReadonlySet<SpiffeId>): void;
 }
 
+/** A secret that can be sent, and the SVID in it if it is a certificate. */
+export interface Ready {
+  readonly secret: Secret;
+  readonly held: HeldSvid | undefined;
+}
+
 /** What became of one name. */
 export type Resolution =
-  | { readonly kind: 'ready'; readonly secret: Secret; readonly held: HeldSvid | undefined }
+  | ({ readonly kind: 'ready' } & Ready)
   /** Entitled, but there is nothing to send yet. */
   | { readonly kind: 'waiting'; readonly reason: string }
   /** Not entitled; a policy entry could change that. */
@@ -62,6 +68,34 @@ export function resolveName(
     case 'unknown':
       return refused(`${name} is not a name that credence serves`);
   }
+}
+
+/** What became of a list of names. */
+export interface Survey {
+  /** Identities that the names need. */
+  readonly used: ReadonlySet<SpiffeId>;
+  readonly ready: readonly Ready[];
+  readonly waiting: readonly string[];
+  readonly denied: readonly { readonly name: string; readonly reason: string }[];
+  /** Why the first name that nobody can get was refused. */
+  readonly refused: string | undefined;
+}
+
+/** Resolves all names; nothing is decided about what it means that some cannot be served. */
+export function survey(names: Iterable<string>, context: ResolveContext): Survey {
+  const used = new Set<SpiffeId>();
+  const ready: Ready[] = [];
+  const waiting: string[] = [];
+  const denied: { name: string; reason: string }[] = [];
+  let refusal: string | undefined;
+  for (const name of names) {
+    const resolution = resolveName(name, used, context);
+    if (resolution.kind === 'ready') ready.push(resolution);
+    else if (resolution.kind === 'waiting') waiting.push(resolution.reason);
+    else if (resolution.kind === 'denied') denied.push({ name, reason: resolution.reason });
+    else refusal ??= resolution.reason;
+  }
+  return { used, ready, waiting, denied, refused: refusal };
 }
 
 /** Everything the caller holds, under SPIFFE names: bundles that are known, then identities. */

@@ -28,7 +28,8 @@ import { createSdsMetrics } from './metrics.ts';
 import { createRefusals } from './refusals.ts';
 import type { HeldSvid } from './resolve.ts';
 import { createSecretEncoder } from './resources.ts';
-import { SecretStream, type SdsContext, type SdsReader, type SdsSource } from './secret-stream.ts';
+import type { SdsContext, SdsReader, SdsSource } from './context.ts';
+import { SecretStream } from './secret-stream.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';
 
 /** The server's end of a stream, and what a proxy at the other end would see. */

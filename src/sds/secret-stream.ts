@@ -1,68 +1,16 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Timer } from '../core/clock.ts';
 import { IdentityError, toIdentityError, type ErrorCode } from '../core/errors.ts';
-import type { LogFields, Logger } from '../core/log.ts';
+import type { LogFields } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
-import type { SpiffeId } from '../identity/spiffe-id.ts';
-import type { Admission } from './admission.ts';
 import type { Codec, Incoming } from './codec.ts';
-import type { NodeInfo } from './messages.ts';
-import type { DenialReason, SdsMetrics } from './metrics.ts';
-import type { AliasNames } from './names.ts';
-import type { Refusals } from './refusals.ts';
-import {
-  everyName,
-  resolveName,
-  type HeldSvid,
-  type IdentitySource,
-  type ResolveContext,
-} from './resolve.ts';
-import type { BundleForm, Secret, SecretEncoder } from './resources.ts';
+import type { Connection, SdsContext, SdsReader, SdsSource } from './context.ts';
+import type { DenialReason } from './metrics.ts';
+import type { NodeInfo } from './node-info.ts';
+import { everyName, survey, type Ready, type ResolveContext } from './resolve.ts';
+import type { BundleForm } from './resources.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { Subscription, type SentResource, type Subscribed } from './subscription.ts';
-
-/** The process behind a connection; the listener, as SDS sees it. */
-export interface Connection {
-  readonly id: string;
-  readonly credentials: PeerCredentials;
-  caller(options: { signal: AbortSignal }): Promise<Caller>;
-}
-
-/** Somebody who is told when what it reads may have changed. */
-export interface SdsReader {
-  refresh(): void;
-  gone(reason: IdentityError): void;
-}
-
-/** Access to a process's identities while a stream is open. */
-export interface SdsSource extends IdentitySource {
-  readonly caller: Caller;
-  close(): void;
-}
-
-export interface SdsConfig {
-  readonly aliases: AliasNames;
-  /** Bundles in the form of Envoy's SPIFFE validator, unless a proxy says otherwise. */
-  readonly spiffeCertValidation: boolean;
-  readonly pendingTimeoutMs: number;
-  readonly deniedParkMs: number;
-}
-
-/** What all streams share. */
-export interface SdsContext {
-  readonly config: SdsConfig;
-  readonly attach: (caller: Caller, reader: SdsReader) => SdsSource;
-  readonly encoder: SecretEncoder;
-  readonly refusals: Refusals;
-  readonly admission: Admission;
-  readonly clock: Clock;
-  readonly metrics: SdsMetrics;
-  readonly log: Logger;
-  /** Aborted when the server drains; one for all, since each costs as much as an attestation. */
-  readonly closing: AbortSignal;
-  /** A nonce that no other response of this process carries. */
-  readonly nextNonce: () => string;
-}
 
 /** A stream as `credence status` shows it. */
 export interface StreamSnapshot {
@@ -89,6 +37,8 @@ export class SecretStream<Request> implements SdsReader {
   readonly #onClose: (stream: SecretStream<Request>) => void;
   readonly #subscription = new Subscription();
   readonly #openedAtMs: number;
+  /** The same moment on a clock that counts less than milliseconds. */
+  readonly #openedAt = performance.now();
   #source: SdsSource | undefined;
   #attesting = false;
   #node: NodeInfo | undefined;
@@ -239,25 +189,8 @@ export class SecretStream<Request> implements SdsReader {
     const subscription = this.#subscription;
     if (subscription.wildcard) subscription.replace(new Set(everyName(context)));
 
-    const used = new Set<SpiffeId>();
-    const due: Due[] = [];
-    const waiting: string[] = [];
-    const denied: { readonly name: string; readonly reason: string }[] = [];
-    let dueAtMs: number | undefined;
-    for (const name of subscription.names()) {
-      const resolution = resolveName(name, used, context);
-      if (resolution.kind === 'ready') {
-        if (!subscription.isDue(name, resolution.secret.version)) continue;
-        due.push(resolution);
-        if (subscription.wasSent(name)) dueAtMs = resolution.held?.dueAtMs ?? dueAtMs;
-      } else if (resolution.kind === 'waiting') {
-        waiting.push(resolution.reason);
-      } else if (resolution.kind === 'denied') {
-        denied.push({ name, reason: resolution.reason });
-      } else {
-        return this.#deny(source.caller, 'unknown_name', [resolution.reason]);
-      }
-    }
+    const { used, ready, waiting, denied, refused } = survey(subscription.names(), context);
+    if (refused !== undefined) return this.#deny(source.caller, 'unknown_name', [refused]);
     source.keep(used);
     const reasons = denied.map(({ reason }) => reason);
     const names = denied.map(({ name }) => name);
@@ -265,7 +198,8 @@ export class SecretStream<Request> implements SdsReader {
       return this.#deny(source.caller, 'no_entry', reasons);
     }
     this.#await(waiting, reasons);
-    if (due.length > 0) this.#write(due, dueAtMs);
+    const due = ready.filter(({ secret: { name, version } }) => subscription.isDue(name, version));
+    if (due.length > 0) this.#write(due);
   }
 
   /** A name is refused loudly once; asked for again it is waited for. */
@@ -310,7 +244,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#deadline = undefined;
   }
 
-  #write(due: readonly Due[], dueAtMs: number | undefined): void {
+  #write(due: readonly Ready[]): void {
     const { clock, metrics, nextNonce } = this.#context;
     const nonce = nextNonce();
     const now = clock.now();
@@ -318,14 +252,18 @@ export class SecretStream<Request> implements SdsReader {
       nonce,
       due.map(({ secret }) => secret),
     );
+    // A renewal, not the first copy of a certificate that was renewed earlier.
+    const renewed = due.find(
+      ({ secret, held }) => held?.dueAtMs !== undefined && this.#subscription.wasSent(secret.name),
+    );
     this.#subscription.sent(nonce, due.map(sentResource), now);
     this.#writing = true;
     this.#call.write(response, (error?: Error | null) => this.#written(error));
     metrics.pushed(this.#codec.kind, 'sent');
-    if (dueAtMs !== undefined) metrics.rotated(now - dueAtMs);
+    if (renewed?.held?.dueAtMs !== undefined) metrics.rotated(now - renewed.held.dueAtMs);
     if (this.#served) return;
     this.#served = true;
-    metrics.firstSecret(now - this.#openedAtMs);
+    metrics.firstSecret(performance.now() - this.#openedAt);
   }
 
   #written(error?: Error | null): void {
@@ -367,13 +305,7 @@ function isRoutine(code: ErrorCode): boolean {
   return code === 'ERR_DENIED' || code === 'ERR_SHUTDOWN' || code === 'ERR_PEER_GONE';
 }
 
-/** A secret that differs from what the stream holds. */
-interface Due {
-  readonly secret: Secret;
-  readonly held: HeldSvid | undefined;
-}
-
-function sentResource({ secret: { name, version }, held }: Due): SentResource {
+function sentResource({ secret: { name, version }, held }: Ready): SentResource {
   if (!held) return { name, version, svid: undefined };
   const { serial, notAfterMs } = held.svid;
   return { name, version, svid: { serial, notAfterMs, renewAtMs: held.renewAtMs } };

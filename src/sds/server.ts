@@ -13,12 +13,8 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { MAX_ID_BYTES } from '../identity/spiffe-id.ts';
 import { fetchSecrets } from './fetch.ts';
 import type { DiscoveryRequest } from './messages.ts';
-import {
-  SecretStream,
-  type Connection,
-  type SdsContext,
-  type StreamSnapshot,
-} from './secret-stream.ts';
+import type { Connection, SdsContext } from './context.ts';
+import { SecretStream, type StreamSnapshot } from './secret-stream.ts';
 import type { Incoming } from './codec.ts';
 import { secretDiscoveryService } from './service.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';

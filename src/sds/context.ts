@@ -1,0 +1,53 @@
+import type { Clock } from '../core/clock.ts';
+import type { IdentityError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { Caller, PeerCredentials } from '../identity/caller.ts';
+import type { Admission } from './admission.ts';
+import type { SdsMetrics } from './metrics.ts';
+import type { AliasNames } from './names.ts';
+import type { Refusals } from './refusals.ts';
+import type { IdentitySource } from './resolve.ts';
+import type { SecretEncoder } from './resources.ts';
+
+/** The process behind a connection; the listener, as SDS sees it. */
+export interface Connection {
+  readonly id: string;
+  readonly credentials: PeerCredentials;
+  caller(options: { signal: AbortSignal }): Promise<Caller>;
+}
+
+/** Somebody who is told when what it reads may have changed. */
+export interface SdsReader {
+  refresh(): void;
+  gone(reason: IdentityError): void;
+}
+
+/** Access to a process's identities while a stream is open. */
+export interface SdsSource extends IdentitySource {
+  readonly caller: Caller;
+  close(): void;
+}
+
+export interface SdsConfig {
+  readonly aliases: AliasNames;
+  /** Bundles in the form of Envoy's SPIFFE validator, unless a proxy says otherwise. */
+  readonly spiffeCertValidation: boolean;
+  readonly pendingTimeoutMs: number;
+  readonly deniedParkMs: number;
+}
+
+/** What all streams share. */
+export interface SdsContext {
+  readonly config: SdsConfig;
+  readonly attach: (caller: Caller, reader: SdsReader) => SdsSource;
+  readonly encoder: SecretEncoder;
+  readonly refusals: Refusals;
+  readonly admission: Admission;
+  readonly clock: Clock;
+  readonly metrics: SdsMetrics;
+  readonly log: Logger;
+  /** Aborted when the server drains; one for all, since each costs as much as an attestation. */
+  readonly closing: AbortSignal;
+  /** A nonce that no other response of this process carries. */
+  readonly nextNonce: () => string;
+}
