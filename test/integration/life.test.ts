@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import { startChild, type Child } from '../support/child.ts';
+import { CREDENCE, runCredence } from '../support/credence-command.ts';
+import { entryForMe } from '../support/daemon.ts';
+import { eventually } from '../support/eventually.ts';
+import { openSdsStream } from '../support/sds-stream.ts';
+
+const ME = 'spiffe://example.org/me';
+const UNAVAILABLE = 14;
+
+/** The built daemon, run as a service manager would: its process and its exit code are ours. */
+async function startDaemon(t: TestContext, settings = '') {
+  const dir = mkdtempSync(join(tmpdir().length <= 60 ? tmpdir() : '/tmp', 'credence-life-'));
+  const at = (name: string) => join(dir, name);
+  const setPolicy = (text: string) => {
+    writeFileSync(at('policy.new'), text);
+    renameSync(at('policy.new'), at('policy.yaml'));
+  };
+  setPolicy(JSON.stringify({ entries: [entryForMe(ME)] }));
+  writeFileSync(
+    at('credence.yaml'),
+    'trust_domain: example.org\nsocket_path: api.sock\nextra_socket_paths: [other.sock]\n' +
+      'admin_socket_path: private/admin.sock\ndata_dir: data\npolicy: {paths: [policy.yaml]}\n' +
+      `telemetry: {metrics_address: ''}\n${settings}`,
+  );
+  const child = await startChild(process.execPath, [
+    CREDENCE,
+    'run',
+    '--config',
+    at('credence.yaml'),
+  ]);
+  t.after(async () => {
+    await child.stop('SIGKILL');
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const run = (...args: string[]) => runCredence([...args, '--config', at('credence.yaml')]);
+  await eventually(async () => (await run('health')).code === 0, {
+    what: 'credence is ready',
+    hopeless: () => child.ended() && child.log(),
+  });
+  return { child, at, setPolicy, run, sockets: ['api.sock', 'other.sock', 'private/admin.sock'] };
+}
+
+/** Ends it as asked, without the patience of `stop`. */
+async function end(child: Child, ...signals: NodeJS.Signals[]): Promise<string | undefined> {
+  for (const signal of signals) process.kill(child.pid, signal);
+  return eventually(() => child.ended(), { what: 'credence ends' });
+}
+
+describe('a running daemon', { concurrency: true }, () => {
+  it('keeps what it has when a change of the policy is broken, and says so', async (t) => {
+    const { child, at, setPolicy, run } = await startDaemon(t);
+    using stream = openSdsStream(at('api.sock'), ['default']);
+    await eventually(() => stream.responses.length === 1, { what: 'the first secret' });
+    const refusals = () =>
+      child
+        .log()
+        .split('\n')
+        .filter((line) => /"level":"warn"/.test(line) && /policy/.test(line)).length;
+    for (const [n, broken] of [
+      'entries: [\n',
+      'entries:\n  - spiffe_id: spiffe://other.example/me\n    selectors: [unix:uid:0]\n',
+      `entries:\n  - spiffe_id: ${ME}\n`,
+      '',
+    ].entries()) {
+      setPolicy(broken);
+      await eventually(() => refusals() > n, { what: `the refusal of change ${n}` });
+      const shown = await run('status', '--json');
+      const status = JSON.parse(shown.out) as { policy: { entries: number; last_error: string } };
+      assert.equal(status.policy.entries, 1);
+      assert.match(status.policy.last_error, /policy\.yaml/);
+      assert.equal((await run('health', '--ready')).code, 0);
+      assert.equal((await run('fetch', 'x509')).code, 0);
+    }
+    assert.equal(stream.responses.length, 1);
+    assert.equal(stream.ended(), undefined);
+
+    // The next good one counts again, for who is connected too.
+    setPolicy(JSON.stringify({ entries: [entryForMe('spiffe://example.org/other')] }));
+    await eventually(() => stream.responses.length === 2, { what: 'the other identity' });
+    assert.equal(stream.ended(), undefined);
+    const shown = await run('status', '--json');
+    const status = JSON.parse(shown.out) as { policy: { last_error: string | null } };
+    assert.equal(status.policy.last_error, null);
+  });
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    it(`ends its streams, takes its sockets away and exits 0 on ${signal}`, async (t) => {
+      const { child, at, sockets } = await startDaemon(t);
+      using stream = openSdsStream(at('api.sock'), ['default']);
+      await eventually(() => stream.responses.length === 1, { what: 'the first secret' });
+      for (const name of sockets) assert.ok(existsSync(at(name)), name);
+
+      assert.equal(await end(child, signal), 'ended with code 0');
+      const status = await eventually(() => stream.ended(), { what: 'the stream ends' });
+      assert.equal(status.code, UNAVAILABLE);
+      assert.match(status.details, /shutting%20down|shutting down/);
+      for (const name of sockets) assert.ok(!existsSync(at(name)), `${name} is left`);
+      // The keys stay: the next start goes on with them.
+      assert.ok(readFileSync(at('data/journal.json')).length > 0);
+      assert.match(child.log(), /"msg":"draining".*\n.*"msg":"stopped"/);
+    });
+  }
+
+  it('waits no longer than its drain deadline for who does not go', async (t) => {
+    const { child, at } = await startDaemon(t, 'drain_deadline: 200ms\n');
+    const silent = connect(at('api.sock'));
+    await once(silent, 'connect');
+    t.after(() => silent.destroy());
+    assert.equal(await end(child, 'SIGTERM'), 'ended with code 0');
+  });
+
+  it('goes on without a reader of its output and its log', async (t) => {
+    const { at, run, child } = await startDaemon(t);
+    await end(child, 'SIGTERM');
+    const unread = spawn(process.execPath, [CREDENCE, 'run', '--config', at('credence.yaml')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const gone = once(unread, 'exit');
+    t.after(() => unread.kill('SIGKILL'));
+    unread.stdout.destroy();
+    unread.stderr.destroy();
+    await eventually(async () => (await run('health')).code === 0, { what: 'credence is ready' });
+    // Each of these writes lines to nobody.
+    for (let n = 0; n < 3; n++) assert.equal((await run('fetch', 'x509')).code, 0);
+    unread.kill('SIGTERM');
+    assert.deepEqual(await gone, [0, null]);
+  });
+});
