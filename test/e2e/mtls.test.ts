@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { findPlace, readBootstrap } from '../support/bootstrap-file.ts';
-import { createDaemon, entryForMe, entryForUid } from '../support/daemon.ts';
+import { createDaemon, entryForMe } from '../support/daemon.ts';
 import { startEnvoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
 import { httpGet } from '../support/http-client.ts';
@@ -127,49 +127,5 @@ for (const version of ['1.40', '1.36'] as const) {
         assert.ok(contexts.some(({ roots }) => roots.length === 1));
       }
     });
-
-    const root = process.getuid?.() === 0;
-    it(
-      'tells two users apart by what the kernel says, not by what they ask for (E3)',
-      { skip: root ? false : 'needs root to run Envoy as two users' },
-      async (t) => {
-        const [serverUid, clientUid] = [64_001, 64_002];
-        t.diagnostic(`two Envoys as the users ${serverUid} and ${clientUid}`);
-        await using daemon = await createDaemon({
-          entries: [entryForUid(SERVER, serverUid), entryForUid(CLIENT, clientUid)],
-        });
-        await daemon.start();
-        const place = await findPlace(daemon.socketPath);
-        // Both ask for `default`.
-        await using server = await startEnvoy({
-          bootstrap: await readBootstrap(
-            'server',
-            new Map([...place.replacements, [SERVER, 'default']]),
-          ),
-          version,
-          uid: serverUid,
-          name: 'server',
-        });
-        await using client = await startEnvoy({
-          bootstrap: await readBootstrap(
-            'client',
-            new Map([...place.replacements, [CLIENT, 'default']]),
-          ),
-          version,
-          uid: clientUid,
-          name: 'client',
-        });
-        await Promise.all([server.waitLive(), client.waitLive()]);
-
-        const { status, headers } = await httpGet(place.port('client'));
-        assert.equal(status, 200);
-        assert.match(
-          String(headers['x-forwarded-client-cert']),
-          new RegExp(`^By=${SERVER};Hash=[0-9a-f]{64};URI=${CLIENT}$`),
-        );
-        assert.equal(await server.leaf(CLIENT), undefined);
-        assert.equal(await client.leaf(SERVER), undefined);
-      },
-    );
   });
 }
