@@ -1,0 +1,22 @@
+// Installs what the tests of test/real need of the distribution, if it is missing. Needs root and apt.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+/** What has to exist, and the Debian package that brings it. */
+const NEEDED = {
+  '/usr/bin/python3': 'python3',
+  '/usr/bin/setpriv': 'util-linux',
+  '/usr/bin/unshare': 'util-linux',
+};
+
+const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));
+if (missing.length > 0) {
+  const packages = [...new Set(missing.map(([, name]) => name))];
+  console.error(`credence: installing ${packages.join(', ')} for the tests that need root`);
+  for (const args of [['update'], ['install', '-y', '--no-install-recommends', ...packages]]) {
+    const { status } = spawnSync('apt-get', args, { stdio: ['ignore', 'inherit', 'inherit'] });
+    if (status === 0) continue;
+    console.error(`credence: apt-get ${args[0]} failed: install ${packages.join(', ')} by hand`);
+    process.exit(1);
+  }
+}
