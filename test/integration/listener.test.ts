@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -126,6 +127,37 @@ describe('listener', () => {
       assert.match(await ask(join(server.dir, 'api.sock')), /^peer-/);
     });
   }
+
+  it('leaves no descriptor behind after a thousand broken connections', async () => {
+    await using server = await startServer((dir) => [join(dir, 'api.sock')]);
+    const path = join(server.dir, 'api.sock');
+    const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+    const openings = [
+      '',
+      'GET / HTTP/1.1\r\n\r\n',
+      preface.slice(0, 11),
+      preface,
+      '\xff'.repeat(99),
+    ];
+    await ask(path);
+    const before = readdirSync('/proc/self/fd').length;
+    for (let round = 0; round < 5; round++) {
+      const sockets = Array.from({ length: 200 }, (_, n) => {
+        const socket = connect({ path, allowHalfOpen: true }).on('error', () => undefined);
+        socket.write(openings[n % openings.length] ?? '', 'latin1');
+        // One half says that it has finished, the other is gone without a word.
+        if (n % 2 === 0) socket.end();
+        return socket.resume();
+      });
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      for (const socket of sockets) socket.destroy();
+    }
+    await eventually(() => server.open.size === 0, { what: 'all connections to be closed' });
+    await eventually(() => readdirSync('/proc/self/fd').length <= before, {
+      what: 'all descriptors to be closed',
+    });
+    assert.match(await ask(path), /^peer-/);
+  });
 
   it('closes a connection whose other end will not write any more', async () => {
     await using server = await startServer((dir) => [join(dir, 'api.sock')]);
