@@ -19,6 +19,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Runs it as this user and group; needs root. */
   readonly uid?: number;
+  /** Another installation than the one in `dist/`. */
+  readonly executable?: string;
 }
 
 /** A command that should have ended by itself after this is killed and fails. */
@@ -27,9 +29,9 @@ const TIMEOUT_MS = 30_000;
 /** Runs the built executable until it ends. */
 export async function runCredence(
   args: readonly string[],
-  { cwd, env, uid }: CommandOptions = {},
+  { cwd, env, uid, executable = CREDENCE }: CommandOptions = {},
 ): Promise<Ended> {
-  const child = spawn(process.execPath, [CREDENCE, ...args], {
+  const child = spawn(process.execPath, [executable, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], ...env },
     ...(uid === undefined ? {} : { uid, gid: uid }),
