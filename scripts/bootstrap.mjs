@@ -44,6 +44,8 @@ export async function bootstrap() {
   if (time('node_modules/.package-lock.json') < time('package-lock.json')) {
     step('installing dependencies, once', 'npm', [
       'ci',
+      // Also where NODE_ENV is production: the build is made here.
+      '--include=dev',
       '--no-audit',
       '--no-fund',
       '--loglevel=error',

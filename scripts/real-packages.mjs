@@ -7,6 +7,8 @@ const NEEDED = {
   '/usr/bin/python3': 'python3',
   '/usr/bin/setpriv': 'util-linux',
   '/usr/bin/unshare': 'util-linux',
+  '/usr/bin/mount': 'mount',
+  '/usr/bin/systemd-analyze': 'systemd',
 };
 
 const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));
