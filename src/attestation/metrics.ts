@@ -23,6 +23,7 @@ export function createAttestorMetrics(registry: Registry): (attestor: Attestor) 
   });
   return (attestor) => {
     const { name } = attestor;
+    seconds.zero({ attestor: name });
     for (const reason of ['gone', 'unreadable'] as const) {
       failures.inc({ attestor: name, reason }, 0);
     }

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Registry } from 'prom-client';
+import { IdentityError } from '../core/errors.ts';
+import { parseSelector } from '../identity/selector.ts';
+import type { Attestor } from './attestor.ts';
+import { createAttestorMetrics } from './metrics.ts';
+import type { Peer } from './peer.ts';
+
+const signal = new AbortController().signal;
+const peer = (exited: boolean) => ({ hasExited: () => exited }) as Peer;
+
+/** An attestor with metrics, and a look at one of their lines. */
+function measured(attest: Attestor['attest']) {
+  const registry = new Registry();
+  const attestor = createAttestorMetrics(registry)({ name: 'unix', attest });
+  const value = async (line: string) => {
+    const text = await registry.metrics();
+    const found = text.split('\n').find((candidate) => candidate.startsWith(`${line} `));
+    return Number(found?.slice(line.length + 1));
+  };
+  return { attestor, value };
+}
+
+const COUNT = 'credence_attestation_seconds_count{attestor="unix"}';
+const failures = (reason: string) =>
+  `credence_attestation_failures_total{attestor="unix",reason="${reason}"}`;
+
+describe('createAttestorMetrics()', () => {
+  it('shows every reason at zero before anything has happened', async () => {
+    const { value } = measured(() => []);
+    assert.equal(await value(failures('gone')), 0);
+    assert.equal(await value(failures('unreadable')), 0);
+  });
+
+  it('times an answer that comes at once, and hands it on at once', async () => {
+    const selectors = [parseSelector('unix:uid:1')];
+    const { attestor, value } = measured(() => selectors);
+    assert.equal(attestor.attest(peer(false), { signal }), selectors);
+    assert.equal(await value(COUNT), 1);
+  });
+
+  it('times an answer that is waited for', async () => {
+    const selectors = [parseSelector('unix:uid:1')];
+    const { attestor, value } = measured(() => Promise.resolve(selectors));
+    assert.equal(await attestor.attest(peer(false), { signal }), selectors);
+    assert.equal(await value(COUNT), 1);
+  });
+
+  for (const [what, exited, thrown, reason] of [
+    ['a process that has ended', true, new Error('ESRCH'), 'gone'],
+    ['one that is another now', false, new IdentityError('ERR_PEER_GONE', 'setuid'), 'gone'],
+    ['one that cannot be read', false, new Error('EACCES'), 'unreadable'],
+  ] as const) {
+    it(`counts ${what} as ${reason}, thrown or rejected, and hands the error on`, async () => {
+      const thrower = measured(() => {
+        throw thrown;
+      });
+      assert.throws(() => thrower.attestor.attest(peer(exited), { signal }), thrown);
+      assert.equal(await thrower.value(failures(reason)), 1);
+      assert.equal(await thrower.value(COUNT), 0);
+      const rejecter = measured(() => Promise.reject(thrown));
+      await assert.rejects(async () => rejecter.attestor.attest(peer(exited), { signal }), thrown);
+      assert.equal(await rejecter.value(failures(reason)), 1);
+    });
+  }
+});
