@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { chmod, copyFile, readFile, realpath } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { IdentityError } from '../../src/core/errors.ts';
 import { startAttestingServer, type AttestingServer } from '../support/attesting-server.ts';
@@ -85,6 +85,48 @@ describe('attestation on a real kernel', () => {
           .trim() === 'sleep',
       { what: 'the other program' },
     );
+    assert.equal(caller.isAlive(), true);
+    assert.equal(await connection.caller({ signal }), caller);
+  });
+
+  it("refuses a process that runs a program of another user, with that user's rights", async () => {
+    await using server = await openServer();
+    await using peer = await startPeer(server.path, AS_10001);
+    const { connection } = await server.next();
+    const caller = await connection.caller({ signal });
+    assert.equal(caller.isAlive(), true);
+    const program = join(dirname(server.path), 'sleep');
+    await copyFile(await realpath('/bin/sleep'), program);
+    await chmod(program, 0o4755);
+    peer.child.stdin?.write(`run ${program}\n`);
+    await eventually(
+      async () => /^Uid:\t10001\t0\t/m.test(await readFile(`/proc/${peer.pid}/status`, 'latin1')),
+      { what: 'root rights (is the folder for temporary files mounted nosuid?)' },
+    );
+    assert.equal(caller.isAlive(), false);
+    await assert.rejects(connection.caller({ signal }), code('ERR_PEER_GONE'));
+  });
+
+  it('attests a process that hides its files, and still sees it change its user', async () => {
+    await using server = await openServer();
+    await using peer = await startPeer(server.path);
+    await peer.ask('hide');
+    const { connection } = await server.next();
+    const caller = await connection.caller({ signal });
+    assert.ok(caller.selectors.includes('unix:uid:0' as never));
+    assert.equal(caller.isAlive(), true);
+    await peer.ask('uid 10002');
+    await peer.ask('hide');
+    assert.equal(caller.isAlive(), false);
+    await assert.rejects(connection.caller({ signal }), code('ERR_PEER_GONE'));
+  });
+
+  it('keeps a process that begins to hide its files', async () => {
+    await using server = await openServer();
+    await using peer = await startPeer(server.path, AS_10001);
+    const { connection } = await server.next();
+    const caller = await connection.caller({ signal });
+    await peer.ask('hide');
     assert.equal(caller.isAlive(), true);
     assert.equal(await connection.caller({ signal }), caller);
   });
