@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import { build } from '../app.ts';
-import { loadConfig } from '../config.ts';
+import { build, type App } from '../app.ts';
+import { loadConfig, type Config } from '../config.ts';
 import { IdentityError } from '../core/errors.ts';
 import { createLogger } from '../core/log.ts';
 import { prettyLine } from '../core/pretty-log.ts';
@@ -30,6 +30,7 @@ export const run: Action = async (given, _operands, terminal) => {
       `credence serves trust domain ${app.trustDomain} with ${app.policyEntries()} policy entries`,
       `public socket  ${socket}`,
       `admin socket   ${config.adminSocketPath}`,
+      ...metricsLine(config, app),
       `try it, in a second terminal:  ${quickstart ? 'npx credence fetch x509' : `credence fetch x509 --socket ${socket}`}`,
       '',
     ].join('\n'),
@@ -45,3 +46,10 @@ export const run: Action = async (given, _operands, terminal) => {
   log.info({}, 'stopped');
   return EXIT.done;
 };
+
+function metricsLine(config: Config, { metricsPort }: App): string[] {
+  const address = config.telemetry.metricsAddress;
+  if (!address || metricsPort === undefined) return [];
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return [`metrics        http://${host}:${metricsPort}/metrics`];
+}

@@ -16,7 +16,7 @@ const ME = 'spiffe://example.org/me';
 const UNAVAILABLE = 14;
 
 /** The built daemon, run as a service manager would: its process and its exit code are ours. */
-async function startDaemon(t: TestContext, settings = '') {
+async function startDaemon(t: TestContext, settings = '', metrics = '') {
   const dir = mkdtempSync(join(tmpdir().length <= 60 ? tmpdir() : '/tmp', 'credence-life-'));
   const at = (name: string) => join(dir, name);
   const setPolicy = (text: string) => {
@@ -28,7 +28,7 @@ async function startDaemon(t: TestContext, settings = '') {
     at('credence.yaml'),
     'trust_domain: example.org\nsocket_path: api.sock\nextra_socket_paths: [other.sock]\n' +
       'admin_socket_path: private/admin.sock\ndata_dir: data\npolicy: {paths: [policy.yaml]}\n' +
-      `telemetry: {metrics_address: ''}\n${settings}`,
+      `telemetry: {metrics_address: '${metrics}'}\n${settings}`,
   );
   const child = await startChild(process.execPath, [
     CREDENCE,
@@ -55,6 +55,22 @@ async function end(child: Child, ...signals: NodeJS.Signals[]): Promise<string |
 }
 
 describe('a running daemon', { concurrency: true }, () => {
+  it('says where everything is, the metrics on whichever port they got', async (t) => {
+    const { child, at } = await startDaemon(t, '', '127.0.0.1:0');
+    const lines = child
+      .log()
+      .split('\n')
+      .filter((line) => /^\w/.test(line));
+    assert.deepEqual(lines.slice(0, 3), [
+      'credence serves trust domain example.org with 1 policy entries',
+      `public socket  ${at('api.sock')}`,
+      `admin socket   ${at('private/admin.sock')}`,
+    ]);
+    const url = /^metrics {8}(http:\/\/127\.0\.0\.1:\d+\/metrics)$/.exec(lines[3] ?? '')?.[1];
+    const metrics = await fetch(url ?? assert.fail(lines[3]));
+    assert.match(await metrics.text(), /^credence_build_info\{.*\} 1$/m);
+  });
+
   it('keeps what it has when a change of the policy is broken, and says so', async (t) => {
     const { child, at, setPolicy, run } = await startDaemon(t);
     using stream = openSdsStream(at('api.sock'), ['default']);
