@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import { startAttestingServer } from '../../test/support/attesting-server.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
-import { startPeer } from '../../test/support/peer-process.ts';
+import { PYTHON, startPeer } from '../../test/support/peer-process.ts';
 import { IdentityError } from '../core/errors.ts';
 import { parseSelector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
@@ -22,6 +25,20 @@ function kernelWith(changes: Partial<Kernel>): Kernel {
   const real = createKernel();
   return { ...real, ...changes };
 }
+
+/** Its child connects, not as root; it reaps the child. */
+const REAPER = `
+import os, socket, sys
+pid = os.fork()
+if pid == 0:
+    if os.geteuid() == 0:
+        os.setegid(10001); os.seteuid(10001)
+    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+    sys.stdin.readline()
+    os._exit(0)
+os.waitpid(pid, 0)
+sys.stdin.readline()
+`;
 
 function openFds(): number {
   return readdirSync('/proc/self/fd').length;
@@ -113,6 +130,30 @@ describe('attestation', () => {
     const caller = await connection.caller({ signal });
     await peer.end();
     assert.equal(caller.isAlive(), false);
+  });
+
+  it('answers for a process that ends and is reaped while a turn is under way', async () => {
+    await using server = await startAttestingServer({ clock: new FakeClock() });
+    await using _first = await startPeer(server.path);
+    const known = await (await server.next()).connection.caller({ signal });
+    await chmod(dirname(server.path), 0o755);
+    const parent = spawn(PYTHON, ['-c', REAPER, server.path], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    try {
+      const { connection } = await server.next();
+      const caller = await connection.caller({ signal });
+      await settle();
+      // The first look of a turn asks the watch; the second finds the process gone without it.
+      assert.equal(known.isAlive(), true);
+      process.kill(caller.credentials.pid, 'SIGKILL');
+      while (existsSync(`/proc/${caller.credentials.pid}`));
+      assert.doesNotThrow(() => caller.isAlive());
+      await assert.rejects(connection.caller({ signal }), code('ERR_PEER_GONE'));
+      assert.equal(caller.isAlive(), false);
+    } finally {
+      parent.kill('SIGKILL');
+    }
   });
 
   it('ends the caller when somebody else holds the socket of a process that has ended', async () => {

@@ -13,7 +13,10 @@ export interface Peer {
   /** Unlike any other process, also one with the same pid, and unlike itself after setuid. */
   readonly key: string;
   hasExited(): boolean;
-  /** Whether it still runs with the user and group it connected with. */
+  /**
+   * Whether it runs with the user and group it connected with; never throws. Says nothing of a
+   * process that has ended: ask `hasExited` too.
+   */
   keepsCredentials(): boolean;
   /**
    * Its `/proc/<pid>/status`; throws `ERR_PEER_GONE` when that shows another user or group than the
@@ -74,19 +77,7 @@ function pinned(pidfd: number, folder: number, credentials: PeerCredentials, ker
   const base = `/proc/self/fd/${folder}`;
   const { pid, uid, gid } = credentials;
   const identity = kernel.processInode(pidfd) ?? `${pid}.${startTime(readProc(`${base}/stat`))}`;
-  let owner: string | undefined;
   let closed = false;
-
-  /** The status, if it shows the user and group that connected; else undefined. */
-  function ownStatus(): string | undefined {
-    // Taken before: a change in between shows the next time.
-    const { uid: folderUid, gid: folderGid } = fstatSync(folder);
-    const status = readProc(`${base}/status`);
-    const ids = effectiveIds(status);
-    if (ids.uid !== uid || ids.gid !== gid) return undefined;
-    owner = `${folderUid}.${folderGid}`;
-    return status;
-  }
 
   return {
     credentials,
@@ -94,14 +85,21 @@ function pinned(pidfd: number, folder: number, credentials: PeerCredentials, ker
     key: `${identity}.${uid}.${gid}`,
     hasExited: () => closed || kernel.hasExited(pidfd),
     keepsCredentials() {
-      // The folder's owner follows the effective ids (or is root, once the process is not dumpable)
-      // and costs a tenth of reading the status, which is needed only when it has moved.
-      const stats = fstatSync(folder);
-      return `${stats.uid}.${stats.gid}` === owner || ownStatus() !== undefined;
+      // /proc/<pid> itself, unlike the files in it, belongs to the effective ids also when the
+      // process is not dumpable, and to root once it is reaped. A tenth of the cost of its status.
+      try {
+        const owner = closed ? undefined : fstatSync(folder);
+        return owner?.uid === uid && owner.gid === gid;
+      } catch {
+        // Mounted with hidepid, /proc may take the process out of sight.
+        return false;
+      }
     },
     status() {
-      const status = ownStatus();
-      if (status !== undefined) return status;
+      if (closed) throw new IdentityError('ERR_PEER_GONE', 'the process has ended');
+      const status = readProc(`${base}/status`);
+      const ids = effectiveIds(status);
+      if (ids.uid === uid && ids.gid === gid) return status;
       throw new IdentityError('ERR_PEER_GONE', credentialsChanged(credentials));
     },
     executableLink: `${base}/exe`,
