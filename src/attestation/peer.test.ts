@@ -52,6 +52,40 @@ describe('effectiveIds()', () => {
   }
 });
 
+describe('the text of a status', () => {
+  const { uid, gid } = effectiveIds(STATUS);
+
+  it('reads as before, or fails closed, with any byte changed', () => {
+    for (let at = 0; at < STATUS.length; at++) {
+      for (let byte = 0; byte < 256; byte++) {
+        // The kernel escapes the one byte that would make a line of a name.
+        if (byte === 10) continue;
+        const text = STATUS.slice(0, at) + String.fromCharCode(byte) + STATUS.slice(at + 1);
+        const otherNumber = /\d/.test(STATUS.charAt(at)) && /\d/.test(text.charAt(at));
+        try {
+          const ids = effectiveIds(text);
+          if (!otherNumber) assert.deepEqual(ids, { uid, gid });
+          for (const group of supplementaryGroups(text)) assert.ok(Number.isInteger(group));
+        } catch (error) {
+          assert.ok(error instanceof IdentityError && error.code === 'ERR_ATTESTATION', text);
+        }
+      }
+    }
+  });
+
+  it('reads as before, or fails closed, cut off anywhere', () => {
+    for (let n = 0; n < STATUS.length; n++) {
+      const cut = STATUS.slice(0, n);
+      try {
+        assert.deepEqual(effectiveIds(cut), { uid, gid });
+      } catch (error) {
+        assert.ok(error instanceof IdentityError && error.code === 'ERR_ATTESTATION');
+      }
+      assert.throws(() => supplementaryGroups(cut), { code: 'ERR_ATTESTATION' });
+    }
+  });
+});
+
 describe('supplementaryGroups()', () => {
   it('lists all groups of the line', () => {
     assert.deepEqual(supplementaryGroups(STATUS), [4, 24, 2001]);

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { IdentityError, systemCode } from '../core/errors.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
 import type { Kernel } from './kernel.ts';
@@ -117,9 +117,22 @@ export function credentialsChanged({ uid, gid }: PeerCredentials): string {
   return `the process no longer runs with uid ${uid} gid ${gid}, as when it connected`;
 }
 
-/** Latin-1: the kernel passes any byte of a name through. */
+/** Nearly every status fits in; what is longer takes more than one read. */
+const scratch = Buffer.alloc(4096);
+
+/** Latin-1: the kernel passes any byte of a name through. Half of what `readFileSync` takes. */
 function readProc(path: string): string {
-  return readFileSync(path, 'latin1');
+  const fd = openSync(path, 'r');
+  try {
+    let text = '';
+    for (let bytes = -1; bytes !== 0;) {
+      bytes = readSync(fd, scratch);
+      text += scratch.toString('latin1', 0, bytes);
+    }
+    return text;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Field 22 of `/proc/<pid>/stat`; the name before it may hold blanks and parentheses. */
@@ -132,20 +145,29 @@ export function startTime(stat: string): string {
 
 /** Effective user and group of `/proc/<pid>/status`. */
 export function effectiveIds(status: string): { uid: number; gid: number } {
-  return { uid: effective('Uid', status), gid: effective('Gid', status) };
+  return { uid: effective(line('Uid', status)), gid: effective(line('Gid', status)) };
 }
 
-function effective(label: 'Uid' | 'Gid', status: string): number {
-  const match = new RegExp(`^${label}:\\t\\d+\\t(\\d+)\\t\\d+\\t\\d+$`, 'm').exec(status);
+function effective(ids: string): number {
+  const match = /^\d+\t(\d+)\t\d+\t\d+$/.exec(ids);
   if (!match) throw malformed('status');
   return Number(match[1]);
 }
 
 /** Supplementary groups of `/proc/<pid>/status`. */
 export function supplementaryGroups(status: string): number[] {
-  const match = /^Groups:\t([\d ]*)$/m.exec(status);
-  if (!match) throw malformed('status');
-  return (match[1] ?? '').split(' ').filter(Boolean).map(Number);
+  const groups = line('Groups', status);
+  if (!/^[\d ]*$/.test(groups)) throw malformed('status');
+  return groups.split(' ').filter(Boolean).map(Number);
+}
+
+/** What a line holds after its label; the first line, which has the process's name, is none. */
+function line(label: 'Uid' | 'Gid' | 'Groups', status: string): string {
+  const head = `\n${label}:\t`;
+  const at = status.indexOf(head);
+  const end = at < 0 ? -1 : status.indexOf('\n', at + head.length);
+  if (end < 0) throw malformed('status');
+  return status.slice(at + head.length, end);
 }
 
 function malformed(file: 'status' | 'stat'): IdentityError {

@@ -48,6 +48,21 @@ describe('attestation on a real kernel', () => {
     assert.ok(!caller.selectors.includes('unix:uid:0' as never));
   });
 
+  it('sees every group of a process that is in a thousand', async () => {
+    await using server = await openServer();
+    const groups = Array.from({ length: 1000 }, (_, n) => 100_000 + n);
+    await using _peer = await startPeer(server.path, [
+      ...['setpriv', '--reuid', '10001', '--regid', '10001', '--groups', groups.join(',')],
+    ]);
+    const { connection } = await server.next();
+    const { selectors } = await connection.caller({ signal });
+    const seen = selectors.filter((one) => one.startsWith('unix:supplementary_gid:'));
+    assert.deepEqual(
+      seen,
+      groups.map((id) => `unix:supplementary_gid:${id}`),
+    );
+  });
+
   it('refuses a process that changed its user after it connected', async () => {
     await using server = await openServer();
     await using peer = await startPeer(server.path);
