@@ -1,10 +1,7 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import type { Server } from 'node:http';
+import { closeSync, constants, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
-import { createAdminServer, createMetricsServer, type AdminView } from './admin/admin.ts';
 import { registerBuildInfo } from './admin/build-info.ts';
-import { statusDocument } from './admin/status.ts';
 import { createAttestation } from './attestation/attestation.ts';
 import { createAttestorMetrics } from './attestation/metrics.ts';
 import { createExecutableReader } from './attestation/executable.ts';
@@ -18,11 +15,12 @@ import { errorText, IdentityError } from './core/errors.ts';
 import { silentLogger, type Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
 import { createReadiness } from './core/ready.ts';
-import { listenOnSocket } from './core/unix-socket.ts';
 import { VERSION } from './core/version.ts';
 import type { X509Svid } from './identity/svid.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
+import { ensurePrivateFolder } from './issuer/private-files.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
+import { listenForOperator } from './operator.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore } from './policy/store.ts';
 import type { MintRequest } from './issuer/profile.ts';
@@ -115,8 +113,30 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     };
     const warming = new AbortController();
     const serving = createServing(parts);
-    cleanup.add(() => serving.close());
 
+    // Opened first and closed last: the operator can see the drain.
+    const doors = cleanup.closing(
+      await listenForOperator(
+        {
+          registry,
+          notReady: () => readiness.reasons(),
+          bundle: () => issuer.bundle(),
+          status: () => ({
+            version: VERSION,
+            nodeName: config.nodeName,
+            trustDomain: config.trustDomain,
+            startedAtMs,
+            notReady: readiness.reasons(),
+            policy: policy.status(),
+            authorities: issuer.authorities(),
+            rotation: serving.rotation(),
+            streams: serving.streams(),
+          }),
+        },
+        { config, clock, log },
+      ),
+    );
+    cleanup.add(() => serving.close());
     const listener = await listenForPeers({
       paths: config.socketPaths,
       attestation,
@@ -125,48 +145,6 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
       log: log.child({ component: 'listener' }),
     });
     cleanup.add(() => listener.close());
-
-    const view: AdminView = {
-      notReady: () => readiness.reasons(),
-      metrics: () => registry.metrics(),
-      config: () => config.written,
-      bundle: (domain) => {
-        const bundle = issuer.bundle();
-        if (domain !== undefined && domain !== bundle.trustDomain) return undefined;
-        return {
-          trust_domain: bundle.trustDomain,
-          sequence: bundle.sequence,
-          x509_authorities: bundle.x509Authorities.map(({ der }) =>
-            Buffer.from(der).toString('base64'),
-          ),
-        };
-      },
-      status: () =>
-        statusDocument({
-          version: VERSION,
-          nodeName: config.nodeName,
-          trustDomain: config.trustDomain,
-          startedAtMs,
-          notReady: readiness.reasons(),
-          policy: policy.status(),
-          authorities: issuer.authorities(),
-          rotation: serving.rotation(),
-          streams: serving.streams(),
-        }),
-    };
-    const admin = createAdminServer(view, log.child({ component: 'admin' }));
-    const adminSocket = await listenOnSocket(admin, {
-      path: config.adminSocketPath,
-      mode: 0o600,
-      folderMode: 0o700,
-      clock,
-    });
-    cleanup.add(() => {
-      adminSocket.close();
-      closeServer(admin);
-    });
-    const metrics = await listenForMetrics(config, view, log);
-    if (metrics) cleanup.add(() => closeServer(metrics.server));
 
     starting();
     log.info(
@@ -182,7 +160,7 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     return {
       trustDomain: config.trustDomain,
       policyEntries: () => policy.status().entries,
-      metricsPort: metrics?.port,
+      metricsPort: doors.metricsPort,
       async warmUp() {
         const mint = await opened.rehearsal();
         if (!mint) return;
@@ -237,11 +215,12 @@ function createCleanup(log: Logger) {
 
 /** Two daemons with one data folder would sign with one CA and write one journal. */
 function lockFolder(folder: string): () => void {
+  // Before anything in it is opened: in a folder of others the lock may be their link.
+  ensurePrivateFolder(folder);
   const path = join(folder, 'lock');
   let fd: number;
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    fd = openSync(path, 'a', 0o600);
+    fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   } catch (thrown) {
     throw new IdentityError('ERR_DISK', `cannot open ${path}: ${errorText(thrown)}`, {
       cause: thrown,
@@ -250,36 +229,4 @@ function lockFolder(folder: string): () => void {
   if (tryLock(fd)) return () => closeSync(fd);
   closeSync(fd);
   throw new IdentityError('ERR_ALREADY_RUNNING', `another credence is running with ${folder}`);
-}
-
-async function listenForMetrics(
-  config: Config,
-  view: AdminView,
-  log: Logger,
-): Promise<{ server: Server; port: number } | undefined> {
-  const address = config.telemetry.metricsAddress;
-  if (!address) return undefined;
-  const server = createMetricsServer(view, log.child({ component: 'metrics' }));
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (thrown) =>
-      reject(
-        new IdentityError(
-          'ERR_SOCKET',
-          `cannot serve metrics on ${address.host}:${address.port}: ${errorText(thrown)}`,
-          {
-            cause: thrown,
-            hint: 'telemetry.metrics_address names another one; empty switches it off',
-          },
-        ),
-      ),
-    );
-    server.listen(address.port, address.host, resolve);
-  });
-  const bound = server.address();
-  return { server, port: typeof bound === 'object' && bound ? bound.port : address.port };
-}
-
-function closeServer(server: Server): void {
-  server.close();
-  server.closeAllConnections();
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Registry } from 'prom-client';
 import type { PeerConnection } from './attestation/attestation.ts';
@@ -80,7 +81,7 @@ export function createServing(parts: ServingParts): Serving {
       attach: (caller, reader) => workloads.attach(caller, reader),
       encoder: createSecretEncoder(),
       refusals: createRefusals(),
-      admission: createAdmission(config.limits, clock),
+      admission: createAdmission({ ...config.limits, connections: connectionBudget() }, clock),
       clock,
       metrics: createSdsMetrics(registry, (ms) => rotation.observeLag(ms)),
       log: createPeerLog(log.child({ component: 'sds' }), clock),
@@ -100,4 +101,17 @@ export function createServing(parts: ServingParts): Serving {
       schedule.close();
     },
   };
+}
+
+/** Descriptors of a connection: its socket, and the pidfd and folder of a process. */
+const PER_CONNECTION = 3;
+/** Left for the operator, the policy, keys and journal. */
+const SPARE = 64;
+
+/** Connections that this process has descriptors for. */
+function connectionBudget(): number {
+  const limits = readFileSync('/proc/self/limits', 'latin1');
+  const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+  if (soft === undefined) return Number.MAX_SAFE_INTEGER;
+  return Math.max(Math.floor((Number(soft) - SPARE) / PER_CONNECTION), 1);
 }

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { ExitWatch, Kernel } from './kernel.ts';
-import type { Peer } from './peer.ts';
+import { credentialsChanged, type Peer } from './peer.ts';
 
 /** A process with at least one connection, or one that had some a moment ago. */
 export interface Process {
@@ -148,7 +148,11 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
       enterTurn();
       if (process.gone.signal.aborted) return false;
       if (process.seenInTurn === turn) return true;
-      if (!process.peer.keepsCredentials()) return false;
+      if (!process.peer.keepsCredentials()) {
+        const reason = credentialsChanged(process.peer.credentials);
+        retire(process, new IdentityError('ERR_PEER_GONE', reason));
+        return false;
+      }
       process.seenInTurn = turn;
       return true;
     },

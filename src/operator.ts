@@ -1,0 +1,116 @@
+import type { Server } from 'node:http';
+import type { Registry } from 'prom-client';
+import { createAdminServer, createMetricsServer, type AdminView } from './admin/admin.ts';
+import { statusDocument, type StatusSources } from './admin/status.ts';
+import type { Config } from './config.ts';
+import type { Clock } from './core/clock.ts';
+import { errorText, IdentityError } from './core/errors.ts';
+import type { Logger } from './core/log.ts';
+import { listenOnSocket } from './core/unix-socket.ts';
+import type { TrustBundle } from './identity/bundle.ts';
+
+/** What the operator is shown, asked for anew each time. */
+export interface OperatorSources {
+  notReady(): readonly string[];
+  status(): StatusSources;
+  bundle(): TrustBundle;
+  readonly registry: Registry;
+}
+
+export interface OperatorDeps {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** The operator's doors: the admin socket, and the metrics port if there is one. */
+export interface OperatorDoors {
+  /** Where the metrics are served, as bound. */
+  readonly metricsPort: number | undefined;
+  close(): void;
+}
+
+/** Opens them; throws `ERR_SOCKET` or `ERR_ALREADY_RUNNING` and leaves nothing open. */
+export async function listenForOperator(
+  sources: OperatorSources,
+  { config, clock, log }: OperatorDeps,
+): Promise<OperatorDoors> {
+  const view = adminView(sources, config);
+  const admin = createAdminServer(view, log.child({ component: 'admin' }));
+  const socket = await listenOnSocket(admin, {
+    path: config.adminSocketPath,
+    mode: 0o600,
+    folderMode: 0o700,
+    clock,
+  });
+  const closeAdmin = () => {
+    socket.close();
+    closeServer(admin);
+  };
+  try {
+    const metrics = await listenForMetrics(config, view, log);
+    return {
+      metricsPort: metrics?.port,
+      close() {
+        if (metrics) closeServer(metrics.server);
+        closeAdmin();
+      },
+    };
+  } catch (thrown) {
+    closeAdmin();
+    throw thrown;
+  }
+}
+
+function adminView(sources: OperatorSources, config: Config): AdminView {
+  return {
+    notReady: () => sources.notReady(),
+    metrics: () => sources.registry.metrics(),
+    config: () => config.written,
+    bundle: (domain) => {
+      const { trustDomain, sequence, x509Authorities } = sources.bundle();
+      if (domain !== undefined && domain !== trustDomain) return undefined;
+      return {
+        trust_domain: trustDomain,
+        sequence,
+        x509_authorities: x509Authorities.map(({ der }) => Buffer.from(der).toString('base64')),
+      };
+    },
+    status: () => statusDocument(sources.status()),
+  };
+}
+
+async function listenForMetrics(
+  config: Config,
+  view: AdminView,
+  log: Logger,
+): Promise<{ server: Server; port: number } | undefined> {
+  const address = config.telemetry.metricsAddress;
+  if (!address) return undefined;
+  const server = createMetricsServer(view, log.child({ component: 'metrics' }));
+  await new Promise<void>((resolve, reject) => {
+    const refuse = (thrown: Error) =>
+      reject(
+        new IdentityError(
+          'ERR_SOCKET',
+          `cannot serve metrics on ${address.host}:${address.port}: ${errorText(thrown)}`,
+          {
+            cause: thrown,
+            hint: 'telemetry.metrics_address names another one; empty switches it off',
+          },
+        ),
+      );
+    server.once('error', refuse);
+    server.listen(address.port, address.host, () => {
+      server.off('error', refuse);
+      resolve();
+    });
+  });
+  const bound = server.address();
+  return { server, port: typeof bound === 'object' && bound ? bound.port : address.port };
+}
+
+function closeServer(server: Server): void {
+  server.close();
+  server.closeAllConnections();
+}
