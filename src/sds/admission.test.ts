@@ -7,7 +7,13 @@ const peer = (pid: number, uid: number) => ({ pid, uid, gid: uid });
 
 function admission(more: Partial<Parameters<typeof createAdmission>[0]> = {}) {
   const clock = new FakeClock();
-  const limits = { connectionsPerUid: 2, streams: 6, requestsPerSecond: 100, ...more };
+  const limits = {
+    connections: 1000,
+    connectionsPerUid: 2,
+    streams: 6,
+    requestsPerSecond: 100,
+    ...more,
+  };
   return { clock, gate: createAdmission(limits, clock) };
 }
 
@@ -37,12 +43,12 @@ describe('createAdmission()', () => {
 
   it('lets a process send twice its requests per second at once', async () => {
     const { gate, clock } = admission({ requestsPerSecond: 5 });
-    for (let n = 0; n < 10; n++) gate.request(peer(1, 1));
-    assert.throws(() => gate.request(peer(1, 1)), { code: 'ERR_LIMIT', message: /more than 5/ });
-    gate.request(peer(2, 1));
+    for (let n = 0; n < 10; n++) gate.request(peer(1, 1), 1);
+    assert.throws(() => gate.request(peer(1, 1), 1), { code: 'ERR_LIMIT', message: /more than 5/ });
+    gate.request(peer(2, 1), 1);
     await clock.advance(1000);
-    for (let n = 0; n < 5; n++) gate.request(peer(1, 1));
-    assert.throws(() => gate.request(peer(1, 1)));
+    for (let n = 0; n < 5; n++) gate.request(peer(1, 1), 1);
+    assert.throws(() => gate.request(peer(1, 1), 1));
   });
 
   it('counts the opening of a stream as a request, and no stream that was refused', () => {
@@ -50,7 +56,7 @@ describe('createAdmission()', () => {
     for (let n = 0; n < 4; n++) gate.open(peer(1, 1));
     for (let n = 0; n < 4; n++) gate.close(peer(1, 1));
     assert.throws(() => gate.open(peer(1, 1)), { code: 'ERR_LIMIT' });
-    assert.throws(() => gate.request(peer(1, 1)), { code: 'ERR_LIMIT' });
+    assert.throws(() => gate.request(peer(1, 1), 1), { code: 'ERR_LIMIT' });
   });
 
   it('gives up on a peer that asks again and again', () => {

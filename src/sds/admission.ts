@@ -5,6 +5,8 @@ import { createRates } from './rates.ts';
 
 /** How much of the daemon peers may take (contract: `limits.*`). */
 export interface AdmissionLimits {
+  /** In all; one user may have half of them. */
+  readonly connections: number;
   readonly connectionsPerUid: number;
   /** Open streams in all; one user may have half of them. */
   readonly streams: number;
@@ -20,12 +22,14 @@ export interface Admission {
   /** Counts a stream and the work of opening it. Throws `ERR_LIMIT`. */
   open(peer: PeerCredentials): void;
   close(peer: PeerCredentials): void;
-  /** Counts a request that costs work. Throws `ERR_LIMIT`. */
-  request(peer: PeerCredentials): void;
+  /** Counts a request for so many names that costs work. Throws `ERR_LIMIT`. */
+  request(peer: PeerCredentials, names: number): void;
   /** Whether a peer that was refused has been refused too often to be worth an answer. */
   insists(peer: PeerCredentials): boolean;
 }
 
+/** Names of one request that cost no more than a request with one. */
+const NAMES_A_REQUEST = 50;
 /** Refusals that a process may collect before its connections are closed. */
 const REFUSALS = { burst: 1000, perSecond: 100 };
 
@@ -39,23 +43,32 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
     clock,
   );
   const refusals = createRates(REFUSALS, clock);
+  const perUid = Math.min(limits.connectionsPerUid, Math.ceil(limits.connections / 2));
   let open = 0;
+  let connected = 0;
 
-  function request({ pid }: PeerCredentials): void {
-    if (requests.take(pid)) return;
-    throw limit(`process ${pid} sends more than ${requestsPerSecond} requests per second`);
+  function request(peer: PeerCredentials, names: number): void {
+    // A request for many names is worth as many small ones as it takes time.
+    for (let cost = 0; cost <= names; cost += NAMES_A_REQUEST) {
+      if (requests.take(keyOf(peer))) continue;
+      throw limit(`process ${peer.pid} sends more than ${requestsPerSecond} requests per second`);
+    }
   }
 
   return {
     enter(uid) {
-      if ((connections.get(uid) ?? 0) >= limits.connectionsPerUid) return false;
+      if (connected >= limits.connections || (connections.get(uid) ?? 0) >= perUid) return false;
+      connected++;
       add(connections, uid, 1);
       return true;
     },
-    leave: (uid) => add(connections, uid, -1),
+    leave(uid) {
+      connected--;
+      add(connections, uid, -1);
+    },
     open(peer) {
       const { uid } = peer;
-      request(peer);
+      request(peer, 0);
       const own = streams.get(uid) ?? 0;
       if (own >= streamsPerUid) {
         throw limit(`uid ${uid} has ${own} streams, at most ${streamsPerUid} are allowed`);
@@ -71,8 +84,13 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
       add(streams, uid, -1);
     },
     request,
-    insists: ({ pid }) => !refusals.take(pid),
+    insists: (peer) => !refusals.take(keyOf(peer)),
   };
+}
+
+/** Processes that are not visible share pid 0; at least their users are told apart. */
+function keyOf({ pid, uid }: PeerCredentials): number {
+  return pid > 0 ? pid : -1 - uid;
 }
 
 function add(counts: Map<number, number>, key: number, by: number): void {

@@ -4,6 +4,7 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Codec, Incoming } from './codec.ts';
 import type { DiscoveryRequest } from './messages.ts';
+import type { SdsMetrics } from './metrics.ts';
 import { everyName, survey, type ResolveContext } from './resolve.ts';
 import type { Secret } from './resources.ts';
 import type { Connection, SdsContext, SdsSource } from './context.ts';
@@ -34,8 +35,9 @@ export async function fetchSecrets(
     const incoming = call.request;
     if (incoming.kind === 'malformed') throw incoming.error;
     const secrets = await collect(incoming.request, connection, codec, context, fetching);
+    const response = codec.encode('', secrets);
     metrics.pushed('fetch', 'sent');
-    callback(null, codec.encode('', secrets));
+    callback(null, response);
   } catch (thrown) {
     const error = toIdentityError(thrown);
     const { pid, uid } = connection.credentials;
@@ -82,7 +84,7 @@ async function collect(
     function look(): void {
       try {
         if (!source.caller.isAlive()) throw new IdentityError('ERR_PEER_GONE', 'it has ended');
-        const secrets = resolveAll(subscription, fetching, {
+        const secrets = resolveAll(subscription, fetching, context.metrics, {
           source,
           encoder: context.encoder,
           aliases: context.config.aliases,
@@ -109,12 +111,16 @@ async function attested(connection: Connection, signal: AbortSignal): Promise<Ca
 function resolveAll(
   subscription: Subscription,
   fetching: Fetching,
+  metrics: SdsMetrics,
   context: ResolveContext,
 ): Secret[] | undefined {
   const names = subscription.wildcard ? everyName(context) : [...subscription.names()];
   const { ready, waiting, denied, refused } = survey(names, context);
   fetching.waiting = waiting;
   const reasons = refused === undefined ? denied.map(({ reason }) => reason) : [refused];
-  if (reasons.length > 0) throw new IdentityError('ERR_DENIED', summary(reasons));
+  if (reasons.length > 0) {
+    metrics.denied(refused === undefined ? 'no_entry' : 'unknown_name');
+    throw new IdentityError('ERR_DENIED', summary(reasons));
+  }
   return waiting.length === 0 ? ready.map(({ secret }) => secret) : undefined;
 }

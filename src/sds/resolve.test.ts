@@ -39,7 +39,11 @@ function world(of: World) {
   const identities = (of.identities ?? [WEB, API]).map((id) => entitlement(id));
   const bundles = of.bundles ?? [fakeBundle(OWN), fakeBundle(PARTNER)];
   const source: IdentitySource = {
-    grant: () => ({ identities, trustDomains: of.trustDomains ?? [OWN, PARTNER] }),
+    grant: () => ({
+      identities,
+      byId: new Map(identities.map((identity) => [identity.id, identity])),
+      trustDomains: of.trustDomains ?? [OWN, PARTNER],
+    }),
     svid: ({ id }) => ({
       current: () => ((of.svids ?? [WEB, API]).includes(id) ? held(id) : undefined),
       failure: () => (of.failing ? new IdentityError('ERR_ISSUER', 'no CA') : undefined),

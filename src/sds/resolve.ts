@@ -16,6 +16,7 @@ export interface HeldSvid {
 export interface IdentitySource {
   grant(): {
     readonly identities: readonly Entitlement[];
+    readonly byId: ReadonlyMap<SpiffeId, Entitlement>;
     readonly trustDomains: readonly TrustDomain[];
   };
   svid(identity: Entitlement): {
@@ -111,8 +112,8 @@ function resolveSvid(
   used: Set<SpiffeId>,
   { source, encoder }: ResolveContext,
 ): Resolution {
-  const { identities } = source.grant();
-  const identity = id === undefined ? identities[0] : identities.find((i) => i.id === id);
+  const { identities, byId } = source.grant();
+  const identity = id === undefined ? identities[0] : byId.get(id);
   if (!identity) return denied(`no policy entry for this process grants ${name}`);
   used.add(identity.id);
   const holding = source.svid(identity);

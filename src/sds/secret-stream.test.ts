@@ -98,7 +98,10 @@ function daemon(config: Partial<SdsContext['config']> = {}) {
     readers.add(reader);
     return {
       caller: who,
-      grant: () => state,
+      grant: () => ({
+        ...state,
+        byId: new Map(state.identities.map((identity) => [identity.id, identity])),
+      }),
       svid: ({ id }) => ({ current: () => held.get(id), failure: () => state.failure }),
       bundle: (domain) => bundles.get(domain),
       keep: (ids) => void (state.kept = [...ids]),
@@ -120,7 +123,7 @@ function daemon(config: Partial<SdsContext['config']> = {}) {
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
     admission: createAdmission(
-      { connectionsPerUid: 10, streams: 100, requestsPerSecond: 100 },
+      { connections: 1000, connectionsPerUid: 10, streams: 100, requestsPerSecond: 100 },
       clock,
     ),
     clock,
@@ -373,7 +376,7 @@ describe('SecretStream', () => {
     await clock.advance(1);
     assert.equal(second.call.refusal[0], 'PERMISSION_DENIED');
     const denied = await registry.getSingleMetricAsString('credence_policy_denied_total');
-    assert.match(denied, /reason="no_entry"\} 1$/m);
+    assert.match(denied, /reason="no_entry"\} 2$/m);
   });
 
   it('sends a grant that arrives to a parked stream at once', async () => {

@@ -49,8 +49,6 @@ export class SecretStream<Request> implements SdsReader {
   #stale = false;
   #ended = false;
   #served = false;
-  /** Open for a name that was refused before, waiting for an entry that may still come. */
-  #parked = false;
 
   constructor(
     call: ServerDuplexStream<Incoming<Request>, Buffer>,
@@ -135,7 +133,8 @@ export class SecretStream<Request> implements SdsReader {
     if (fault) return this.end(fault);
     // Mere answers are as many as the responses, so they are not counted.
     const counts = changed || this.#subscription.unanswered === unanswered;
-    if (counts) this.#context.admission.request(this.#connection.credentials);
+    if (counts)
+      this.#context.admission.request(this.#connection.credentials, this.#subscription.size);
     const form = this.#form;
     if (node) this.#adopt(node);
     if (answer) this.#note(answer);
@@ -204,12 +203,10 @@ export class SecretStream<Request> implements SdsReader {
 
   /** A name is refused loudly once; asked for again it is waited for. */
   #mayPark(caller: Caller, names: readonly string[]): boolean {
-    if (this.#parked) return true;
     // A stream that was served before lost its entitlement: that is said at once.
     if (this.#served || this.#context.config.deniedParkMs === 0) return false;
     const known = names.map((name) => this.#context.refusals.note(caller, name));
-    this.#parked = known.every(Boolean);
-    return this.#parked;
+    return known.every(Boolean);
   }
 
   #deny(caller: Caller, why: DenialReason, reasons: readonly string[]): void {
@@ -226,16 +223,17 @@ export class SecretStream<Request> implements SdsReader {
     if (waiting.length > 0) this.#wait(pendingTimeoutMs, 'ERR_NOT_READY');
     else if (parked.length > 0) this.#wait(deniedParkMs, 'ERR_DENIED');
     else this.#waitNoMore();
-    this.#parked &&= parked.length > 0;
   }
 
   /** Ends the stream after `ms` of waiting for the same thing, with what it then still waits for. */
   #wait(ms: number, code: WaitCode): void {
     if (this.#deadline?.code === code) return;
     this.#waitNoMore();
-    const timer = this.#context.clock.after(ms, () =>
-      this.end(new IdentityError(code, summary(this.#waiting))),
-    );
+    const timer = this.#context.clock.after(ms, () => {
+      const source = this.#source;
+      if (code === 'ERR_DENIED' && source) this.#deny(source.caller, 'no_entry', this.#waiting);
+      else this.end(new IdentityError(code, summary(this.#waiting)));
+    });
     this.#deadline = { code, timer };
   }
 
@@ -289,13 +287,14 @@ export class SecretStream<Request> implements SdsReader {
     return {
       peer_pid: pid,
       peer_uid: uid,
-      resource_names: [...this.#subscription.names()].map(printable).slice(0, 16),
+      resource_names: [...this.#subscription.names()].slice(0, MAX_LOGGED_NAMES).map(printable),
       ...(this.#node?.id === undefined ? {} : { node_id: printable(this.#node.id) }),
     };
   }
 }
 
 const ENDED = 'stream ended';
+const MAX_LOGGED_NAMES = 16;
 
 /** What a stream ends with when it waited in vain. */
 type WaitCode = 'ERR_NOT_READY' | 'ERR_DENIED';

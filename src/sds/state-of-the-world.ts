@@ -28,7 +28,7 @@ function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
   if (subscription.lastNonce === undefined) {
     // Nothing was sent on this stream: whatever version and nonce a reconnecting proxy states
     // belongs to another stream, and it is answered all the same.
-    setNames(request.resourceNames, subscription, true);
+    setNames(request.resourceNames, subscription, !subscription.stated);
     return { node, answer: undefined, changed: true, fault: undefined };
   }
   const error = request.errorDetail && (request.errorDetail.message || 'no reason given');
@@ -51,6 +51,7 @@ function typeFault(typeUrl: string): IdentityError | undefined {
  * a list of names.
  */
 function setNames(names: readonly string[], subscription: Subscription, opening: boolean): boolean {
+  subscription.stated = true;
   const wanted = new Set(names);
   wanted.delete('');
   const all = wanted.delete('*');

@@ -48,6 +48,8 @@ export class Subscription {
   #lastNonce: string | undefined;
   /** Watches whatever the caller holds, instead of names it listed. */
   wildcard = false;
+  /** A request has said what it wants; an empty list after that means nothing, not everything. */
+  stated = false;
 
   /** Nonce of the newest response, undefined before the first. */
   get lastNonce(): string | undefined {
@@ -57,6 +59,10 @@ export class Subscription {
   /** Responses that have not been answered. */
   get unanswered(): number {
     return this.#outstanding.size;
+  }
+
+  get size(): number {
+    return this.#resources.size;
   }
 
   names(): IterableIterator<string> {
