@@ -156,27 +156,37 @@ export function createWorkloads(deps: WorkloadsDeps): Workloads {
     fanOut.add(reader);
     const held = new Map<SpiffeId, { identity: Entitlement; holding: SvidHolding }>();
     const domains = new Set<TrustDomain>();
+    /** First SVIDs that this reader still waits for. */
+    let awaited = 0;
 
     function hold(identity: Entitlement): SvidHolding {
       const known = held.get(identity.id);
       if (known?.identity === identity) return known.holding;
       let first = true;
+      awaited++;
       const request = {
         id: identity.id,
         ttlMs: identity.x509SvidTtlMs,
         dnsNames: identity.dnsNames,
       };
       const holding = svids.hold(caller.key, request, () => {
-        // The first SVID is waited for by one newcomer; renewals come in crowds.
-        if (first) reader.refresh();
+        const last = arrived() && awaited === 0;
+        // What a newcomer waits for it gets at once, all of it in one look; renewals come in crowds.
+        if (last) reader.refresh();
         else fanOut.mark(reader);
-        first = false;
       });
-      if (holding.current()) first = false;
+      if (holding.current()) arrived();
       // Released after the new one is held: an unchanged request then finds its SVID alive.
       known?.holding.release();
       held.set(identity.id, { identity, holding });
       return holding;
+
+      function arrived(): boolean {
+        if (!first) return false;
+        first = false;
+        awaited--;
+        return true;
+      }
     }
 
     return {
