@@ -64,6 +64,13 @@ describe('stateOfTheWorld()', () => {
     assert.deepEqual([changed, subscription.wildcard, names(subscription)], [true, false, []]);
   });
 
+  it('takes it for nothing also before the first response, once names were stated', () => {
+    const subscription = new Subscription();
+    codec.apply(request({ resourceNames: ['default'] }), subscription);
+    codec.apply(request(), subscription);
+    assert.deepEqual([subscription.wildcard, names(subscription)], [false, []]);
+  });
+
   it('keeps on watching everything while the list stays empty', () => {
     const subscription = opened();
     const { changed } = codec.apply(request({ responseNonce: 'n1' }), subscription);

@@ -128,6 +128,19 @@ describe('createWorkloads()', () => {
     assert.equal(reader.looks, 2);
   });
 
+  it('lets it look once for all its first SVIDs, not once for each', async () => {
+    const { attach, held, sign, clock } = node();
+    const { attachment, reader } = attach();
+    for (const identity of attachment.grant().identities) attachment.svid(identity);
+    assert.equal(held.length, 2);
+    sign(held[0]);
+    assert.equal(reader.looks, 0);
+    sign(held[1]);
+    assert.equal(reader.looks, 1);
+    await clock.advance(5);
+    assert.equal(reader.looks, 2, 'the look that the first one called for');
+  });
+
   it('tells of a renewed SVID only those who read it', async () => {
     const { attach, held, sign, clock } = node();
     const caller = fakeCaller();
