@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { environmentName, SETTINGS } from '../../src/settings.ts';
+import { createDaemon, entryForMe } from '../support/daemon.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PAGES = ['', 'docs', 'bench', 'protos'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name)),
+);
+const read = (page: string) => readFileSync(join(ROOT, page), 'utf8');
+/** Every match of the expression's first group, once. */
+const all = (text: string, expression: RegExp) =>
+  new Set(Array.from(text.matchAll(expression), ([, first = '']) => first));
+
+describe('the documentation', () => {
+  it('links to files that are there', () => {
+    for (const page of PAGES) {
+      for (const target of all(read(page), /\]\(([^)\s]+)\)/g)) {
+        if (/^https?:|^#/.test(target)) continue;
+        const path = join(ROOT, dirname(page), target.replace(/#.*/, ''));
+        assert.ok(existsSync(path), `${page} links to ${target}`);
+      }
+    }
+  });
+
+  it('names npm scripts that are there', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    for (const page of PAGES) {
+      for (const name of all(read(page), /npm run ([a-z][a-z0-9:]*)/g)) {
+        assert.ok(Object.hasOwn(scripts, name), `${page}: npm run ${name}`);
+      }
+    }
+  });
+
+  it('names settings that are there, and their variables', () => {
+    const keys = SETTINGS.map(({ key }) => key);
+    const sections = [...all(keys.join('\n'), /^(\w+)\./gm)].join('|');
+    const variables = keys.map(environmentName);
+    for (const page of PAGES) {
+      for (const key of all(read(page), new RegExp(`\`((?:${sections})\\.[a-z0-9_.]+)`, 'g'))) {
+        const known = keys.some((k) => k === key || k.startsWith(key));
+        assert.ok(known, `${page}: ${key}`);
+      }
+      for (const name of all(read(page), /\b(CREDENCE_[A-Z0-9_]+)=/g)) {
+        const known = variables.includes(name) || /^CREDENCE_(?:TEST|UPDATE)_/.test(name);
+        assert.ok(known, `${page}: ${name}`);
+      }
+    }
+  });
+
+  it('has every command in the README', () => {
+    for (const { words } of COMMANDS) {
+      assert.match(read('README.md'), new RegExp(`^\\| \`credence ${words}\\b`, 'm'));
+    }
+  });
+
+  it('has every metric of the daemon in the README, and no other anywhere', async () => {
+    await using daemon = await createDaemon({ entries: [entryForMe('spiffe://example.org/me')] });
+    await daemon.start();
+    const served = all(await daemon.admin('/metrics'), /^# TYPE (credence_\w+) /gm);
+    assert.deepEqual(
+      [...all(read('README.md'), /^\| `(credence_\w+)`/gm)].sort(),
+      [...served].sort(),
+    );
+    for (const page of PAGES) {
+      for (const name of all(read(page), /\b(credence_[a-z0-9_]+)/g)) {
+        assert.ok(served.has(name), `${page}: ${name}`);
+      }
+    }
+  });
+});
