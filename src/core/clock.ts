@@ -6,18 +6,24 @@ export interface Timer {
 /** Time as the daemon sees it. Wall time in milliseconds since the epoch; delays in milliseconds. */
 export interface Clock {
   now(): number;
-  /** Calls `fn` once after `delayMs`; a timer never keeps the process alive. */
+  /** Calls `fn` once after `delayMs`, of any length; a timer never keeps the process alive. */
   after(delayMs: number, fn: () => void): Timer;
 }
 
+/** What `setTimeout` can count (24.8 days); anything longer it would take for 1 ms. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /** The machine's clock: the only place that reads the time or sets a timer. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, fn) {
-    const timer = setTimeout(fn, Math.min(Math.max(delayMs, 0), MAX_DELAY_MS));
-    timer.unref();
+    let timer: NodeJS.Timeout;
+    const wait = (leftMs: number) => {
+      const stepMs = Math.min(Math.max(leftMs, 0), MAX_DELAY_MS);
+      timer = setTimeout(() => (leftMs > stepMs ? wait(leftMs - stepMs) : fn()), stepMs);
+      timer.unref();
+    };
+    wait(delayMs);
     return { cancel: () => clearTimeout(timer) };
   },
 };

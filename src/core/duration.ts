@@ -16,8 +16,8 @@ export function parseDuration(text: string): number | undefined {
 
 /** A duration for people: the two largest units that matter, as in `1h 30m` or `850ms`. */
 export function formatDuration(ms: number): string {
-  if (ms < 0) return `-${formatDuration(-ms)}`;
-  if (ms < 1000) return `${Math.round(ms)}ms`;
+  if (Math.round(ms) < 0) return `-${formatDuration(-ms)}`;
+  if (Math.round(ms) < 1000) return `${Math.round(ms)}ms`;
   const parts: string[] = [];
   let rest = Math.round(ms / 1000);
   for (const [unit, size] of [

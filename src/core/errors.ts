@@ -48,7 +48,12 @@ export function toIdentityError(thrown: unknown, fallback: ErrorCode = 'ERR_BUG'
 
 /** The text of anything thrown; for messages of our own errors that wrap another. */
 export function errorText(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+  if (thrown instanceof Error) return thrown.message;
+  try {
+    return String(thrown);
+  } catch {
+    return 'something that has no text was thrown';
+  }
 }
 
 /** The `errno` name (`ENOENT`, `ENOSPC`) of a system error, or undefined. */

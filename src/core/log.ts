@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { errorText } from './errors.ts';
 
 /** Fields every log line may carry; one spelling for all, so that a query finds them. */
 export type LogFields = Readonly<
@@ -56,16 +57,20 @@ export function createLogger(options: { level: LogLevel; write: (line: string) =
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'msg',
-      serializers: { err: describeError },
+      serializers: { err: (thrown: unknown) => describeError(thrown) },
     },
     { write: options.write },
   );
 }
 
-function describeError(thrown: unknown): unknown {
-  if (!(thrown instanceof Error)) return { message: String(thrown) };
+/** An error may be its own cause. */
+const MAX_CAUSES = 8;
+
+function describeError(thrown: unknown, depth = 0): unknown {
+  if (!(thrown instanceof Error)) return { message: errorText(thrown) };
   const code = 'code' in thrown ? { code: thrown.code } : {};
-  const cause = thrown.cause === undefined ? {} : { cause: describeError(thrown.cause) };
+  const deeper = thrown.cause !== undefined && depth < MAX_CAUSES;
+  const cause = deeper ? { cause: describeError(thrown.cause, depth + 1) } : {};
   return { message: thrown.message, ...code, stack: thrown.stack, ...cause };
 }
 

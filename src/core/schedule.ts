@@ -42,13 +42,17 @@ export function createSchedule(clock: Clock): Schedule {
     timer = undefined;
     armedFor = Infinity;
     const now = clock.now();
-    for (let n = 0; n < PER_TURN; n++) {
-      const item = heap.peek();
-      if (!item || item.at > now) break;
-      heap.remove(item);
-      item.value();
+    try {
+      for (let n = 0; n < PER_TURN; n++) {
+        const item = heap.peek();
+        if (!item || item.at > now) break;
+        heap.remove(item);
+        item.value();
+      }
+    } finally {
+      // A callback that throws must not take the others' timer with it.
+      arm();
     }
-    arm();
   }
 
   return {
