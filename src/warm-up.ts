@@ -10,7 +10,7 @@ import { silentLogger } from './core/log.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 
 /** Enough for the engine to have compiled what a connection goes through. */
-const ROUNDS = 25;
+const ROUNDS = 12;
 const ROUND_TIMEOUT_MS = 1000;
 const NODE_BYTES = 30_000;
 
