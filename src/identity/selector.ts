@@ -8,8 +8,8 @@ const MAX_BYTES = 4096;
 
 /** What is wrong with the text as a selector, or undefined. */
 export function selectorFault(text: string): string | undefined {
-  if (text.length > MAX_BYTES)
-    return `it has ${text.length} bytes, at most ${MAX_BYTES} are allowed`;
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_BYTES) return `it has ${bytes} bytes, at most ${MAX_BYTES} are allowed`;
   const colon = text.indexOf(':');
   if (colon < 0) return 'it has no type: write type:value, as in unix:uid:1000';
   if (!/^[a-z][a-z0-9_-]*$/.test(text.slice(0, colon))) return 'its type is not a lower-case word';

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { IdentityError } from '../core/errors.ts';
+import { parseSelector, selector } from './selector.ts';
+
+describe('parseSelector()', () => {
+  it("keeps SPIRE's texts as they are", () => {
+    for (const text of [
+      'unix:uid:1000',
+      'unix:path:/usr/bin/a b',
+      'k8s:pod-label:app:web',
+      'docker:label:k:v',
+      'unix:user:müller',
+      'x:y',
+      'x::',
+    ]) {
+      assert.equal(parseSelector(text), text);
+    }
+  });
+
+  for (const [what, text, message] of [
+    ['no type', 'uid', /it has no type: write type:value/],
+    ['an empty type', ':uid:1', /its type is not a lower-case word/],
+    ['capitals in its type', 'Unix:uid:1', /its type is not a lower-case word/],
+    ['a blank before its type', ' unix:uid:1', /its type is not a lower-case word/],
+    ['no value', 'unix:', /its value is empty/],
+    ['nothing at all', '', /it has no type/],
+  ] as const) {
+    it(`refuses a text that has ${what}, and says so`, () => {
+      assert.throws(() => parseSelector(text), { code: 'ERR_BAD_REQUEST', message });
+    });
+  }
+
+  it('takes 4096 bytes and not one more', () => {
+    const longest = `unix:path:/${'a'.repeat(4085)}`;
+    assert.equal(parseSelector(longest).length, 4096);
+    assert.throws(
+      () => parseSelector(`${longest}a`),
+      /it has 4097 bytes, at most 4096 are allowed/,
+    );
+    assert.throws(() => parseSelector(`unix:${'é'.repeat(2046)}`), /it has 4097 bytes/);
+  });
+
+  it('refuses or returns the very text, whatever it is given', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        try {
+          assert.equal(parseSelector(text), text);
+        } catch (error) {
+          assert.ok(error instanceof IdentityError && error.code === 'ERR_BAD_REQUEST');
+        }
+      }),
+    );
+  });
+
+  it('takes what attestors build', () => {
+    assert.equal(parseSelector(selector('unix', 'uid:1000')), 'unix:uid:1000');
+  });
+});
