@@ -1,22 +1,28 @@
 import {
   chmodSync,
+  linkSync,
   lstatSync,
   mkdirSync,
+  realpathSync,
   renameSync,
   statSync,
   unlinkSync,
   type Stats,
 } from 'node:fs';
 import { connect, type Server } from 'node:net';
-import { dirname } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import type { Clock } from './clock.ts';
 import { errorText, IdentityError, systemCode } from './errors.ts';
+import { systemRandom } from './random.ts';
 
 /** Linux `sun_path` without its final zero byte. */
 export const MAX_SOCKET_PATH_BYTES = 107;
 /** 511, Node's default, refuses the thousandth proxy that connects in the same instant. */
 const BACKLOG = 4096;
 const PROBE_TIMEOUT_MS = 1000;
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'ENOSYS']);
+/** Of folders above the socket's own that have to be made. */
+const PARENT_MODE = 0o755;
 
 export interface SocketOptions {
   readonly path: string;
@@ -34,56 +40,141 @@ export interface BoundSocket {
 
 /**
  * Makes `server` listen on a Unix socket. A stale file is replaced, a live one is refused with
- * `ERR_ALREADY_RUNNING`; the file appears with its final mode in one step. Throws `ERR_SOCKET` when
- * the path or its folder is unfit.
+ * `ERR_ALREADY_RUNNING`, also when two start at once; the file appears with its final mode in one
+ * step. Throws `ERR_SOCKET` when the path or its folder is unfit.
  */
 export async function listenOnSocket(server: Server, options: SocketOptions): Promise<BoundSocket> {
+  try {
+    return await bind(server, options);
+  } catch (thrown) {
+    throw thrown instanceof IdentityError ? thrown : socketError(options.path, thrown);
+  }
+}
+
+async function bind(server: Server, options: SocketOptions): Promise<BoundSocket> {
   const { path, mode, folderMode, clock } = options;
-  checkLength(path);
-  checkFolder(dirname(path), folderMode);
-  await checkUnused(path, clock);
-  const temporary = `${path.slice(0, MAX_SOCKET_PATH_BYTES - 12)}.${process.pid.toString(36)}~`;
-  removeFile(temporary);
+  checkPath(path);
+  prepareFolder(resolve(dirname(path)), folderMode);
+  await findStale(path, clock);
+  const temporary = temporaryName(path);
   await listen(server, temporary);
   try {
     chmodSync(temporary, mode);
-    renameSync(temporary, path);
+    const ours = lstatSync(temporary);
+    await publish(temporary, path, clock);
+    return {
+      close() {
+        const now = lstatSync(path, { throwIfNoEntry: false });
+        if (now && sameFile(now, ours)) removeFile(path);
+      },
+    };
   } catch (thrown) {
     server.close();
+    throw thrown;
+  } finally {
     removeFile(temporary);
-    throw socketError(path, thrown);
   }
-  const ours = lstatSync(path);
-  return {
-    close() {
-      const now = lstatSync(path, { throwIfNoEntry: false });
-      if (now?.ino === ours.ino && now.dev === ours.dev) removeFile(path);
-    },
-  };
 }
 
-function checkLength(path: string): void {
+function checkPath(path: string): void {
   const bytes = Buffer.byteLength(path);
-  if (bytes <= MAX_SOCKET_PATH_BYTES) return;
-  throw new IdentityError(
-    'ERR_SOCKET',
-    `socket path ${path} has ${bytes} bytes, at most ${MAX_SOCKET_PATH_BYTES} are possible`,
-  );
+  if (bytes > MAX_SOCKET_PATH_BYTES) {
+    throw new IdentityError(
+      'ERR_SOCKET',
+      `socket path ${path} has ${bytes} bytes, at most ${MAX_SOCKET_PATH_BYTES} are possible`,
+    );
+  }
+  if (path === '' || path.endsWith('/') || path.includes('\0')) {
+    throw new IdentityError('ERR_SOCKET', `socket path ${JSON.stringify(path)} names no file`);
+  }
+}
+
+/** A free name in the same folder, which may have to be a short one to fit. */
+function temporaryName(path: string): string {
+  const folder = path.slice(0, path.length - basename(path).length);
+  const room = MAX_SOCKET_PATH_BYTES - Buffer.byteLength(folder);
+  return folder + `~${systemRandom.bytes(6).toString('hex')}`.slice(0, room);
+}
+
+/**
+ * Gives the socket its name. link(2) fails when the name is taken, where rename(2) would silently
+ * take it from another daemon that starts at the same time.
+ */
+async function publish(temporary: string, path: string, clock: Clock): Promise<void> {
+  for (;;) {
+    const stale = await findStale(path, clock);
+    if (stale) takeAway(path, stale);
+    try {
+      linkSync(temporary, path);
+      return;
+    } catch (thrown) {
+      const code = systemCode(thrown) ?? '';
+      // A file system of a guest or over the network may have no links.
+      if (NO_LINKS.has(code)) return renameSync(temporary, path);
+      if (code !== 'EEXIST') throw thrown;
+    }
+  }
+}
+
+/**
+ * Moves the stale file out of the way, then looks whether it was that one: another daemon that
+ * found it stale too may have put its own in the place a moment ago, and gets it back.
+ */
+function takeAway(path: string, stale: Stats): void {
+  const now = lstatSync(path, { throwIfNoEntry: false });
+  if (!now || !sameFile(now, stale)) return;
+  const aside = `${path}.${systemRandom.bytes(6).toString('hex')}~`;
+  try {
+    renameSync(path, aside);
+  } catch (thrown) {
+    if (systemCode(thrown) === 'ENOENT') return;
+    throw thrown;
+  }
+  try {
+    if (!sameFile(lstatSync(aside), stale)) linkSync(aside, path);
+  } finally {
+    removeFile(aside);
+  }
+}
+
+/** Inode numbers are used again at once, so the time of making counts too; a rename keeps all three. */
+function sameFile(a: Stats, b: Stats): boolean {
+  return a.ino === b.ino && a.dev === b.dev && a.mtimeMs === b.mtimeMs;
 }
 
 /** Whoever may write the folder can put a socket of his own in the place of ours. */
-function checkFolder(folder: string, mode: number): void {
+function prepareFolder(folder: string, mode: number): void {
+  makeFolder(folder, mode);
+  const stats = statSync(folder);
+  if (!stats.isDirectory()) throw new IdentityError('ERR_SOCKET', `${folder} is not a folder`);
+  const fault = folderFault(stats, false);
+  if (fault) throw unsafeFolder(folder, stats, fault);
+  checkAncestors(dirname(folder));
+  checkAncestors(dirname(realpathSync(folder)));
+}
+
+/** Makes what is missing, with the mode that was asked for, whatever the umask. */
+function makeFolder(folder: string, mode: number): void {
+  if (statSync(folder, { throwIfNoEntry: false })) return;
+  const parent = dirname(folder);
+  makeFolder(parent, PARENT_MODE);
+  // Before the chmod: nobody may exchange the folder in between.
+  checkAncestors(parent);
+  checkAncestors(realpathSync(parent));
   try {
-    mkdirSync(folder, { recursive: true, mode });
+    mkdirSync(folder, { mode });
   } catch (thrown) {
+    // Another daemon, or another socket's folder: it is checked like any other.
+    if (systemCode(thrown) === 'EEXIST') return;
     throw new IdentityError('ERR_SOCKET', `cannot create ${folder}: ${errorText(thrown)}`, {
       cause: thrown,
     });
   }
-  const parent = statSync(folder);
-  const fault = folderFault(parent, false);
-  if (fault) throw unsafeFolder(folder, parent, fault);
-  for (let at = dirname(folder); ; at = dirname(at)) {
+  chmodSync(folder, mode);
+}
+
+function checkAncestors(folder: string): void {
+  for (let at = folder; ; at = dirname(at)) {
     const stats = statSync(at);
     const reason = folderFault(stats, true);
     if (reason) throw unsafeFolder(at, stats, reason);
@@ -114,9 +205,10 @@ function unsafeFolder(folder: string, stats: Stats, fault: string): IdentityErro
   );
 }
 
-async function checkUnused(path: string, clock: Clock): Promise<void> {
+/** The socket file that nobody listens on any more, or undefined when the name is free. */
+async function findStale(path: string, clock: Clock): Promise<Stats | undefined> {
   const stats = lstatSync(path, { throwIfNoEntry: false });
-  if (!stats) return;
+  if (!stats) return undefined;
   if (!stats.isSocket()) {
     throw new IdentityError('ERR_SOCKET', `${path} exists and is not a socket`, {
       hint: 'move it away or choose another path',
@@ -128,6 +220,7 @@ async function checkUnused(path: string, clock: Clock): Promise<void> {
       `another credence is running: something answers on ${path}`,
     );
   }
+  return stats;
 }
 
 /** Whether anybody accepts connections on the socket; a full backlog is an answer too. */
