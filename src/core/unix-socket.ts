@@ -33,7 +33,7 @@ export interface SocketOptions {
   readonly clock: Clock;
 }
 
-/** A listening socket; `close` takes its file away unless another process has replaced it. */
+/** A listening socket; `close` takes its file away unless another has replaced it; never throws. */
 export interface BoundSocket {
   close(): void;
 }
@@ -64,8 +64,12 @@ async function bind(server: Server, options: SocketOptions): Promise<BoundSocket
     await publish(temporary, path, clock);
     return {
       close() {
-        const now = lstatSync(path, { throwIfNoEntry: false });
-        if (now && sameFile(now, ours)) removeFile(path);
+        try {
+          const now = lstatSync(path, { throwIfNoEntry: false });
+          if (now && sameFile(now, ours)) removeFile(path);
+        } catch {
+          // A file that may not be taken away any more stays; the next start finds it stale.
+        }
       },
     };
   } catch (thrown) {

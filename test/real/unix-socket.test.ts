@@ -47,6 +47,21 @@ describe("the folder of a socket among other users' folders", () => {
     assert.deepEqual(await readdir(folder), []);
   });
 
+  it('may be out of reach at the end: the file stays, nothing is thrown', async () => {
+    const server = createServer();
+    const path = join(folder, 'api.sock');
+    const socket = { path, mode: 0o777, folderMode: 0o755, clock: systemClock };
+    const bound = await listenOnSocket(server, socket);
+    process.seteuid?.(4242);
+    try {
+      assert.doesNotThrow(() => bound.close());
+    } finally {
+      process.seteuid?.(0);
+    }
+    assert.deepEqual(await readdir(folder), ['api.sock']);
+    server.close();
+  });
+
   it('is refused to a daemon that may not enter it', async () => {
     await chown(folder, 0, 0);
     await chmod(folder, 0o700);
