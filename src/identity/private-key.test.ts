@@ -105,6 +105,19 @@ describe('pemBytes()', () => {
     }
   });
 
+  it('is what Node and OpenSSL write, for keys of many lengths', () => {
+    const lengths = new Set<number>();
+    for (let modulusLength = 512; modulusLength < 768; modulusLength += 8) {
+      const { privateKey } = generateKeyPairSync('rsa', { modulusLength });
+      const pkcs8 = privateKey.export({ format: 'der', type: 'pkcs8' });
+      lengths.add(pkcs8.length % 48);
+      const expected = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+      assert.equal(new PrivateKey(pkcs8).pem().toString('latin1'), expected);
+    }
+    // A line holds 48 bytes; its last one was of many lengths.
+    assert.ok(lengths.size > 12, `${lengths.size} lengths`);
+  });
+
   it('encodes a part of a larger buffer, and nothing around it', () => {
     const all = Buffer.alloc(300, 7);
     all.fill(1, 100, 148);
