@@ -33,7 +33,8 @@ const direction = Object.entries(MAY_IMPORT).map(([folder, allowed]) => ({
             message: `src/${folder} may import core${allowed.map((a) => `, ${a}`).join('')}: see ARCHITECTURE.md`,
           },
           {
-            group: ['../app.ts', '../config.ts', '../main.ts'],
+            // Those that put the folders together.
+            group: ['../*.ts'],
             message: 'imports go downward only',
           },
           ...(folder === 'core'
@@ -51,9 +52,18 @@ const CLOCK_BAN = [
     message: 'use Clock.now',
   },
   { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'use Clock.now' },
+  { selector: "CallExpression[callee.name='Date']", message: 'use Clock.now' },
+  {
+    selector: "MemberExpression[object.name='performance'][property.name='now']",
+    message: 'use Clock.monotonic',
+  },
   {
     selector: 'CallExpression[callee.name=/^(setTimeout|setInterval)$/]',
     message: 'use Clock.after',
+  },
+  {
+    selector: 'ImportDeclaration[source.value=/^(node:)?timers/]',
+    message: 'use Clock.after and sleep',
   },
   {
     selector: "MemberExpression[object.name='Math'][property.name='random']",

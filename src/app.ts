@@ -82,7 +82,7 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     const policy = await policyOpening;
     const opened = await issuerOpening;
     registerPolicyMetrics(registry, policy);
-    const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry);
+    const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry, clock);
 
     const { discoverPath } = config.attestation.unix;
     const attestors = [
@@ -91,7 +91,7 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
         executable: discoverPath ? createExecutableReader() : undefined,
       }),
     ];
-    const measured = attestors.map(createAttestorMetrics(registry));
+    const measured = attestors.map(createAttestorMetrics(registry, clock));
     const attestation = cleanup.closing(
       createAttestation({ kernel, attestors: measured, clock, log }),
     );

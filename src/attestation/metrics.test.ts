@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Registry } from 'prom-client';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { parseSelector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
@@ -13,16 +14,18 @@ const peer = (exited: boolean) => ({ hasExited: () => exited }) as Peer;
 /** An attestor with metrics, and a look at one of their lines. */
 function measured(attest: Attestor['attest']) {
   const registry = new Registry();
-  const attestor = createAttestorMetrics(registry)({ name: 'unix', attest });
+  const clock = new FakeClock();
+  const attestor = createAttestorMetrics(registry, clock)({ name: 'unix', attest });
   const value = async (line: string) => {
     const text = await registry.metrics();
     const found = text.split('\n').find((candidate) => candidate.startsWith(`${line} `));
     return Number(found?.slice(line.length + 1));
   };
-  return { attestor, value };
+  return { attestor, value, clock };
 }
 
 const COUNT = 'credence_attestation_seconds_count{attestor="unix"}';
+const SUM = 'credence_attestation_seconds_sum{attestor="unix"}';
 const failures = (reason: string) =>
   `credence_attestation_failures_total{attestor="unix",reason="${reason}"}`;
 
@@ -42,9 +45,13 @@ describe('createAttestorMetrics()', () => {
 
   it('times an answer that is waited for', async () => {
     const selectors = [parseSelector('unix:uid:1')];
-    const { attestor, value } = measured(() => Promise.resolve(selectors));
+    const { attestor, value, clock } = measured(async () => {
+      await clock.advance(1500);
+      return selectors;
+    });
     assert.equal(await attestor.attest(peer(false), { signal }), selectors);
     assert.equal(await value(COUNT), 1);
+    assert.equal(await value(SUM), 1.5);
   });
 
   for (const [what, exited, thrown, reason] of [

@@ -1,4 +1,5 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
+import { systemClock, type Clock } from '../core/clock.ts';
 import { toIdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
@@ -6,7 +7,10 @@ import type { Attestor } from './attestor.ts';
 type FailureReason = 'gone' | 'unreadable';
 
 /** Decorates attestors with their time and their failures. */
-export function createAttestorMetrics(registry: Registry): (attestor: Attestor) => Attestor {
+export function createAttestorMetrics(
+  registry: Registry,
+  clock: Pick<Clock, 'monotonic'> = systemClock,
+): (attestor: Attestor) => Attestor {
   const registers = [registry];
   const seconds = new Histogram({
     name: 'credence_attestation_seconds',
@@ -30,9 +34,9 @@ export function createAttestorMetrics(registry: Registry): (attestor: Attestor) 
     return {
       name,
       attest(peer, options) {
-        const started = performance.now();
+        const started = clock.monotonic();
         const succeed = (selectors: readonly Selector[]) => {
-          seconds.observe({ attestor: name }, (performance.now() - started) / 1000);
+          seconds.observe({ attestor: name }, (clock.monotonic() - started) / 1000);
           return selectors;
         };
         const fail = (thrown: unknown): never => {

@@ -6,6 +6,8 @@ export interface Timer {
 /** Time as the daemon sees it. Wall time in milliseconds since the epoch; delays in milliseconds. */
 export interface Clock {
   now(): number;
+  /** Milliseconds with fractions since some moment, which nobody can set: for measuring. */
+  monotonic(): number;
   /** Calls `fn` once after `delayMs`, of any length; a timer never keeps the process alive. */
   after(delayMs: number, fn: () => void): Timer;
 }
@@ -16,6 +18,7 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
 /** The machine's clock: the only place that reads the time or sets a timer. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after(delayMs, fn) {
     let timer: NodeJS.Timeout;
     const wait = (leftMs: number) => {

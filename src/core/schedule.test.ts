@@ -13,6 +13,7 @@ function start() {
   let stepMs = 0;
   const clock: Clock = {
     now: () => timers.now() + stepMs,
+    monotonic: () => timers.monotonic(),
     after: (delayMs, fn) => timers.after(delayMs, fn),
   };
   const ran: string[] = [];
@@ -127,6 +128,7 @@ describe('createSchedule()', () => {
     let turn = 0;
     const counted: Clock = {
       now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
       after: (delayMs, fn) =>
         timers.after(delayMs, () => {
           turn++;

@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { Registry } from 'prom-client';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { issuerConfig, issuerDeps, WEB } from '../../test/support/issuer.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
-import { openIssuer } from './issuer.ts';
+import { openIssuer, type Issuer } from './issuer.ts';
 import { withIssuerMetrics } from './metrics.ts';
 
 async function open(t: TestContext) {
   const registry = new Registry();
-  const issuer = withIssuerMetrics(await openIssuer(issuerConfig(), issuerDeps()), registry);
+  const clock = new FakeClock();
+  const opened = await openIssuer(issuerConfig(), issuerDeps());
+  const slow: Issuer = {
+    ...opened,
+    async mint(request, options) {
+      await clock.advance(250);
+      return opened.mint(request, options);
+    },
+  };
+  const issuer = withIssuerMetrics(slow, registry, clock);
   t.after(() => issuer.close());
   return { issuer, registry };
 }
@@ -26,6 +36,7 @@ describe('withIssuerMetrics()', () => {
     assert.match(text, /credence_issuer_x509_svids_total\{result="issued"\} 1/);
     assert.match(text, /credence_issuer_x509_svids_total\{result="error"\} 1/);
     assert.match(text, /credence_issuer_mint_seconds_count 1/);
+    assert.match(text, /credence_issuer_mint_seconds_sum 0\.25\n/);
   });
 
   it('shows the end of each signing authority', async (t) => {

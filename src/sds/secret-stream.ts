@@ -38,7 +38,7 @@ export class SecretStream<Request> implements SdsReader {
   readonly #subscription = new Subscription();
   readonly #openedAtMs: number;
   /** The same moment on a clock that counts less than milliseconds. */
-  readonly #openedAt = performance.now();
+  readonly #openedAt: number;
   #source: SdsSource | undefined;
   #attesting = false;
   #node: NodeInfo | undefined;
@@ -64,6 +64,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#onClose = onClose;
     this.#form = context.config.spiffeCertValidation ? 'spiffe' : 'plain';
     this.#openedAtMs = context.clock.now();
+    this.#openedAt = context.clock.monotonic();
     call.on('data', (incoming: Incoming<Request>) => this.#receive(incoming));
     call.on('end', () => this.#finish(() => call.end()));
     call.on('cancelled', () => this.#finish(() => undefined));
@@ -261,7 +262,7 @@ export class SecretStream<Request> implements SdsReader {
     if (renewed?.held?.dueAtMs !== undefined) metrics.rotated(now - renewed.held.dueAtMs);
     if (this.#served) return;
     this.#served = true;
-    metrics.firstSecret(performance.now() - this.#openedAt);
+    metrics.firstSecret(this.#context.clock.monotonic() - this.#openedAt);
   }
 
   #written(error?: Error | null): void {

@@ -9,6 +9,7 @@ interface Pending {
 /** A clock that moves only when told; timers fire in order of their due time. */
 export class FakeClock implements Clock {
   #now: number;
+  #elapsed = 0;
   #order = 0;
   readonly #pending = new Set<Pending>();
 
@@ -18,6 +19,10 @@ export class FakeClock implements Clock {
 
   now(): number {
     return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#elapsed;
   }
 
   after(delayMs: number, fn: () => void): Timer {
@@ -41,11 +46,16 @@ export class FakeClock implements Clock {
         .sort((a, b) => a.at - b.at || a.order - b.order)[0];
       if (!next) break;
       this.#pending.delete(next);
-      this.#now = Math.max(this.#now, next.at);
+      this.#moveTo(next.at);
       next.fn();
     }
-    this.#now = Math.max(this.#now, end);
+    this.#moveTo(end);
     await settle();
+  }
+
+  #moveTo(ms: number): void {
+    this.#elapsed += Math.max(ms - this.#now, 0);
+    this.#now = Math.max(this.#now, ms);
   }
 
   /** Sets the wall clock without firing anything: a suspended machine, an NTP step. */
