@@ -62,7 +62,7 @@ describe('warm-up', () => {
     assert.match(metrics, /^credence_issuer_x509_svids_total\{result="issued"\} 0$/m);
     assert.match(metrics, /^credence_sds_pushes_total\{kind="sotw",result="sent"\} 0$/m);
     assert.match(metrics, /^credence_rotation_held_svids 0$/m);
-    assert.doesNotMatch(metrics, /^credence_attestation_seconds_count/m);
+    assert.match(metrics, /^credence_attestation_seconds_count\{attestor="unix"\} 0$/m);
     assert.match(await daemon.admin('/status'), /"proxies": \[\]/);
     await eventually(() => openFds() <= before + 1, { what: 'its descriptors to be closed' });
     assert.deepEqual(leftovers(), files);

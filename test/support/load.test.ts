@@ -21,7 +21,9 @@ describe('startLoad()', () => {
       else res.end('ok');
     });
     assert.equal(count.sent, count.answered + count.failures.length);
-    assert.equal(count.failures.length, 40);
+    // A machine that is busy with something else may keep an honest answer too long, too.
+    assert.equal(seen, 40);
+    assert.ok(count.failures.length >= 40, `${count.failures.length} failures`);
     assert.ok(count.failures.some(({ reason }) => reason === '503: no'));
     assert.ok(count.failures.some(({ reason }) => reason.startsWith('no answer within')));
   });
