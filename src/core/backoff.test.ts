@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { seededRandom } from '../../test/support/fake-random.ts';
-import { backoffDelay } from './backoff.ts';
+import { backoffDelay, isPutOff } from './backoff.ts';
 import type { Random } from './random.ts';
 
 const drawing = (unit: number): Random => ({ ...seededRandom(), unit: () => unit });
@@ -42,5 +42,20 @@ describe('backoffDelay()', () => {
     const random = seededRandom();
     const delays = Array.from({ length: 100 }, () => backoffDelay(3, limits, random));
     assert.ok(new Set(delays).size > 90);
+  });
+});
+
+describe('isPutOff()', () => {
+  const limits = { maxMs: 5000 };
+
+  it('is so until the time has come', () => {
+    assert.deepEqual(
+      [999, 1000, 1001, 6000].map((at) => isPutOff(at, 1000, limits)),
+      [false, false, true, true],
+    );
+  });
+
+  it('is not so for a time further off than any delay: the clock was turned back', () => {
+    assert.equal(isPutOff(6001, 1000, limits), false);
   });
 });

@@ -10,3 +10,16 @@ export function backoffDelay(attempt: number, limits: BackoffLimits, random: Ran
   const ceiling = Math.min(limits.maxMs, limits.baseMs * 2 ** Math.min(attempt, 30));
   return ceiling / 2 + (random.unit() * ceiling) / 2;
 }
+
+/**
+ * Whether a retry is still to be waited for; both times wall clock. One further off than any delay
+ * was set by a clock that has been turned back since.
+ */
+export function isPutOff(
+  retryAtMs: number,
+  nowMs: number,
+  limits: Pick<BackoffLimits, 'maxMs'>,
+): boolean {
+  const leftMs = retryAtMs - nowMs;
+  return leftMs > 0 && leftMs <= limits.maxMs;
+}

@@ -1,4 +1,4 @@
-import { backoffDelay } from '../core/backoff.ts';
+import { backoffDelay, isPutOff } from '../core/backoff.ts';
 import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { createSchedule, type Scheduled } from '../core/schedule.ts';
@@ -60,15 +60,11 @@ export function createCaRenewal(
   /** One replacement at a time, for however many wait; after a failure not before its time. */
   function replace(): Promise<Authority> {
     if (lifetime.signal.aborted) return Promise.reject(abortReason(lifetime.signal));
-    if (failure && isPutOff(failure.retryAtMs)) return Promise.reject(failure.error);
+    if (failure && isPutOff(failure.retryAtMs, clock.now(), RETRY)) {
+      return Promise.reject(failure.error);
+    }
     running ??= replaceOnce().finally(() => (running = undefined));
     return running;
-  }
-
-  /** A time further off than any delay was set by a clock that has been turned back since. */
-  function isPutOff(retryAtMs: number): boolean {
-    const leftMs = retryAtMs - clock.now();
-    return leftMs > 0 && leftMs <= RETRY.maxMs;
   }
 
   async function replaceOnce(): Promise<Authority> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { renewalTime, retryLimits } from './renewal.ts';
+import { dueTime, isValidAt, nextMint, renewalTime, retryLimits } from './renewal.ts';
 
 const HOUR = 3_600_000;
 const life = { issuedAtMs: 1000 * HOUR, notAfterMs: 1001 * HOUR };
@@ -75,5 +75,30 @@ describe('retryLimits()', () => {
 
   it('gives a first SVID the common limits', () => {
     assert.deepEqual(retryLimits(0, undefined), { baseMs: 500, maxMs: 7500 });
+  });
+});
+
+describe('dueTime() and nextMint()', () => {
+  const svid = { notBeforeMs: 1000 * HOUR, notAfterMs: 1001 * HOUR };
+  const current = { svid, renewAtMs: 1000.5 * HOUR };
+  const [before, within, after] = [999 * HOUR, 1000.1 * HOUR, 1001 * HOUR];
+
+  it('are the renewal point while the certificate is valid, else now', () => {
+    for (const [now, due] of [
+      [before, before],
+      [within, current.renewAtMs],
+      [after, after],
+    ] as const) {
+      assert.equal(dueTime(current, now), due);
+      assert.equal(nextMint(current, 0, now), due);
+      assert.equal(isValidAt(svid, now), now === within);
+    }
+    assert.equal(dueTime(undefined, within), within);
+  });
+
+  it('wait for a retry, but for none that lies beyond the longest delay', () => {
+    assert.equal(nextMint(undefined, within + 30_000, within), within + 30_000);
+    assert.equal(nextMint(undefined, within + 30_001, within), within);
+    assert.equal(nextMint(current, within + 30_000, within), current.renewAtMs);
   });
 });

@@ -1,3 +1,5 @@
+import { isPutOff } from '../core/backoff.ts';
+
 /** When to renew, as shares of a certificate's life. */
 export interface RenewalPolicy {
   /** Share of the life after which an SVID is renewed; between 0 and 1. */
@@ -40,4 +42,33 @@ export function retryLimits(
   const left = notAfterMs === undefined ? RETRY_MAX_MS : Math.max(notAfterMs - nowMs, 0);
   const maxMs = Math.min(RETRY_MAX_MS, Math.max(left / 4, RETRY_BASE_MS));
   return { baseMs: RETRY_BASE_MS, maxMs };
+}
+
+/** From when to when a certificate is valid, wall clock in milliseconds. */
+export interface Validity {
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** Whether a certificate is valid. Not yet is no better than no longer: the clock was set back. */
+export function isValidAt({ notBeforeMs, notAfterMs }: Validity, nowMs: number): boolean {
+  return notBeforeMs <= nowMs && nowMs < notAfterMs;
+}
+
+/** An SVID and the moment it is to be renewed. */
+export interface Planned {
+  readonly svid: Validity;
+  readonly renewAtMs: number;
+}
+
+/** When an SVID is due: at its renewal point, or at once when there is no valid one. */
+export function dueTime(current: Planned | undefined, nowMs: number): number {
+  return current && isValidAt(current.svid, nowMs) ? current.renewAtMs : nowMs;
+}
+
+/** When to mint next: when it is due, but after a failure not before its retry (0: none failed). */
+export function nextMint(current: Planned | undefined, retryAtMs: number, nowMs: number): number {
+  const dueMs = dueTime(current, nowMs);
+  const putOff = isPutOff(retryAtMs, nowMs, { maxMs: RETRY_MAX_MS });
+  return putOff ? Math.max(dueMs, retryAtMs) : dueMs;
 }

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { API, fakeSvid, WEB } from '../../test/support/identities.ts';
 import { FakeLogger } from '../../test/support/issuer.ts';
+import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { createSchedule } from '../core/schedule.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
@@ -25,9 +26,9 @@ class FakeIssuer implements SvidIssuer {
   late = false;
   signal: AbortSignal | undefined;
   #waiting: (() => void)[] = [];
-  readonly #clock: FakeClock;
+  readonly #clock: Pick<Clock, 'now'>;
 
-  constructor(clock: FakeClock) {
+  constructor(clock: Pick<Clock, 'now'>) {
     this.#clock = clock;
   }
 
@@ -49,7 +50,15 @@ class FakeIssuer implements SvidIssuer {
 
 function rotation({ jitter = 0, fraction = 0.5 } = {}) {
   const clock = new FakeClock();
-  const issuer = new FakeIssuer(clock);
+  let stepMs = 0;
+  // A machine's timers count on when its wall clock is set back.
+  const wall: Clock = {
+    now: () => clock.now() + stepMs,
+    monotonic: () => clock.monotonic(),
+    after: (delayMs, fn) => clock.after(delayMs, fn),
+  };
+  const setBack = (ms: number) => (stepMs -= ms);
+  const issuer = new FakeIssuer(wall);
   const log = new FakeLogger();
   const draws: number[] = [];
   const random = {
@@ -59,8 +68,9 @@ function rotation({ jitter = 0, fraction = 0.5 } = {}) {
     },
     bytes: (length: number) => Buffer.alloc(length),
   };
-  const schedule = createSchedule(clock);
-  const rotator = createRotator({ fraction, jitter }, { issuer, clock, random, schedule, log });
+  const schedule = createSchedule(wall);
+  const deps = { issuer, clock: wall, random, schedule, log };
+  const rotator = createRotator({ fraction, jitter }, deps);
   const hold = (holder = 'p', request = ask()) => {
     const seen: (string | undefined)[] = [];
     const holding = rotator.hold(holder, request, () => seen.push(holding.current()?.svid.serial));
@@ -72,7 +82,7 @@ function rotation({ jitter = 0, fraction = 0.5 } = {}) {
       serial: () => holding.current()?.svid.serial,
     };
   };
-  return { clock, issuer, log, draws, rotator, hold };
+  return { clock, setBack, issuer, log, draws, rotator, hold };
 }
 
 const broken = new IdentityError('ERR_ISSUER', 'no CA');
@@ -200,7 +210,7 @@ describe('createRotator()', () => {
     assert.equal(hold().serial(), '2');
   });
 
-  it('refuses an SVID for another identity or one that has run out', async () => {
+  it('refuses an SVID for another identity, one that has run out or one of the future', async () => {
     const { hold, issuer, clock } = rotation();
     const mint = issuer.mint.bind(issuer);
     issuer.mint = async (request, options) => ({ ...(await mint(request, options)), id: API });
@@ -210,6 +220,12 @@ describe('createRotator()', () => {
     issuer.mint = async (request, options) => ({
       ...(await mint(request, options)),
       notAfterMs: clock.now(),
+    });
+    await clock.advance(60_000);
+    assert.deepEqual([serial(), failure()?.code], [undefined, 'ERR_ISSUER']);
+    issuer.mint = async (request, options) => ({
+      ...(await mint(request, options)),
+      notBeforeMs: clock.now() + 1,
     });
     await clock.advance(60_000);
     assert.deepEqual([serial(), failure()?.code], [undefined, 'ERR_ISSUER']);
@@ -307,6 +323,58 @@ describe('createRotator()', () => {
     const { serial } = hold();
     await settle();
     assert.equal(serial(), '2');
+  });
+
+  it('gives nothing that is not valid yet after the clock was set back, and signs anew', async () => {
+    const { hold, clock, setBack, rotator } = rotation();
+    const { seen, serial } = hold();
+    await settle();
+    setBack(2 * HOUR);
+    assert.deepEqual([serial(), rotator.stats().due], [undefined, 1]);
+    await clock.advance(30_000);
+    assert.deepEqual([seen, serial(), rotator.stats().due], [['1', '2'], '2', 0]);
+    await clock.advance(0.5 * HOUR);
+    assert.equal(serial(), '3');
+  });
+
+  it('signs anew at once for who asks after the clock was set back', async () => {
+    const { hold, setBack } = rotation();
+    hold();
+    await settle();
+    setBack(2 * HOUR);
+    const { serial } = hold();
+    await settle();
+    assert.equal(serial(), '2');
+  });
+
+  it('keeps what is still valid when the clock is set back a little', async () => {
+    const { hold, clock, setBack, issuer } = rotation();
+    const { serial } = hold();
+    await clock.advance(0.25 * HOUR);
+    setBack(0.2 * HOUR);
+    await clock.advance(60_000);
+    assert.deepEqual([serial(), issuer.requests.length], ['1', 1]);
+  });
+
+  it('retries after a failure before which the clock was ahead', async () => {
+    const { hold, clock, setBack, issuer } = rotation();
+    issuer.fault = broken;
+    const { serial } = hold();
+    await settle();
+    setBack(2 * HOUR);
+    issuer.fault = undefined;
+    await clock.advance(30_000);
+    assert.equal(serial(), '2');
+  });
+
+  it('drops what nobody holds in time, though the clock was set back', async () => {
+    const { hold, clock, setBack, rotator } = rotation();
+    const { release } = hold();
+    await clock.advance(0.25 * HOUR);
+    release();
+    setBack(0.2 * HOUR);
+    await clock.advance(90_000);
+    assert.deepEqual([rotator.stats().held, clock.timers], [0, 0]);
   });
 
   it('goes on when one of the users fails', async () => {

@@ -1,12 +1,19 @@
 import { backoffDelay } from '../core/backoff.ts';
-import type { Clock } from '../core/clock.ts';
+import type { Clock, Timer } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { Schedule, Scheduled } from '../core/schedule.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { renewalTime, retryLimits, type RenewalPolicy } from './renewal.ts';
+import {
+  dueTime,
+  isValidAt,
+  nextMint,
+  renewalTime,
+  retryLimits,
+  type RenewalPolicy,
+} from './renewal.ts';
 
 /** What to mint; two requests with the same content are served by one SVID per holder. */
 export interface SvidRequest {
@@ -31,7 +38,7 @@ export interface HeldSvid {
 
 /** One user's view of an SVID; `release` it when nobody asks for it any more. */
 export interface Holding {
-  /** A valid SVID, or undefined while the first is being made or after one ran out. */
+  /** An SVID valid now, or undefined while there is none: the first is being made, one ran out. */
   current(): HeldSvid | undefined;
   /** Why the last attempt failed, while that is still so. */
   failure(): IdentityError | undefined;
@@ -66,6 +73,8 @@ export interface RotatorDeps {
 
 /** How long an SVID that nobody holds is kept, so that a reconnecting process gets the same one. */
 const LINGER_MS = 60_000;
+/** How often plans are held against the wall clock, which may have been set back. */
+const LOOK_MS = 30_000;
 
 interface Item {
   readonly key: string;
@@ -79,6 +88,7 @@ interface Item {
   retryAtMs: number;
   minting: boolean;
   timer: Scheduled | undefined;
+  timerAtMs: number;
   /** Set when the item left the map: a result that arrives later is thrown away. */
   dropped: boolean;
 }
@@ -88,6 +98,7 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
   const items = new Map<string, Item>();
   const holders = new Map<string, Set<Item>>();
   const stop = new AbortController();
+  let watch: Timer | undefined;
 
   function obtain(holder: string, request: SvidRequest): Item {
     const key = [holder, request.id, request.ttlMs ?? '', ...request.dnsNames].join('\0');
@@ -104,12 +115,14 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       retryAtMs: 0,
       minting: false,
       timer: undefined,
+      timerAtMs: 0,
       dropped: false,
     };
     items.set(key, item);
     const siblings = holders.get(holder);
     if (siblings) siblings.add(item);
     else holders.set(holder, new Set([item]));
+    watch ??= clock.after(LOOK_MS, look);
     return item;
   }
 
@@ -120,6 +133,18 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
     const siblings = holders.get(item.holder);
     siblings?.delete(item);
     if (siblings?.size === 0) holders.delete(item.holder);
+    if (items.size > 0) return;
+    watch?.cancel();
+    watch = undefined;
+  }
+
+  /** The schedule waits for times of the wall clock: set back, they are further off than meant. */
+  function look(): void {
+    const now = clock.now();
+    for (const item of items.values()) {
+      if (item.timer && planned(item, now) < item.timerAtMs) plan(item);
+    }
+    watch = clock.after(LOOK_MS, look);
   }
 
   function plan(item: Item): void {
@@ -128,13 +153,17 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
     if (item.dropped) return;
     // What is being made is kept until it is there: asked for again at once it is not made twice.
     if (item.minting) return;
-    const now = clock.now();
-    const dueMs = Math.max(item.current?.renewAtMs ?? now, item.retryAtMs);
-    if (item.users.size > 0) {
-      item.timer = schedule.at(dueMs, () => void renew(item));
-    } else {
-      item.timer = schedule.at(Math.min(dueMs, now + LINGER_MS), () => drop(item));
-    }
+    item.timerAtMs = planned(item, clock.now());
+    item.timer = schedule.at(item.timerAtMs, () => {
+      if (item.users.size > 0) void renew(item);
+      else drop(item);
+    });
+  }
+
+  /** When to look at an item: to renew what has users, to drop what has none. */
+  function planned(item: Item, now: number): number {
+    const mintMs = nextMint(item.current, item.retryAtMs, now);
+    return item.users.size > 0 ? mintMs : Math.min(mintMs, now + LINGER_MS);
   }
 
   const isOver = (item: Item) => item.dropped || stop.signal.aborted;
@@ -154,8 +183,11 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
     try {
       const svid = await issuer.mint(request, { signal: stop.signal });
       if (svid.id !== request.id) throw new IdentityError('ERR_BUG', 'an SVID for another ID');
-      if (svid.notAfterMs > clock.now()) return svid;
-      throw new IdentityError('ERR_ISSUER', 'the new SVID has expired already');
+      if (isValidAt(svid, clock.now())) return svid;
+      throw new IdentityError(
+        'ERR_ISSUER',
+        'the new SVID has expired already, or is not valid yet',
+      );
     } catch (thrown) {
       return toIdentityError(thrown, 'ERR_ISSUER');
     }
@@ -191,9 +223,9 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
 
   function failed(item: Item, error: IdentityError): void {
     const nowMs = clock.now();
-    const notAfterMs = item.current?.svid.notAfterMs;
-    const valid = notAfterMs !== undefined && notAfterMs > nowMs;
-    const delayMs = backoffDelay(item.attempt++, retryLimits(nowMs, notAfterMs), random);
+    const old = item.current?.svid;
+    const valid = old !== undefined && isValidAt(old, nowMs);
+    const delayMs = backoffDelay(item.attempt++, retryLimits(nowMs, old?.notAfterMs), random);
     item.failure = error;
     item.retryAtMs = nowMs + Math.round(delayMs);
     plan(item);
@@ -224,13 +256,13 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       const item = obtain(holder, request);
       const user = () => onChange();
       item.users.add(user);
-      const dueMs = Math.max(item.current?.renewAtMs ?? 0, item.retryAtMs);
-      if (dueMs <= clock.now()) void renew(item);
+      const now = clock.now();
+      if (nextMint(item.current, item.retryAtMs, now) <= now) void renew(item);
       else if (item.users.size === 1) plan(item);
       return {
         current() {
           const held = item.current;
-          return held && held.svid.notAfterMs > clock.now() ? held : undefined;
+          return held && isValidAt(held.svid, clock.now()) ? held : undefined;
         },
         failure: () => item.failure,
         release() {
@@ -247,7 +279,7 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       let earliest: number | undefined;
       for (const { current } of items.values()) {
         if (!current) continue;
-        if (current.renewAtMs <= now) due++;
+        if (dueTime(current, now) <= now) due++;
         earliest = Math.min(earliest ?? Infinity, current.svid.notAfterMs);
       }
       return { held: items.size, due, earliestNotAfterMs: earliest };
