@@ -53,7 +53,7 @@ async function serve(t: TestContext, create: (view: FakeView, log: Logger) => Se
     for await (const part of response.setEncoding('utf8')) body += String(part);
     return { code: response.statusCode ?? 0, headers: response.headers, body };
   };
-  return { view, errors, socketPath, ask };
+  return { view, errors, server, socketPath, ask };
 }
 
 describe('createAdminServer()', () => {
@@ -130,12 +130,33 @@ describe('createAdminServer()', () => {
   });
 
   it('survives what is not HTTP', async (t) => {
-    const { socketPath, ask } = await serve(t, createAdminServer);
+    const { errors, socketPath, ask } = await serve(t, createAdminServer);
     const garbage = connect(socketPath);
+    let answered = 0;
+    garbage.on('data', (part) => (answered += part.length));
     garbage.end(Buffer.from([0, 1, 2, 255, 10, 10]));
-    garbage.resume();
     await once(garbage, 'close');
+    assert.deepEqual([answered, errors], [0, []]);
     assert.equal((await ask('/live')).code, 200);
+  });
+
+  it('goes on, and logs it, when a connection cannot be accepted', async (t) => {
+    const { server, errors, ask } = await serve(t, createAdminServer);
+    const thrown = Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' });
+    server.emit('error', thrown);
+    assert.deepEqual(errors, [{ err: thrown }]);
+    assert.equal((await ask('/live')).code, 200);
+  });
+
+  it('leaves it to the caller when it cannot listen', async (t) => {
+    const { socketPath } = await serve(t, createAdminServer);
+    const errors: LogFields[] = [];
+    const log = { ...silentLogger, error: (fields: LogFields) => void errors.push(fields) };
+    const second = createAdminServer(new FakeView(), log);
+    const failed = once(second, 'error');
+    second.listen(socketPath);
+    const [thrown] = (await failed) as [NodeJS.ErrnoException];
+    assert.deepEqual([thrown.code, errors], ['EADDRINUSE', []]);
   });
 });
 

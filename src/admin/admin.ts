@@ -77,6 +77,12 @@ function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log:
       (thrown: unknown) => fail(response, thrown, log),
     );
   });
+  // A failed listen is for whoever asked for it; later, connections may fail to be accepted.
+  server.on('error', (thrown) => {
+    if (server.listening) log.error({ err: thrown }, 'cannot accept a connection');
+  });
+  // Whoever does not speak HTTP gets no answer and no line in the log.
+  server.on('clientError', (_, socket) => socket.destroy());
   server.headersTimeout = 5000;
   server.requestTimeout = 10_000;
   return server;
