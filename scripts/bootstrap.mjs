@@ -7,6 +7,13 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const FLOOR = [20, 19];
+/** What ends up in dist/ besides src/, or decides how. */
+const BUILT_WITH = [
+  'scripts/build.mjs',
+  'scripts/launcher.cjs',
+  'scripts/code-cache.cjs',
+  'package.json',
+];
 
 function time(path) {
   return existsSync(join(root, path)) ? statSync(join(root, path)).mtimeMs : 0;
@@ -51,7 +58,7 @@ export async function bootstrap() {
       '--loglevel=error',
     ]);
   }
-  if (time('dist/credence.js') < Math.max(newest('src'), time('scripts/build.mjs'))) {
+  if (time('dist/credence.js') < Math.max(newest('src'), ...BUILT_WITH.map(time))) {
     step('building', process.execPath, ['scripts/build.mjs']);
   }
 }
