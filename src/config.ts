@@ -4,12 +4,11 @@ import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { errorText, IdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
+import { MAX_SOCKET_PATH_BYTES } from './core/unix-socket.ts';
 import { parseYaml } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
+import type { KeyType } from './issuer/key-type.ts';
 import { readSettings, type Complain, type Environment, type Values } from './read-settings.ts';
-
-/** Key types of SVIDs and CAs (contract: `issuer.key_type`). */
-export type ConfiguredKeyType = 'ec-p256' | 'ec-p384' | 'rsa-2048' | 'rsa-3072' | 'rsa-4096';
 
 /** The whole configuration: checked, paths absolute, durations in milliseconds. Never changes. */
 export interface Config {
@@ -25,8 +24,8 @@ export interface Config {
     readonly x509SvidTtlMs: number;
     readonly caTtlMs: number;
     readonly rootTtlMs: number;
-    readonly keyType: ConfiguredKeyType;
-    readonly caKeyType: ConfiguredKeyType;
+    readonly keyType: KeyType;
+    readonly caKeyType: KeyType;
     readonly keyManager: 'disk' | 'memory';
   };
   readonly rotation: { readonly fraction: number; readonly jitter: number };
@@ -149,9 +148,6 @@ function parseAddress(
   }
   return { host: match[1] ?? match[2] ?? '', port };
 }
-
-/** Linux sun_path without its final zero byte. */
-const MAX_SOCKET_PATH_BYTES = 107;
 
 function checkCombinations(config: Config, complain: Complain): void {
   const { aliases } = config.sds;
