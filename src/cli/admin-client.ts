@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
+import { socketFault, unreachableError } from './unreachable.ts';
 
 /** An answer of the admin socket. */
 export interface AdminAnswer {
@@ -56,17 +57,8 @@ export async function askAdminJson(
 }
 
 function unreachable(socketPath: string, thrown: unknown): IdentityError {
-  const why: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such socket',
-    ECONNREFUSED: 'nobody listens on it',
-    EACCES: 'this user may not open it',
-  };
-  return new IdentityError(
-    'ERR_UNREACHABLE',
-    `cannot reach credence at ${socketPath}: ${why[systemCode(thrown) ?? ''] ?? errorText(thrown)}`,
-    {
-      cause: thrown,
-      hint: 'is it running? --admin-socket PATH or --config FILE says where to look',
-    },
-  );
+  return unreachableError(socketPath, socketFault(systemCode(thrown)) ?? errorText(thrown), {
+    cause: thrown,
+    hint: 'is it running? --admin-socket PATH or --config FILE says where to look',
+  });
 }

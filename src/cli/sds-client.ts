@@ -5,10 +5,12 @@ import {
   status,
   type Client,
   type ServiceDefinition,
+  type ServiceError,
 } from '@grpc/grpc-js';
 import { fromJSON, type MessageTypeDefinition } from '@grpc/proto-loader';
 import { IdentityError } from '../core/errors.ts';
 import descriptors from '../gen/protos.json' with { type: 'json' };
+import { socketFault, unreachableError } from './unreachable.ts';
 
 /** What one `FetchSecrets` brought, as PEM texts by name. */
 export interface FetchedSecrets {
@@ -40,7 +42,10 @@ const SECRET_TYPE = 'envoy.extensions.transport_sockets.tls.v3.Secret';
 const VALIDATOR_TYPE = 'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig';
 const TIMEOUT_MS = 10_000;
 
-/** Fetches everything that this process may have over SDS. Throws `ERR_UNREACHABLE` or `ERR_DENIED`. */
+/**
+ * Fetches everything that this process may have over SDS. Throws `ERR_UNREACHABLE`, `ERR_DENIED`
+ * or, without an answer in 10 s, `ERR_NOT_READY`.
+ */
 export async function fetchSecrets(
   socketPath: string,
   options: { nowMs: number; signal: AbortSignal },
@@ -85,12 +90,14 @@ export async function fetchSecrets(
 const inline = (source: DataSource | undefined): string =>
   source?.inline_bytes?.toString('latin1') ?? '';
 
+type Failure = Pick<ServiceError, 'code' | 'details' | 'metadata'>;
+
 type FetchMethod = (
   request: unknown,
   metadata: Metadata,
   options: { deadline: number },
   callback: (
-    error: { code: status; details: string } | null,
+    error: Failure | null,
     response?: { resources?: readonly { value: Buffer }[] },
   ) => void,
 ) => { cancel(): void };
@@ -119,26 +126,24 @@ function call(
   });
 }
 
-function toError(error: { code: status; details: string }, socketPath: string): IdentityError {
-  // The daemon ends a call with a sentence of its own; this one is the library's.
-  const unreachable =
-    error.code === status.DEADLINE_EXCEEDED ||
-    (error.code === status.UNAVAILABLE && error.details.startsWith('No connection established'));
-  if (!unreachable) {
+function toError(error: Failure, socketPath: string): IdentityError {
+  if (error.code === status.DEADLINE_EXCEEDED) {
+    return new IdentityError(
+      'ERR_NOT_READY',
+      `credence at ${socketPath}: no answer within ${TIMEOUT_MS / 1000} s`,
+    );
+  }
+  // With what the daemon answers come headers of HTTP/2; a status of the library's own has none.
+  const answered = Object.keys(error.metadata.getMap()).length > 0;
+  if (answered || error.code !== status.UNAVAILABLE) {
     return new IdentityError(
       'ERR_DENIED',
       `credence answered ${status[error.code]}: ${error.details}`,
     );
   }
-  const why: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such socket',
-    ECONNREFUSED: 'nobody listens on it',
-    EACCES: 'this user may not open it',
-  };
-  const reason = /\b(?:ENOENT|ECONNREFUSED|EACCES)\b/.exec(error.details)?.[0] ?? '';
-  return new IdentityError(
-    'ERR_UNREACHABLE',
-    `cannot reach credence at ${socketPath}: ${why[reason] ?? error.details}`,
-    { hint: 'is it running? --socket PATH or SPIFFE_ENDPOINT_SOCKET says where to look' },
-  );
+  const errno = /\bE[A-Z]{3,}\b/.exec(error.details)?.[0];
+  const reason = socketFault(errno) ?? errno ?? 'it closed the connection without an answer';
+  return unreachableError(socketPath, reason, {
+    hint: 'is it running? --socket PATH or SPIFFE_ENDPOINT_SOCKET says where to look',
+  });
 }

@@ -1,0 +1,22 @@
+import { IdentityError } from '../core/errors.ts';
+
+const FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket',
+  ECONNREFUSED: 'nobody listens on it',
+  EACCES: 'this user may not open it',
+};
+
+/** What the errno of a failed connect says of the socket; undefined for any other errno. */
+export function socketFault(errno: string | undefined): string | undefined {
+  return errno !== undefined && Object.hasOwn(FAULTS, errno) ? FAULTS[errno] : undefined;
+}
+
+/** The daemon cannot be asked: `ERR_UNREACHABLE`. */
+export function unreachableError(
+  socketPath: string,
+  reason: string,
+  options: { hint: string; cause?: unknown },
+): IdentityError {
+  const message = `cannot reach credence at ${socketPath}: ${reason}`;
+  return new IdentityError('ERR_UNREACHABLE', message, options);
+}
