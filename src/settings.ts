@@ -98,6 +98,10 @@ const setting = (key: string, format: Format, fallback: unknown, doc: string): S
   doc,
 });
 
+/** Where `socket_path` and `admin_socket_path` are when nothing says otherwise. */
+export const DEFAULT_SOCKET_PATH = '/run/credence/api.sock';
+export const DEFAULT_ADMIN_SOCKET_PATH = '/run/credence/private/admin.sock';
+
 /** Every setting there is; `credence config` prints this table. */
 export const SETTINGS: readonly Setting[] = [
   setting('trust_domain', trustDomain, undefined, 'name of the trust domain; required'),
@@ -110,16 +114,11 @@ export const SETTINGS: readonly Setting[] = [
   setting(
     'socket_path',
     text,
-    '/run/credence/api.sock',
+    DEFAULT_SOCKET_PATH,
     'public socket: SDS for every process on the node, mode 0777',
   ),
   setting('extra_socket_paths', texts, [], 'further paths for the same service'),
-  setting(
-    'admin_socket_path',
-    text,
-    '/run/credence/private/admin.sock',
-    'HTTP for the operator, mode 0600',
-  ),
+  setting('admin_socket_path', text, DEFAULT_ADMIN_SOCKET_PATH, 'HTTP for the operator, mode 0600'),
   setting('data_dir', text, '/var/lib/credence', 'CA keys and journal, mode 0700'),
   setting(
     'policy.paths',

@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs';
 import { IdentityError } from '../core/errors.ts';
+import { DEFAULT_ADMIN_SOCKET_PATH, DEFAULT_SOCKET_PATH } from '../settings.ts';
 import { textOf, type Given, type Terminal } from './command.ts';
 
-const DEFAULT_ADMIN = '/run/credence/private/admin.sock';
-const DEFAULT_PUBLIC = '/run/credence/api.sock';
 /** What `npm start` runs, for commands in the same clone that name no socket. */
 const QUICKSTART = 'envoy-configs/quickstart/credence.yaml';
 
 /** The admin socket a command asks: flag, environment, configuration, default. */
 export async function adminSocket(given: Given, terminal: Terminal): Promise<string> {
   const explicit = textOf(given, 'admin-socket') ?? terminal.env['CREDENCE_ADMIN_SOCKET'];
-  return explicit ?? (await fromConfig(given, terminal))?.adminSocketPath ?? DEFAULT_ADMIN;
+  return (
+    explicit ?? (await fromConfig(given, terminal))?.adminSocketPath ?? DEFAULT_ADMIN_SOCKET_PATH
+  );
 }
 
 /** The public socket `fetch` uses: flag, SPIFFE_ENDPOINT_SOCKET, configuration, default. */
@@ -19,7 +20,7 @@ export async function publicSocket(given: Given, terminal: Terminal): Promise<st
   if (flag !== undefined) return flag.startsWith('unix:') ? endpointPath(flag) : flag;
   const endpoint = terminal.env['SPIFFE_ENDPOINT_SOCKET'];
   if (endpoint !== undefined) return endpointPath(endpoint);
-  return (await fromConfig(given, terminal))?.socketPaths[0] ?? DEFAULT_PUBLIC;
+  return (await fromConfig(given, terminal))?.socketPaths[0] ?? DEFAULT_SOCKET_PATH;
 }
 
 async function fromConfig(given: Given, terminal: Terminal) {
@@ -31,7 +32,7 @@ async function fromConfig(given: Given, terminal: Terminal) {
 
 /** A clone whose quickstart was started, on a machine without an installed daemon. */
 function quickstartRuns(): boolean {
-  return !existsSync(DEFAULT_PUBLIC) && existsSync(QUICKSTART);
+  return !existsSync(DEFAULT_SOCKET_PATH) && existsSync(QUICKSTART);
 }
 
 /** SPIFFE Workload Endpoint 4 (WE-09, WE-10): `unix:` with an absolute path and nothing else. */
