@@ -24,7 +24,8 @@ class FakeIssuer implements SvidIssuer {
   fault: Error | undefined;
   /** Makes the signing wait until `sign`. */
   late = false;
-  signal: AbortSignal | undefined;
+  /** Of each request, in order. */
+  readonly signals: AbortSignal[] = [];
   #waiting: (() => void)[] = [];
   readonly #clock: Pick<Clock, 'now'>;
 
@@ -34,7 +35,7 @@ class FakeIssuer implements SvidIssuer {
 
   async mint(request: SvidRequest, { signal }: { signal: AbortSignal }): Promise<X509Svid> {
     this.requests.push(request);
-    this.signal = signal;
+    this.signals.push(signal);
     const serial = `${this.requests.length}`;
     if (this.late) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.fault) throw this.fault;
@@ -296,6 +297,34 @@ describe('createRotator()', () => {
     assert.equal(clock.timers, 0);
   });
 
+  it('takes back what is being signed for a process that went, and nothing else', async () => {
+    const { hold, rotator, issuer } = rotation();
+    issuer.late = true;
+    hold('p');
+    hold('p', ask(API));
+    const { serial } = hold('q');
+    rotator.forget('p');
+    assert.deepEqual(
+      issuer.signals.map((signal) => signal.aborted),
+      [true, true, false],
+    );
+    await issuer.sign();
+    assert.equal(serial(), '3');
+    hold('p');
+    assert.equal(issuer.signals.at(-1)?.aborted, false);
+  });
+
+  it('never has two mints under one signal', async () => {
+    const { hold, issuer } = rotation();
+    issuer.late = true;
+    for (let n = 0; n < 100; n++) hold(`process ${n}`);
+    assert.equal(new Set(issuer.signals).size, 100);
+    await issuer.sign();
+    const before = issuer.signals.length;
+    for (let n = 0; n < 100; n++) hold(`another ${n}`);
+    assert.equal(new Set(issuer.signals.slice(before)).size, 100);
+  });
+
   it('renews soon after the clock jumped past the point', async () => {
     const { hold, clock } = rotation();
     const { seen } = hold();
@@ -407,7 +436,11 @@ describe('createRotator()', () => {
     issuer.late = true;
     const { seen } = hold();
     rotator.close();
-    assert.equal(issuer.signal?.aborted, true);
+    assert.deepEqual(
+      issuer.signals.map(({ aborted }) => aborted),
+      [true],
+    );
+    hold();
     await issuer.sign();
     await clock.advance(HOUR);
     assert.deepEqual([seen, rotator.stats().held, clock.timers], [[], 0, 0]);
