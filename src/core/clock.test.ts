@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
-import { abortReason, sleep, systemClock } from './clock.ts';
+import { abortReason, sleep, systemClock, unlessAborted } from './clock.ts';
 
 const DAY = 86_400_000;
 
@@ -148,5 +148,29 @@ describe('abortReason()', () => {
 
   it('is an error for any other reason', () => {
     assert.equal(abortReason(AbortSignal.abort('a text')).message, 'aborted');
+  });
+});
+
+describe('unlessAborted()', () => {
+  it('settles like the promise, and leaves no listener', async () => {
+    const { signal } = new AbortController();
+    assert.equal(await unlessAborted(Promise.resolve(1), signal), 1);
+    await assert.rejects(unlessAborted(Promise.reject(new Error('broken')), signal), /broken/);
+    await settle();
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
+    assert.equal(await unlessAborted(Promise.resolve(2), undefined), 2);
+  });
+
+  it('rejects with the reason once aborted, whatever becomes of the promise', async () => {
+    const abort = new AbortController();
+    let fail: (error: Error) => void = () => undefined;
+    const work = new Promise<never>((_, reject) => (fail = reject));
+    const waiting = unlessAborted(work, abort.signal);
+    abort.abort(new Error('gone'));
+    await assert.rejects(waiting, /gone/);
+    await assert.rejects(unlessAborted(work, abort.signal), /gone/);
+    // Unhandled, this would fail the test.
+    fail(new Error('late'));
+    await settle();
   });
 });

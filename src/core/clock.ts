@@ -52,6 +52,22 @@ export function sleep(
   });
 }
 
+/**
+ * Settles like the promise, or rejects with the signal's reason when that comes first; the work
+ * behind the promise goes on. Who passes one signal to many callers lifts its limit of listeners.
+ */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(abortReason(signal));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    const forget = () => signal.removeEventListener('abort', onAbort);
+    // An aborted caller has gone: what becomes of the work then is not an unhandled rejection.
+    void promise.then(resolve, reject).finally(forget);
+  });
+}
+
 /** An aborted signal's reason as an Error. */
 export function abortReason(signal: AbortSignal): Error {
   return signal.reason instanceof Error ? signal.reason : new Error('aborted');

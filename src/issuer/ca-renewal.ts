@@ -1,5 +1,5 @@
 import { backoffDelay, isPutOff } from '../core/backoff.ts';
-import { abortReason } from '../core/clock.ts';
+import { abortReason, unlessAborted } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { createSchedule, type Scheduled } from '../core/schedule.ts';
 import {
@@ -123,23 +123,11 @@ export function createCaRenewal(
   return {
     current,
     async usable({ signal }) {
-      return current() ?? (await abortable(replace(), signal));
+      return current() ?? (await unlessAborted(replace(), signal));
     },
     close() {
       lifetime.abort(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
       schedule.close();
     },
   };
-}
-
-/** The promise, or the signal's reason when that comes first; the work itself goes on. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(abortReason(signal));
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    const forget = () => signal.removeEventListener('abort', onAbort);
-    work.then(resolve, reject).finally(forget).catch(forget);
-  });
 }
