@@ -8,6 +8,8 @@ import { EXIT } from './exit.ts';
 interface Finding {
   readonly severity: 'error' | 'warning';
   readonly message: string;
+  /** What to do about it, when that is known. */
+  readonly hint?: string;
 }
 
 /** `credence check`: everything that can be said about a configuration without starting. */
@@ -21,14 +23,17 @@ export const check: Action = (given, _operands, terminal) => {
   if (given['json'] === true) {
     terminal.out(`${JSON.stringify({ ok: !failed, entries, findings }, undefined, 2)}\n`);
   } else {
-    for (const { severity, message } of findings) terminal.out(`${severity}: ${message}\n`);
+    for (const { severity, message, hint } of findings) {
+      terminal.out(`${severity}: ${message}\n`);
+      if (hint !== undefined) terminal.out(`hint: ${hint}\n`);
+    }
     const warnings = findings.length - errors;
     terminal.out(
       `${file}: ${config ? `trust domain ${config.trustDomain}, ${count(entries, 'policy entry', 'policy entries')}, ` : ''}${count(errors, 'error')}, ${count(warnings, 'warning')}\n`,
     );
   }
-  // A configuration that does not parse is wrong usage; anything else is a finding.
-  if (!config) return Promise.resolve(EXIT.usage);
+  // As `credence run` would exit: what it does not start with is wrong configuration.
+  if (errors > 0) return Promise.resolve(EXIT.usage);
   return Promise.resolve(failed ? EXIT.no : EXIT.done);
 };
 
@@ -42,7 +47,12 @@ function examine(
   } catch (thrown) {
     const error = toIdentityError(thrown);
     if (error.code !== 'ERR_CONFIG') throw error;
-    const finding: Finding = { severity: 'error', message: error.message };
+    const { message, hint } = error;
+    const finding = {
+      severity: 'error',
+      message,
+      ...(hint === undefined ? {} : { hint }),
+    } as const;
     return { findings: [finding], entries: 0, config: undefined };
   }
   const { entries, warnings, faults, faultCount } = readPolicy({
