@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../core/atomic-file.ts';
 import { formatDuration } from '../core/duration.ts';
@@ -83,7 +83,10 @@ function blocks(pem: string): string[] {
   return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
 }
 
-/** Files as SPIRE's agent names them; each one is replaced whole, keys are for the owner alone. */
+/**
+ * Files as SPIRE's agent names them; each one is replaced whole, keys are for the owner alone. What
+ * an earlier call wrote beyond the number of this time goes: it would be taken for still granted.
+ */
 function write(folder: string, secrets: FetchedSecrets, svids: boolean, terminal: Terminal): void {
   try {
     mkdirSync(folder, { recursive: true });
@@ -97,11 +100,30 @@ function write(folder: string, secrets: FetchedSecrets, svids: boolean, terminal
     terminal.err(`wrote ${join(folder, name)}\n`);
   };
   const own = secrets.bundles[0]?.rootsPem ?? '';
-  if (!svids)
-    return secrets.bundles.forEach(({ rootsPem }, n) => put(`bundle.${n}.pem`, rootsPem, 0o644));
+  if (!svids) {
+    secrets.bundles.forEach(({ rootsPem }, n) => put(`bundle.${n}.pem`, rootsPem, 0o644));
+    return removeBeyond(folder, /^bundle\.(\d+)\.pem$/, secrets.bundles.length, terminal);
+  }
   secrets.certificates.forEach(({ chainPem, keyPem }, n) => {
     put(`svid.${n}.key`, keyPem, 0o600);
     put(`svid.${n}.pem`, chainPem, 0o644);
     put(`bundle.${n}.pem`, own, 0o644);
   });
+  const numbered = /^(?:svid\.(\d+)\.(?:key|pem)|bundle\.(\d+)\.pem)$/;
+  removeBeyond(folder, numbered, secrets.certificates.length, terminal);
+}
+
+function removeBeyond(folder: string, names: RegExp, count: number, terminal: Terminal): void {
+  try {
+    for (const name of readdirSync(folder)) {
+      const number = names.exec(name)?.slice(1).find(Boolean);
+      if (number === undefined || Number(number) < count) continue;
+      rmSync(join(folder, name));
+      terminal.err(`removed ${join(folder, name)}\n`);
+    }
+  } catch (thrown) {
+    throw new IdentityError('ERR_DISK', `cannot clear ${folder}: ${errorText(thrown)}`, {
+      cause: thrown,
+    });
+  }
 }

@@ -127,6 +127,23 @@ describe('commands that ask a running daemon', () => {
     );
   });
 
+  it('fetch --write leaves no identity of an earlier call that is not granted any more', async () => {
+    const folder = join(dir, 'fewer');
+    mkdirSync(folder);
+    const kept = ['svid.pem', 'svid.2.crt', 'my.svid.7.key', 'bundle.pem'];
+    const stale = ['svid.2.key', 'svid.2.pem', 'svid.10.key', 'bundle.2.pem', 'bundle.10.pem'];
+    for (const name of [...kept, ...stale]) writeFileSync(join(folder, name), 'old');
+    const { code, err } = await run('fetch', 'x509', '--write', folder);
+    assert.equal(code, 0, err);
+    for (const name of stale) assert.ok(err.includes(`removed ${join(folder, name)}\n`), name);
+    const written = [0, 1].flatMap((n) => [`svid.${n}.key`, `svid.${n}.pem`, `bundle.${n}.pem`]);
+    assert.deepEqual(readdirSync(folder).sort(), [...kept, ...written].sort());
+    // Bundles alone are of one trust domain here, and say nothing of SVIDs.
+    assert.equal((await run('fetch', 'bundles', '--write', folder)).code, 0);
+    const bundles = written.filter((name) => name !== 'bundle.1.pem');
+    assert.deepEqual(readdirSync(folder).sort(), [...kept, ...bundles].sort());
+  });
+
   it('fetch --write says why it cannot write', async () => {
     writeFileSync(join(dir, 'file'), '');
     const { code, err } = await run('fetch', 'x509', '--write', join(dir, 'file/folder'));
