@@ -17,6 +17,12 @@ process.stdout.on('error', () => {
   if (argv[0] !== 'run') process.exit(0);
 });
 
+// One line instead of Node's three; a warning is no reason to end.
+process.removeAllListeners('warning');
+process.on('warning', ({ name, message }) => {
+  process.stderr.write(`credence: ${name}: ${message.replaceAll(/\s+/g, ' ')}\n`);
+});
+
 void program(argv, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
