@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { IdentityError } from '../core/errors.ts';
-import { pemBytes } from '../identity/private-key.ts';
+import { pemBytes } from '../identity/pem.ts';
 import { askAdminJson } from './admin-client.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';

@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { inspect } from 'node:util';
+import { pemBytes } from './pem.ts';
 
 const REDACTED = '[redacted]';
 
@@ -37,12 +38,4 @@ export class PrivateKey {
   [inspect.custom](): string {
     return REDACTED;
   }
-}
-
-/** One PEM block (RFC 7468: base64 in lines of 64) as bytes. */
-export function pemBytes(label: string, der: Uint8Array): Buffer {
-  const base64 = Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString('base64');
-  let text = `-----BEGIN ${label}-----\n`;
-  for (let at = 0; at < base64.length; at += 64) text += `${base64.slice(at, at + 64)}\n`;
-  return Buffer.from(`${text}-----END ${label}-----\n`, 'latin1');
 }

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { IdentityError } from '../core/errors.ts';
-import { pemBytes } from '../identity/private-key.ts';
+import { pemBytes } from '../identity/pem.ts';
 import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
 import { DerReader, TAG } from './der.ts';
 import { readTime } from './der-time.ts';

@@ -12,7 +12,7 @@ import {
   opensslVerify,
   WEB,
 } from '../../test/support/issuer.ts';
-import { pemBytes } from '../identity/private-key.ts';
+import { pemBytes } from '../identity/pem.ts';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { openIssuer, type Issuer, type IssuerConfig } from './issuer.ts';

@@ -1,12 +1,12 @@
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
+import { pemBytes } from '../identity/pem.ts';
 import { PrivateKey } from '../identity/private-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { isoTime, type Authority } from './authorities.ts';
 import type { CaRenewal } from './ca-renewal.ts';
-import { chainPem } from './chain-pem.ts';
 import { KEY_TYPES } from './key-type.ts';
 import type { LeafKey, LeafKeySource } from './leaf-keys.ts';
 import { lintLeaf } from './lint.ts';
@@ -98,7 +98,7 @@ export function createMint(deps: MintDeps): Mint {
     return {
       id,
       chain: [leaf, der],
-      chainPem: chainPem(leaf, pem),
+      chainPem: pemBytes('CERTIFICATE', leaf, pem),
       key: new PrivateKey(key.pkcs8),
       serial,
       notBeforeMs,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { TrustBundle } from '../identity/bundle.ts';
-import { pemBytes } from '../identity/private-key.ts';
+import { pemBytes } from '../identity/pem.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import {
   encodeCertificateSecret,

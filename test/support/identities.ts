@@ -1,7 +1,8 @@
 import type { TrustBundle } from '../../src/identity/bundle.ts';
 import type { Caller } from '../../src/identity/caller.ts';
 import type { Entitlement } from '../../src/identity/entitlement.ts';
-import { pemBytes, PrivateKey } from '../../src/identity/private-key.ts';
+import { pemBytes } from '../../src/identity/pem.ts';
+import { PrivateKey } from '../../src/identity/private-key.ts';
 import { selector } from '../../src/identity/selector.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import type { X509Svid } from '../../src/identity/svid.ts';

@@ -7,7 +7,7 @@ import { FakeClock } from './fake-clock.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { systemRandom } from '../../src/core/random.ts';
 import type { LogFields, Logger } from '../../src/core/log.ts';
-import { pemBytes } from '../../src/identity/private-key.ts';
+import { pemBytes } from '../../src/identity/pem.ts';
 import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import type { X509Svid } from '../../src/identity/svid.ts';
 import type { Issuer, IssuerConfig, IssuerDeps } from '../../src/issuer/issuer.ts';
