@@ -3,6 +3,7 @@ import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../core/atomic-file.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
+import { pemBytes } from '../identity/pem.ts';
 import type { KeyType } from './key-type.ts';
 import {
   generatePrivateKey,
@@ -27,14 +28,25 @@ export function createDiskKeys(folder: string): KeyManager {
     async generate(type) {
       const privateKey = await generatePrivateKey(type);
       const key = localSigningKey(privateKey, type);
-      const pem = privateKey.export({ type: 'pkcs8', format: 'pem' });
-      writeFileAtomic(pathOf(key.id), pem, 0o600);
+      writeKey(pathOf(key.id), privateKey);
       return key;
     },
     load: (id, type) => loadKey(pathOf(id), id, type),
     ids: () => list(folder).flatMap((name) => KEY_FILE.exec(name)?.[1] ?? []),
     remove: (id) => remove(pathOf(id)),
   };
+}
+
+/** By way of buffers alone, which are wiped: a string of the key would stay in memory. */
+function writeKey(path: string, privateKey: KeyObject): void {
+  const der = privateKey.export({ type: 'pkcs8', format: 'der' });
+  const pem = pemBytes('PRIVATE KEY', der);
+  try {
+    writeFileAtomic(path, pem, 0o600);
+  } finally {
+    der.fill(0);
+    pem.fill(0);
+  }
 }
 
 function loadKey(path: string, id: string, type: KeyType): SigningKey {
@@ -48,11 +60,14 @@ function loadKey(path: string, id: string, type: KeyType): SigningKey {
   return key;
 }
 
+/** Wipes `pem`. */
 function parseKey(path: string, pem: Buffer): KeyObject {
   try {
     return createPrivateKey({ key: pem, format: 'pem', type: 'pkcs8' });
   } catch (thrown) {
     throw damaged(path, `it is not a PKCS#8 private key (${errorText(thrown)})`, thrown);
+  } finally {
+    pem.fill(0);
   }
 }
 
