@@ -17,7 +17,7 @@ export interface Authority {
   readonly key: SigningKey;
 }
 
-export interface AuthoritiesConfig {
+interface AuthoritiesConfig {
   readonly trustDomain: TrustDomain;
   readonly caKeyType: KeyType;
   readonly caTtlMs: number;

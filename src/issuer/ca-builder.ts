@@ -16,7 +16,7 @@ const MAX_ORGANIZATION = 64;
 const PLACEHOLDER = new Uint8Array(64).fill(1);
 
 /** A root when `issuer` is undefined, else an issuing CA that signs leaves alone. */
-export interface CaRequest {
+interface CaRequest {
   readonly trustDomain: TrustDomain;
   readonly key: SigningKey;
   readonly serial: Buffer;

@@ -1,6 +1,5 @@
 import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
-import { createListeners } from '../core/listeners.ts';
 import { silentLogger, type Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
@@ -36,7 +35,7 @@ export interface IssuerDeps {
 }
 
 /** A signing authority as operators see it; times are wall clock in milliseconds. */
-export interface AuthorityStatus {
+interface AuthorityStatus {
   readonly slot: 'root' | 'active';
   readonly subject: string;
   /** Lower-case hex. */
@@ -54,7 +53,10 @@ export interface Issuer {
    */
   mint(request: MintRequest, options: { signal?: AbortSignal }): Promise<X509Svid>;
   bundle(): TrustBundle;
-  /** Calls back with each new bundle; returns how to stop. The bundle changes with the roots. */
+  /**
+   * Calls back with each new bundle; returns how to stop. The bundle changes with the roots, and
+   * `openIssuer` keeps to one root for its whole life: there it never calls.
+   */
   onBundle(listener: (bundle: TrustBundle) => void): () => void;
   authorities(): readonly AuthorityStatus[];
   /**
@@ -91,9 +93,6 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
   };
   const mint = createMint({ ...mintDeps, ca });
   const bundle = bundleOf(authorities, config.trustDomain);
-  const listeners = createListeners<TrustBundle>((thrown) => {
-    log.error({ err: thrown }, 'a bundle listener failed');
-  });
   let closed = false;
 
   return {
@@ -102,7 +101,7 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       return Promise.reject(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
     },
     bundle: () => bundle,
-    onBundle: (listener) => listeners.add(listener),
+    onBundle: () => () => undefined,
     authorities: () => {
       const issuing = authorities.issuing();
       const root = statusOf('root', authorities.root);

@@ -1,7 +1,7 @@
 import { abortReason } from '../core/clock.ts';
 
 /** Lets a few tasks run at once; the others wait in order. */
-export interface Limiter {
+interface Limiter {
   /** Runs `task` when it is its turn; a signal takes it out of the queue, not out of its run. */
   run<T>(task: () => Promise<T>, options: { signal?: AbortSignal }): Promise<T>;
 }

@@ -20,7 +20,7 @@ import {
   type LeafTemplate,
 } from './template.ts';
 
-export interface MintDeps {
+interface MintDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

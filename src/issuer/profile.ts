@@ -6,7 +6,7 @@ import { der, TAG } from './der.ts';
 import { LAST_TIME_MS } from './der-time.ts';
 
 /** NotBefore lies this far back, for peers whose clocks run behind. */
-export const BACKDATE_MS = 10_000;
+const BACKDATE_MS = 10_000;
 /** RFC 5280 4.1.2.2 allows 20 octets; 16 hold more randomness than any rule asks for. */
 export const SERIAL_BYTES = 16;
 const MIN_TTL_MS = 1000;
@@ -92,7 +92,7 @@ function wholeSecond(ms: number): number {
 }
 
 /** The next serial number, as its DER content. */
-export type SerialSource = () => Buffer;
+type SerialSource = () => Buffer;
 
 /**
  * Draws serial numbers: always 16 bytes, positive and without a leading zero, so that their DER has
