@@ -96,6 +96,21 @@ describe('createLogger()', () => {
   });
 });
 
+describe('a time in a log line', () => {
+  it('is written in ISO 8601, and made into text only when the line is written', (t) => {
+    const not_after = new Date(Date.UTC(2030, 0, 1));
+    const toText = t.mock.method(not_after, 'toJSON');
+    const quiet = start('info');
+    quiet.log.debug({ not_after }, 'minted');
+    assert.deepEqual([quiet.texts.length, toText.mock.callCount()], [0, 0]);
+    const { log, lines } = start();
+    log.debug({ not_after, refresh_at: not_after }, 'minted');
+    const line = onlyLine(lines());
+    const text = '2030-01-01T00:00:00.000Z';
+    assert.deepEqual([line['not_after'], line['refresh_at']], [text, text]);
+  });
+});
+
 describe('an error in a log line', () => {
   it('has message, code and stack, and the same of each cause', () => {
     const root = Object.assign(new Error('no space'), { code: 'ENOSPC' });

@@ -12,8 +12,9 @@ export type LogFields = Readonly<
     peer_gid: number;
     selectors: readonly string[];
     serial: string;
-    not_after: string;
-    refresh_at: string;
+    /** A Date becomes text only in a line that is written. */
+    not_after: string | Date;
+    refresh_at: Date;
     attempt: number;
     retry_in_ms: number;
     resource_names: readonly string[];

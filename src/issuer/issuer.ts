@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
-import { silentLogger, type Logger } from '../core/log.ts';
+import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
@@ -86,7 +86,8 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
     throw thrown;
   }
   const mintDeps = {
-    ...inner,
+    clock,
+    random,
     trustDomain: config.trustDomain,
     defaultTtlMs: config.x509SvidTtlMs,
     leafKeys: createLeafKeySource(config.keyType),
@@ -115,7 +116,6 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       const nobody = { certificate, key: thrownAway };
       return createMint({
         ...mintDeps,
-        log: silentLogger,
         ca: {
           current: () => nobody,
           usable: () => Promise.resolve(nobody),

@@ -192,16 +192,6 @@ describe('mint()', () => {
     }
   });
 
-  it('says each signature in the log, at debug', async (t) => {
-    const { issuer, log, clock } = await open(t);
-    const svid = await issuer.mint({ id: WEB, dnsNames: [] }, {});
-    const line = log.lines.find(({ message }) => message === 'signed an X.509-SVID');
-    assert.equal(line?.level, 'debug');
-    const not_after = new Date(svid.notAfterMs).toISOString();
-    assert.deepEqual(line.fields, { spiffe_id: WEB, serial: svid.serial, not_after });
-    assert.ok(svid.notAfterMs > clock.now());
-  });
-
   it('stops for an aborted signal and after close', async (t) => {
     const { issuer } = await open(t);
     const gone = new Error('gone');

@@ -1,11 +1,10 @@
 import type { Clock } from '../core/clock.ts';
-import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { pemBytes } from '../identity/pem.ts';
 import { PrivateKey } from '../identity/private-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { isoTime, type Authority } from './authorities.ts';
+import type { Authority } from './authorities.ts';
 import type { CaRenewal } from './ca-renewal.ts';
 import { KEY_TYPES } from './key-type.ts';
 import type { LeafKey, LeafKeySource } from './leaf-keys.ts';
@@ -23,7 +22,6 @@ import {
 interface MintDeps {
   readonly clock: Clock;
   readonly random: Random;
-  readonly log: Logger;
   readonly trustDomain: TrustDomain;
   readonly defaultTtlMs: number;
   readonly leafKeys: LeafKeySource;
@@ -45,7 +43,7 @@ interface Signer {
  * finished certificate breaks the profile; then nothing leaves.
  */
 export function createMint(deps: MintDeps): Mint {
-  const { clock, random, log, leafKeys, ca } = deps;
+  const { clock, random, leafKeys, ca } = deps;
   const nextSerial = createSerials(random);
   let signer: Signer | undefined;
 
@@ -92,15 +90,12 @@ export function createMint(deps: MintDeps): Mint {
     const leaf = assembleCertificate(tbs, issuer.signatureAlgorithm, signature);
     lintLeaf(leaf, { fields, issuer, issuerValidity });
     const { notBeforeMs, notAfterMs } = fields.validity;
-    const { id } = fields;
-    const serial = fields.serial.toString('hex');
-    log.debug({ spiffe_id: id, serial, not_after: isoTime(notAfterMs) }, 'signed an X.509-SVID');
     return {
-      id,
+      id: fields.id,
       chain: [leaf, der],
       chainPem: pemBytes('CERTIFICATE', leaf, pem),
       key: new PrivateKey(key.pkcs8),
-      serial,
+      serial: fields.serial.toString('hex'),
       notBeforeMs,
       notAfterMs,
     };

@@ -134,6 +134,17 @@ describe('createRotator()', () => {
     assert.equal(draws.length, 2);
   });
 
+  it('says each SVID in the log once, at debug', async () => {
+    const { hold, log } = rotation();
+    const held = hold();
+    await settle();
+    const { svid, renewAtMs = 0 } = held.current() ?? {};
+    assert.ok(svid);
+    const not_after = new Date(svid.notAfterMs);
+    const fields = { spiffe_id: WEB, serial: '1', not_after, refresh_at: new Date(renewAtMs) };
+    assert.deepEqual(log.lines, [{ level: 'debug', message: 'SVID minted', fields }]);
+  });
+
   it('renews on and on', async () => {
     const { clock, hold, issuer } = rotation();
     const { serial } = hold();

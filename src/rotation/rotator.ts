@@ -225,8 +225,8 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       {
         spiffe_id: item.request.id,
         serial: svid.serial,
-        not_after: new Date(svid.notAfterMs).toISOString(),
-        refresh_at: new Date(renewAtMs).toISOString(),
+        not_after: new Date(svid.notAfterMs),
+        refresh_at: new Date(renewAtMs),
       },
       'SVID minted',
     );
