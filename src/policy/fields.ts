@@ -70,9 +70,18 @@ export function readSelectorText(value: unknown, report: Report, n: number): Sel
     report(path, `expected a text such as "unix:uid:1000" (in quotes), got ${kindOf(value)}`);
     return undefined;
   }
-  const fault = selectorFault(value);
+  const fault = selectorFault(value) ?? numberFault(value);
   if (fault) report(path, `expected a selector such as unix:uid:1000, but ${fault}`);
   return fault ? undefined : (value as Selector);
+}
+
+/** A name in the place of a number would match nobody, and nobody would notice. */
+function numberFault(selector: string): string | undefined {
+  const [type, kind = '', value = ''] = selector.split(':');
+  if (type !== 'unix' || !['uid', 'gid', 'supplementary_gid'].includes(kind)) return undefined;
+  if (/^\d{1,10}$/.test(value) && selector.split(':').length === 3) return undefined;
+  const named = { uid: 'user', gid: 'group' }[kind] ?? 'supplementary_group';
+  return `unix:${kind} takes a number: a name goes with unix:${named}`;
 }
 
 /** A duration as text (`30m`), in milliseconds. */

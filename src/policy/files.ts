@@ -34,7 +34,8 @@ export function listDocuments(path: string): { folder: boolean; files: readonly 
       .filter(isDocumentName)
       .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
       .map((name) => join(path, name))
-      .filter((file) => !statSync(file).isDirectory());
+      // A link to nowhere stays in the list: reading it says which file it is.
+      .filter((file) => !statSync(file, { throwIfNoEntry: false })?.isDirectory());
     return { folder: true, files };
   } catch (thrown) {
     throw unreadable(path, thrown);

@@ -78,11 +78,13 @@ export function foldersToWatch(paths: readonly string[]): ReadonlyMap<string, In
   for (const path of paths) {
     trail(path, add);
     try {
-      const { folder, files } = listDocuments(path);
-      if (folder) interestIn(realpathSync(path)).documents = true;
-      for (const file of files) if (lstatSync(file).isSymbolicLink()) trail(file, add);
+      // Before its documents are looked at: one that cannot be read must not hide the others.
+      if (statSync(path).isDirectory()) interestIn(realpathSync(path)).documents = true;
+      for (const file of listDocuments(path).files) {
+        if (lstatSync(file).isSymbolicLink()) trail(file, add);
+      }
     } catch {
-      // Gone or unreadable: its trail is watched for its return.
+      // Gone or unreadable: what is there of it is watched.
     }
   }
   return folders;
