@@ -63,9 +63,12 @@ export async function listenForOperator(
 }
 
 function adminView(sources: OperatorSources, config: Config): AdminView {
+  // Who asks while one is being made gets the same one.
+  let rendering: Promise<string> | undefined;
   return {
     notReady: () => sources.notReady(),
-    metrics: () => sources.registry.metrics(),
+    metrics: () =>
+      (rendering ??= sources.registry.metrics().finally(() => (rendering = undefined))),
     config: () => config.written,
     bundle: (domain) => {
       const { trustDomain, sequence, x509Authorities } = sources.bundle();

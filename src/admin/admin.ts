@@ -67,11 +67,18 @@ export function createMetricsServer(view: AdminView, log: Logger): Server {
   return serverOf({ '/metrics': metrics }, view, log);
 }
 
+/** Scrapers and commands come one by one; whoever opens more wants to keep them out. */
+const MAX_CONNECTIONS = 64;
+
 function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log: Logger): Server {
   const server = createServer((request, response) => {
     answer(routes, request, view).then(
       ({ code, type, body }) => {
-        response.writeHead(code, { 'content-type': type, 'cache-control': 'no-store' });
+        response.writeHead(code, {
+          'content-type': type,
+          'cache-control': 'no-store',
+          connection: 'close',
+        });
         response.end(request.method === 'HEAD' ? undefined : body);
       },
       (thrown: unknown) => fail(response, thrown, log),
@@ -83,6 +90,9 @@ function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log:
   });
   // Whoever does not speak HTTP gets no answer and no line in the log.
   server.on('clientError', (_, socket) => socket.destroy());
+  // One answer for each connection: pipelined requests would render everything again and again.
+  server.maxRequestsPerSocket = 1;
+  server.maxConnections = MAX_CONNECTIONS;
   server.headersTimeout = 5000;
   server.requestTimeout = 10_000;
   return server;
