@@ -25,6 +25,7 @@ import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore } from './policy/store.ts';
 import type { MintRequest } from './issuer/profile.ts';
 import type { SvidIssuer } from './rotation/rotator.ts';
+import { createPeerLog } from './sds/peer-log.ts';
 import { createServing, type ServingParts } from './serving.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -93,7 +94,13 @@ export async function build(config: Config, deps: AppDeps): Promise<App> {
     ];
     const measured = attestors.map(createAttestorMetrics(registry, clock));
     const attestation = cleanup.closing(
-      createAttestation({ kernel, attestors: measured, clock, log }),
+      createAttestation({
+        kernel,
+        attestors: measured,
+        clock,
+        // What it says is said about peers, as often as they want.
+        log: createPeerLog(log, clock),
+      }),
     );
     const parts: ServingParts = {
       config,

@@ -1,11 +1,11 @@
 import type convict from 'convict';
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { errorText, IdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
 import { MAX_SOCKET_PATH_BYTES } from './core/unix-socket.ts';
-import { parseYaml } from './core/yaml.ts';
+import { MAX_YAML_BYTES, parseYaml } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
 import type { KeyType } from './issuer/key-type.ts';
 import { readSettings, type Complain, type Environment, type Values } from './read-settings.ts';
@@ -59,7 +59,18 @@ export function loadConfig(file: string, env: Environment = process.env): Config
   const path = resolve(file);
   let text: Buffer;
   try {
-    text = readFileSync(path);
+    // Neither waits for a pipe nor reads a device that never ends.
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stats = fstatSync(fd);
+      if (!stats.isFile()) throw new Error('it is not a regular file');
+      if (stats.size > MAX_YAML_BYTES) {
+        throw new Error(`it has ${stats.size} bytes, at most ${MAX_YAML_BYTES} are allowed`);
+      }
+      text = readFileSync(fd);
+    } finally {
+      closeSync(fd);
+    }
   } catch (thrown) {
     throw new IdentityError('ERR_CONFIG', `cannot read ${path}: ${errorText(thrown)}`, {
       cause: thrown,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Registry } from 'prom-client';
@@ -68,6 +69,8 @@ export function createServing(parts: ServingParts): Serving {
     onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),
   });
   const draining = new AbortController();
+  // Listened to by every call that is being attested.
+  setMaxListeners(0, draining.signal);
   let nonces = 0;
   const sds = createSdsServer(
     {
