@@ -2,10 +2,15 @@ import { program } from './cli/program.ts';
 import { systemClock } from './core/clock.ts';
 
 const stop = new AbortController();
+/** A terminal signals the whole group and npm passes the same signal on: one Ctrl-C arrives twice. */
+const SAME_REQUEST_MS = 1000;
+let askedAt: number | undefined;
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
-    // Asked twice, it is meant.
-    if (stop.signal.aborted) process.exit(1);
+    const now = systemClock.monotonic();
+    askedAt ??= now;
+    // Asked again, it is meant.
+    if (now - askedAt > SAME_REQUEST_MS) process.exit(1);
     stop.abort();
   });
 }

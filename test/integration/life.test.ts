@@ -125,6 +125,15 @@ describe('a running daemon', { concurrency: true }, () => {
     });
   }
 
+  it('takes a signal that arrives twice at once, as Ctrl-C under npm does, for one', async (t) => {
+    const { child, at } = await startDaemon(t);
+    using stream = openSdsStream(at('api.sock'), ['default']);
+    await eventually(() => stream.responses.length === 1, { what: 'the first secret' });
+    assert.equal(await end(child, 'SIGINT', 'SIGINT'), 'ended with code 0');
+    const status = await eventually(() => stream.ended(), { what: 'the stream ends' });
+    assert.equal(status.code, UNAVAILABLE);
+  });
+
   it('waits no longer than its drain deadline for who does not go', async (t) => {
     const { child, at } = await startDaemon(t, 'drain_deadline: 200ms\n');
     const silent = connect(at('api.sock'));
