@@ -336,6 +336,11 @@ describe('foldersToWatch()', () => {
     assert.deepEqual(interests(folder), { '': 'policy', '/policy': ' *' });
   });
 
+  it('is the folder itself also while one of its documents leads nowhere', () => {
+    symlinkSync('nothere', join(folder, 'q.yaml'));
+    assert.equal(interests(folder)['/policy']?.includes('*'), true);
+  });
+
   it('is the first gap on the way to what is not there', () => {
     assert.deepEqual(interests(join(root, 'x', 'y', 'p.yaml')), { '': 'x' });
   });
