@@ -43,12 +43,15 @@ describe('createAdmission()', () => {
 
   it('lets a process send twice its requests per second at once', async () => {
     const { gate, clock } = admission({ requestsPerSecond: 5 });
-    for (let n = 0; n < 10; n++) gate.request(peer(1, 1), 1);
-    assert.throws(() => gate.request(peer(1, 1), 1), { code: 'ERR_LIMIT', message: /more than 5/ });
-    gate.request(peer(2, 1), 1);
+    for (let n = 0; n < 10; n++) gate.request(peer(1, 1), 1, false);
+    assert.throws(() => gate.request(peer(1, 1), 1, false), {
+      code: 'ERR_LIMIT',
+      message: /more than 5/,
+    });
+    gate.request(peer(2, 1), 1, false);
     await clock.advance(1000);
-    for (let n = 0; n < 5; n++) gate.request(peer(1, 1), 1);
-    assert.throws(() => gate.request(peer(1, 1), 1));
+    for (let n = 0; n < 5; n++) gate.request(peer(1, 1), 1, false);
+    assert.throws(() => gate.request(peer(1, 1), 1, false));
   });
 
   it('counts the opening of a stream as a request, and no stream that was refused', () => {
@@ -56,7 +59,24 @@ describe('createAdmission()', () => {
     for (let n = 0; n < 4; n++) gate.open(peer(1, 1));
     for (let n = 0; n < 4; n++) gate.close(peer(1, 1));
     assert.throws(() => gate.open(peer(1, 1)), { code: 'ERR_LIMIT' });
-    assert.throws(() => gate.request(peer(1, 1), 1), { code: 'ERR_LIMIT' });
+    assert.throws(() => gate.request(peer(1, 1), 1, false), { code: 'ERR_LIMIT' });
+  });
+
+  it('counts a request for many names as several, and the first of a stream by its names alone', () => {
+    const { gate } = admission({ requestsPerSecond: 5 });
+    gate.request(peer(1, 1), 1, true);
+    gate.request(peer(1, 1), 400, true);
+    assert.throws(() => gate.request(peer(1, 1), 100, false), { code: 'ERR_LIMIT' });
+    gate.request(peer(2, 1), 449, false);
+    gate.request(peer(2, 1), 1, false);
+    assert.throws(() => gate.request(peer(2, 1), 1, false), { code: 'ERR_LIMIT' });
+  });
+
+  it('tells users apart whose processes are not visible', () => {
+    const { gate } = admission({ requestsPerSecond: 1 });
+    for (let n = 0; n < 2; n++) gate.request(peer(0, 1), 1, false);
+    assert.throws(() => gate.request(peer(0, 1), 1, false));
+    gate.request(peer(0, 2), 1, false);
   });
 
   it('gives up on a peer that asks again and again', () => {

@@ -22,8 +22,11 @@ export interface Admission {
   /** Counts a stream and the work of opening it. Throws `ERR_LIMIT`. */
   open(peer: PeerCredentials): void;
   close(peer: PeerCredentials): void;
-  /** Counts a request for so many names that costs work. Throws `ERR_LIMIT`. */
-  request(peer: PeerCredentials, names: number): void;
+  /**
+   * Counts a request for so many names that costs work; the first one of a stream was counted with
+   * the stream, but for its names. Throws `ERR_LIMIT`.
+   */
+  request(peer: PeerCredentials, names: number, first: boolean): void;
   /** Whether a peer that was refused has been refused too often to be worth an answer. */
   insists(peer: PeerCredentials): boolean;
 }
@@ -47,9 +50,9 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
   let open = 0;
   let connected = 0;
 
-  function request(peer: PeerCredentials, names: number): void {
+  function request(peer: PeerCredentials, names: number, first: boolean): void {
     // A request for many names is worth as many small ones as it takes time.
-    for (let cost = 0; cost <= names; cost += NAMES_A_REQUEST) {
+    for (let cost = first ? NAMES_A_REQUEST : 0; cost <= names; cost += NAMES_A_REQUEST) {
       if (requests.take(keyOf(peer))) continue;
       throw limit(`process ${peer.pid} sends more than ${requestsPerSecond} requests per second`);
     }
@@ -68,7 +71,7 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
     },
     open(peer) {
       const { uid } = peer;
-      request(peer, 0);
+      request(peer, 0, false);
       const own = streams.get(uid) ?? 0;
       if (own >= streamsPerUid) {
         throw limit(`uid ${uid} has ${own} streams, at most ${streamsPerUid} are allowed`);

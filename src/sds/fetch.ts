@@ -71,6 +71,7 @@ async function collect(
   const subscription = new Subscription();
   const { node, fault } = codec.apply(request, subscription);
   if (fault) throw fault;
+  context.admission.request(connection.credentials, subscription.size, true);
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(abortReason(signal)), { once: true });
   });

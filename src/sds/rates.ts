@@ -6,6 +6,26 @@ export interface Rate {
   readonly perSecond: number;
 }
 
+/** How full a bucket was, and when. */
+export interface Bucket {
+  level: number;
+  atMs: number;
+}
+
+/** Takes one from a bucket; false when it is empty. */
+export function takeFrom(bucket: Bucket, rate: Rate, nowMs: number): boolean {
+  const level = filled(bucket, rate, nowMs);
+  bucket.atMs = nowMs;
+  bucket.level = level < 1 ? level : level - 1;
+  return level >= 1;
+}
+
+function filled(bucket: Bucket, rate: Rate, nowMs: number): number {
+  // A clock that was set back must not empty anything.
+  const passedMs = Math.max(nowMs - bucket.atMs, 0);
+  return Math.min(rate.burst, bucket.level + (passedMs * rate.perSecond) / 1000);
+}
+
 /** One token bucket for each key. */
 export interface Rates {
   /** False when the key has used up what it may take. */
@@ -19,19 +39,12 @@ const SWEEP_AT = 1024;
 
 /** A bucket that is full again is forgotten, so the memory follows those who take now. */
 export function createRates(rate: Rate, clock: Clock): Rates {
-  const buckets = new Map<number, { level: number; atMs: number }>();
+  const buckets = new Map<number, Bucket>();
   let sweepAt = SWEEP_AT;
-
-  const filled = (bucket: { level: number; atMs: number }, nowMs: number) =>
-    Math.min(
-      rate.burst,
-      // A clock that was set back must not empty anything.
-      bucket.level + (Math.max(nowMs - bucket.atMs, 0) * rate.perSecond) / 1000,
-    );
 
   function sweep(nowMs: number): void {
     for (const [key, bucket] of buckets) {
-      if (filled(bucket, nowMs) >= rate.burst) buckets.delete(key);
+      if (filled(bucket, rate, nowMs) >= rate.burst) buckets.delete(key);
     }
     sweepAt = Math.max(SWEEP_AT, buckets.size * 2);
   }
@@ -45,10 +58,7 @@ export function createRates(rate: Rate, clock: Clock): Rates {
         bucket = { level: rate.burst, atMs: nowMs };
         buckets.set(key, bucket);
       }
-      const level = filled(bucket, nowMs);
-      bucket.atMs = nowMs;
-      bucket.level = level < 1 ? level : level - 1;
-      return level >= 1;
+      return takeFrom(bucket, rate, nowMs);
     },
     get size() {
       return buckets.size;

@@ -48,6 +48,8 @@ export class SecretStream<Request> implements SdsReader {
   #writing = false;
   #stale = false;
   #ended = false;
+  /** Whether a request has come. */
+  #asked = false;
   #served = false;
 
   constructor(
@@ -126,6 +128,7 @@ export class SecretStream<Request> implements SdsReader {
 
   #take(incoming: Incoming<Request>): void {
     if (incoming.kind === 'malformed') return this.end(incoming.error);
+    const { admission } = this.#context;
     const unanswered = this.#subscription.unanswered;
     const { node, answer, changed, fault } = this.#codec.apply(
       incoming.request,
@@ -134,8 +137,9 @@ export class SecretStream<Request> implements SdsReader {
     if (fault) return this.end(fault);
     // Mere answers are as many as the responses, so they are not counted.
     const counts = changed || this.#subscription.unanswered === unanswered;
-    if (counts)
-      this.#context.admission.request(this.#connection.credentials, this.#subscription.size);
+    const first = !this.#asked;
+    this.#asked = true;
+    if (counts) admission.request(this.#connection.credentials, this.#subscription.size, first);
     const form = this.#form;
     if (node) this.#adopt(node);
     if (answer) this.#note(answer);

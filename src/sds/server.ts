@@ -16,9 +16,15 @@ import type { DiscoveryRequest } from './messages.ts';
 import type { Connection, SdsContext } from './context.ts';
 import { SecretStream, type StreamSnapshot } from './secret-stream.ts';
 import type { Incoming } from './codec.ts';
+import { guardHttp2 } from './http2-guard.ts';
+import { createReadKeeper } from './read-keeper.ts';
+import type { StreamKind } from './metrics.ts';
 import { secretDiscoveryService } from './service.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';
 import { readable, statusOf } from './status.ts';
+
+/** Unfinished requests in memory; a real Envoy sends about 61 kB on each of its streams at once. */
+const MAX_BUFFERED_BYTES = 256 * 1024 * 1024;
 
 export interface SdsServerOptions {
   /** `control_plane.identifier` of every response. */
@@ -37,12 +43,19 @@ export interface SdsServer {
   drain(deadlineMs: number): Promise<void>;
 }
 
+/** A connection and the socket it goes over. */
+interface Served {
+  readonly connection: Connection;
+  readonly socket: Duplex;
+}
+
 export function createSdsServer(options: SdsServerOptions, context: SdsContext): SdsServer {
   const { admission } = context;
   // It prints headers it does not like to stderr: those of any peer, as often as the peer wants.
   setLogVerbosity(logVerbosity.NONE);
-  const connections = new Map<string, { connection: Connection; socket: Duplex }>();
+  const connections = new Map<string, Served>();
   const streams = new Set<SecretStream<DiscoveryRequest>>();
+  const reading = createReadKeeper(context.clock);
   const codec = stateOfTheWorld(options.controlPlane);
 
   const server = new Server({
@@ -51,27 +64,43 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     'grpc.enable_channelz': 0,
   });
   /** The connection of a call, counted; undefined when the call was refused and has its answer. */
-  function admit(peer: string, refuse: (error: IdentityError) => void): Connection | undefined {
+  function admit(
+    kind: StreamKind,
+    peer: string,
+    refuse: (error: IdentityError) => void,
+  ): Connection | undefined {
     const known = connections.get(peer);
     if (!known) {
       refuse(new IdentityError('ERR_BUG', 'call on an unknown socket'));
       return undefined;
     }
-    const { connection, socket } = known;
+    const { connection } = known;
     try {
       admission.open(connection.credentials);
       return connection;
     } catch (thrown) {
-      if (admission.insists(connection.credentials)) socket.destroy();
-      refuse(toIdentityError(thrown));
+      const error = toIdentityError(thrown);
+      context.metrics.ended(kind, error.code);
+      // Not at once: destroyed while its input is worked through it would corrupt the memory.
+      if (admission.insists(connection.credentials)) {
+        setImmediate(() => closeConnection(known, error.message));
+      }
+      refuse(error);
       return undefined;
     }
+  }
+
+  function closeConnection({ connection, socket }: Served, reason: string): void {
+    if (socket.destroyed) return;
+    const { pid, uid } = connection.credentials;
+    context.log.warn({ peer_pid: pid, peer_uid: uid, reason }, 'connection closed');
+    socket.destroy();
   }
 
   const handlers = {
     StreamSecrets(call: ServerDuplexStream<Incoming<DiscoveryRequest>, Buffer>) {
       const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
-      const connection = admit(call.getPeer(), refuse);
+      const connection = admit('sotw', call.getPeer(), refuse);
       if (!connection) return;
       context.metrics.opened('sotw');
       const stream = new SecretStream(call, connection, codec, context, (ended) => {
@@ -83,7 +112,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     },
     DeltaSecrets(call: ServerDuplexStream<unknown, Buffer>) {
       const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
-      const connection = admit(call.getPeer(), refuse);
+      const connection = admit('delta', call.getPeer(), refuse);
       if (!connection) return;
       admission.close(connection.credentials);
       call.emit('error', {
@@ -95,7 +124,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
       call: ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>,
       callback: sendUnaryData<Buffer>,
     ) {
-      const connection = admit(call.getPeer(), (error) => callback(statusOf(error)));
+      const connection = admit('fetch', call.getPeer(), (error) => callback(statusOf(error)));
       if (!connection) return;
       void fetchSecrets(call, callback, connection, codec, context).finally(() =>
         admission.close(connection.credentials),
@@ -105,6 +134,15 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
   const limits = { maxNames: options.namesPerStream, maxNameBytes: MAX_ID_BYTES };
   server.addService(secretDiscoveryService(limits), handlers);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  guardHttp2(server, {
+    maxMessageBytes: options.maxMessageBytes,
+    maxBufferedBytes: MAX_BUFFERED_BYTES,
+    clock: context.clock,
+    closeConnection(id, reason) {
+      const known = id === undefined ? undefined : connections.get(id);
+      if (known) closeConnection(known, reason);
+    },
+  });
 
   return {
     serve(socket, connection) {
@@ -119,6 +157,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
         connections.delete(connection.id);
         admission.leave(uid);
       });
+      reading.add(socket);
       injector.injectConnection(socket);
     },
     streams: () => [...streams].map((stream) => stream.snapshot()),
@@ -130,6 +169,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
       const forced = context.clock.after(deadlineMs, () => server.forceShutdown());
       await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       forced.cancel();
+      reading.close();
     },
   };
 }

@@ -19,6 +19,8 @@ export interface ProxyStream {
   /** A request with these names and without an answer in it. */
   ask(...names: string[]): void;
   send(request: RequestFields): void;
+  /** Whatever bytes in the place of a request. */
+  sendBytes(bytes: Uint8Array): void;
   /** Acknowledges the newest response; without names it asks for the ones it holds. */
   ack(...names: string[]): void;
   nack(text: string, ...names: string[]): void;
@@ -40,10 +42,18 @@ export function connectProxy(socketPath: string): Proxy {
   const client = new grpc.Client(`unix:${socketPath}`, grpc.credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
   });
-  const close = () => client.close();
+  const calls: grpc.ClientDuplexStream<Buffer, Buffer>[] = [];
+  const close = () => {
+    // A client that is closed lets its calls go on.
+    for (const call of calls) call.cancel();
+    client.close();
+  };
   return {
-    stream: (method = 'StreamSecrets') =>
-      proxyStream(client.makeBidiStreamRequest(SERVICE + method, asIs, asIs)),
+    stream: (method = 'StreamSecrets') => {
+      const call = client.makeBidiStreamRequest(SERVICE + method, asIs, asIs);
+      calls.push(call);
+      return proxyStream(call);
+    },
     fetch: (request) =>
       new Promise((resolve, reject) => {
         const bytes = encodeRequest({ type_url: SECRET_TYPE, ...request });
@@ -111,6 +121,7 @@ function proxyStream(call: grpc.ClientDuplexStream<Buffer, Buffer>): ProxyStream
   return {
     responses,
     send,
+    sendBytes: (bytes) => void call.write(Buffer.from(bytes)),
     ask: (...names) => send({ resource_names: names }),
     ack: (...names) => answer(names, { version_info: responses.at(-1)?.version }),
     nack: (message, ...names) => answer(names, { error_detail: { code: 13, message } }),
