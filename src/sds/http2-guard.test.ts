@@ -119,7 +119,11 @@ describe('guardHttp2()', () => {
       );
     }
     await peer.untilClosed();
-    assert.deepEqual(offences, ['too many resets']);
+    assert.equal(peer.closed, true);
+    // Newer Node closes such a connection by itself, and may be first.
+    assert.ok(offences.every((reason) => reason === 'too many resets'));
+    const older = Number(process.versions.node.split('.')[0]) < 22;
+    if (older) assert.equal(offences.length, 1);
   });
 
   it('lets a proxy reset as many streams as it may have', async (t) => {
