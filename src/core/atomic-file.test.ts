@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import {
+import fs, {
   chmodSync,
   closeSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -14,12 +15,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { writeFileAtomic } from './atomic-file.ts';
 import { IdentityError } from './errors.ts';
+import { systemRandom } from './random.ts';
 
 const NOBODY = 65_534;
 
@@ -98,17 +101,51 @@ describe('writeFileAtomic()', () => {
     assert.equal(readFileSync(path, 'utf8'), 'new');
   });
 
-  it('takes neither the mode nor the target of a temporary file that was left behind', () => {
+  it('gives exactly the mode, whatever the umask takes or leaves', () => {
+    const before = process.umask(0o077);
+    try {
+      writeFileAtomic(path, 'x', 0o644);
+      assert.equal(mode(), 0o644);
+      process.umask(0);
+      writeFileAtomic(path, 'x', 0o600);
+      assert.equal(mode(), 0o600);
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it('neither follows nor removes what stands at the name of its temporary file', (t) => {
     const victim = join(folder, 'victim');
     writeFileSync(victim, 'untouched');
-    const temporary = `${path}.tmp-${process.pid}`;
+    t.mock.method(systemRandom, 'bytes', () => Buffer.from([0, 0, 0, 0, 0, 7]));
+    const temporary = `${path}.tmp-7`;
     symlinkSync(victim, temporary);
-    writeFileAtomic(path, 'secret', 0o600);
+    refused(() => writeFileAtomic(path, 'secret', 0o600), /EEXIST/);
     assert.equal(readFileSync(victim, 'utf8'), 'untouched');
-    writeFileSync(temporary, 'rest', { mode: 0o666 });
-    writeFileAtomic(path, 'secret', 0o600);
-    assert.equal(mode(), 0o600);
-    assert.deepEqual(readdirSync(folder).sort(), ['journal.json', 'victim']);
+    assert.deepEqual(readdirSync(folder).sort(), ['journal.json.tmp-7', 'victim']);
+  });
+
+  it('takes a name that nobody can know for its temporary file', (t) => {
+    const names = new Set<string>();
+    t.mock.method(fs, 'renameSync', (from: string) => names.add(from));
+    syncBuiltinESMExports();
+    try {
+      for (let n = 0; n < 20; n++) writeFileAtomic(path, 'x', 0o600);
+    } finally {
+      t.mock.restoreAll();
+      syncBuiltinESMExports();
+    }
+    assert.equal(names.size, 20);
+    for (const name of names) assert.match(name, /^.*journal\.json\.tmp-\d+$/);
+  });
+
+  it('replaces a link at the path, and leaves alone what it leads to', () => {
+    const victim = join(folder, 'victim');
+    writeFileSync(victim, 'untouched');
+    symlinkSync(victim, path);
+    writeFileAtomic(path, 'new', 0o600);
+    assert.equal(readFileSync(victim, 'utf8'), 'untouched');
+    assert.ok(lstatSync(path).isFile());
   });
 
   it('shows a reader the old bytes or the new ones, never a part or none', async () => {
