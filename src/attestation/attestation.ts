@@ -4,7 +4,8 @@ import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
-import type { Attestor } from './attestor.ts';
+import { gatherSelectors, type Attestor } from './attestor.ts';
+import { describeProcess, type ProcessDescription } from './by-pid.ts';
 import type { Kernel } from './kernel.ts';
 import { credentialsChanged, identifyPeer } from './peer.ts';
 import { createProcesses, type Process } from './processes.ts';
@@ -26,6 +27,11 @@ export interface PeerConnection {
 export interface Attestation {
   /** Identifies the peer of a socket that was just accepted; synchronous, never throws. */
   accept(socket: Socket): PeerConnection;
+  /**
+   * What the process with this pid would be attested as now. Rejects with `ERR_PEER_GONE` when there
+   * is none.
+   */
+  attestPid(pid: number): Promise<ProcessDescription>;
   /** Processes that are pinned now. */
   readonly processes: number;
   close(): void;
@@ -51,6 +57,7 @@ export function createAttestation(deps: AttestationDeps): Attestation {
   const { kernel, attestors, clock } = deps;
   const log = deps.log.child({ component: 'attestation' });
   const processes = createProcesses(kernel, clock);
+  const closing = new AbortController();
   let count = 0;
 
   function identify(socket: Socket): Known {
@@ -71,15 +78,12 @@ export function createAttestation(deps: AttestationDeps): Attestation {
   async function attest(process: Process): Promise<Caller> {
     const { peer, gone } = process;
     const options = { signal: gone.signal };
-    // One that fails fails all: fewer selectors than there are could match a wider entry.
-    const selectors = await Promise.all(
-      attestors.map(async (attestor) => attestor.attest(peer, options)),
-    );
+    const selectors = await gatherSelectors(attestors, peer, options);
     verify(process, peer.credentials);
     const caller: Caller = {
       key: peer.key,
       credentials: peer.credentials,
-      selectors: [...new Set(selectors.flat())].sort(),
+      selectors,
       gone: gone.signal,
       isAlive: () => processes.isAlive(process),
     };
@@ -140,10 +144,14 @@ export function createAttestation(deps: AttestationDeps): Attestation {
         },
       };
     },
+    attestPid: (pid) => describeProcess(pid, deps, { signal: closing.signal }),
     get processes() {
       return processes.size;
     },
-    close: () => processes.close(),
+    close() {
+      closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
+      processes.close();
+    },
   };
 }
 

@@ -13,3 +13,18 @@ export interface Attestor {
     options: { signal: AbortSignal },
   ): readonly Selector[] | Promise<readonly Selector[]>;
 }
+
+/**
+ * What all of them say of a process: sorted, without duplicates. One that fails fails all: fewer
+ * selectors than there are could match a wider entry.
+ */
+export async function gatherSelectors(
+  attestors: readonly Attestor[],
+  peer: Peer,
+  options: { signal: AbortSignal },
+): Promise<readonly Selector[]> {
+  const answers = await Promise.all(
+    attestors.map(async (attestor) => attestor.attest(peer, options)),
+  );
+  return [...new Set(answers.flat())].sort();
+}

@@ -6,6 +6,8 @@ export interface Kernel {
   peerCredentials(socketFd: number): PeerCredentials;
   /** SO_PEERPIDFD (Linux 6.5), else `pidfd_open`; undefined when the process is gone. */
   peerPidfd(socketFd: number, pid: number): number | undefined;
+  /** `pidfd_open`: whichever process has the number now; undefined when none has. */
+  openPidfd(pid: number): number | undefined;
   /** The pid an open pidfd stands for, -1 once it is reaped, 0 when it is not visible from here. */
   pidOf(pidfd: number): number;
   /** Unlike any other process's for the life of the system; undefined before Linux 6.9. */

@@ -56,7 +56,10 @@ export function createKernel(): Kernel {
 
   function pidfdOpen(pid: number): number | undefined {
     const fd = syscall(SYS_PIDFD_OPEN, pid, 0);
-    return fd < 0 ? undefined : fd;
+    if (fd >= 0) return fd;
+    const errno = koffi.errno();
+    if (errno === EMFILE || errno === ENFILE) throw noDescriptorLeft();
+    return undefined;
   }
 
   const own = pidfdOpen(process.pid);
@@ -99,6 +102,7 @@ export function createKernel(): Kernel {
       // Weaker: the number may have been reused between connect and accept.
       return pidfdOpen(pid);
     },
+    openPidfd: pidfdOpen,
     pidOf(pidfd) {
       const text = readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1');
       return Number(/^Pid:\s*(-?\d+)$/m.exec(text)?.[1] ?? -1);

@@ -23,10 +23,15 @@ export interface Peer {
    * one that connected.
    */
   status(): string;
+  /** When it began, in clock ticks since the system did; throws like the file system does. */
+  startTicks(): number;
   /** Path to its executable's link that cannot be redirected by pid reuse. */
   readonly executableLink: string;
   close(): void;
 }
+
+/** Numbers of processes are smaller than this (PID_MAX_LIMIT of the kernel). */
+const MAX_PID = 2 ** 22;
 
 /** What is known about the other end of a socket right after accept. */
 export type Identified =
@@ -49,15 +54,40 @@ export function identifyPeer(
   const { pid } = credentials;
   if (pid <= 0) return { kind: 'hidden' };
   const pidfd = kernel.peerPidfd(socketFd, pid);
+  // The kernel's own pidfd of the peer needs no second look at its number.
+  const sure = kernel.protection === 'peer-pidfd';
+  return pin(pidfd, { pid, sure, credentialsOf: () => credentials }, kernel);
+}
+
+/**
+ * Pins the process that has this number now, as `identifyPeer` does a peer, with the user and group
+ * it runs with now.
+ */
+export function identifyPid(pid: number, kernel: Kernel): Identified {
+  // 0 and below name groups of processes to the kernel, or nobody.
+  if (!Number.isInteger(pid) || pid <= 0 || pid > MAX_PID) return { kind: 'gone' };
+  const credentialsOf = (base: string) => ({ pid, ...effectiveIds(readProc(`${base}/status`)) });
+  return pin(kernel.openPidfd(pid), { pid, sure: false, credentialsOf }, kernel);
+}
+
+/** What is known of a process before its `/proc/<pid>` folder is open. */
+interface Pinning {
+  readonly pid: number;
+  /** The pidfd cannot be another process's than that of the number. */
+  readonly sure: boolean;
+  /** @param base path of the open folder. */
+  credentialsOf(base: string): PeerCredentials;
+}
+
+function pin(pidfd: number | undefined, pinning: Pinning, kernel: Kernel): Identified {
   if (pidfd === undefined) return { kind: 'gone' };
+  const { pid, sure } = pinning;
   let folder: number | undefined;
   try {
-    // The kernel's own pidfd of the peer needs no second look at its number.
-    if (kernel.protection !== 'peer-pidfd' && kernel.pidOf(pidfd) !== pid) {
-      return release({ kind: 'gone' });
-    }
+    if (!sure && kernel.pidOf(pidfd) !== pid) return release({ kind: 'gone' });
     folder = openSync(`/proc/${pid}`, 'r');
     if (kernel.hasExited(pidfd)) return release({ kind: 'gone' });
+    const credentials = pinning.credentialsOf(folderPath(folder));
     return { kind: 'peer', peer: pinned(pidfd, folder, credentials, kernel) };
   } catch (thrown) {
     const gone = release({ kind: 'gone' });
@@ -73,11 +103,19 @@ export function identifyPeer(
   }
 }
 
+function folderPath(folder: number): string {
+  return `/proc/self/fd/${folder}`;
+}
+
 function pinned(pidfd: number, folder: number, credentials: PeerCredentials, kernel: Kernel): Peer {
-  const base = `/proc/self/fd/${folder}`;
+  const base = folderPath(folder);
   const { pid, uid, gid } = credentials;
-  const identity = kernel.processInode(pidfd) ?? `${pid}.${startTime(readProc(`${base}/stat`))}`;
+  const identity = kernel.processInode(pidfd) ?? `${pid}.${startTicks()}`;
   let closed = false;
+
+  function startTicks(): number {
+    return Number(startTime(readProc(`${base}/stat`)));
+  }
 
   return {
     credentials,
@@ -102,6 +140,7 @@ function pinned(pidfd: number, folder: number, credentials: PeerCredentials, ker
       if (ids.uid === uid && ids.gid === gid) return status;
       throw new IdentityError('ERR_PEER_GONE', credentialsChanged(credentials));
     },
+    startTicks,
     executableLink: `${base}/exe`,
     close() {
       if (closed) return;

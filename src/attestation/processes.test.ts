@@ -30,6 +30,9 @@ class FakePeer implements Peer {
   status(): string {
     return '';
   }
+  startTicks(): number {
+    return 0;
+  }
   close(): void {
     this.closed = true;
   }
