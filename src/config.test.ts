@@ -361,8 +361,22 @@ describe('loadConfig()', () => {
       (thrown) =>
         thrown instanceof IdentityError &&
         thrown.code === 'ERR_CONFIG' &&
-        /^cannot read \/nonexistent\/credence\.yaml: ENOENT/.test(thrown.message),
+        thrown.message === 'cannot read /nonexistent/credence.yaml: there is no such file',
     );
+  });
+
+  it('takes no folder for a file', () => {
+    const message = `cannot read ${tmpdir()}: it is a folder`;
+    assert.throws(() => loadConfig(tmpdir(), {}), { code: 'ERR_CONFIG', message });
+  });
+
+  it('knows a policy document when it is given one', () => {
+    const text = '# the policy\nentries:\n  - spiffe_id: spiffe://example.org/a\n';
+    assert.throws(() => parseConfig(text, '/p.yaml', {}), {
+      code: 'ERR_CONFIG',
+      message: '/p.yaml:2:1: entries: this looks like a policy document, not a configuration',
+      hint: 'policy.paths of the configuration names the policy documents',
+    });
   });
 
   it('reads a file by a relative name', (t) => {

@@ -2,7 +2,7 @@ import type convict from 'convict';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { errorText, IdentityError } from './core/errors.ts';
+import { errorText, IdentityError, systemCode } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
 import { MAX_SOCKET_PATH_BYTES } from './core/unix-socket.ts';
 import { MAX_YAML_BYTES, parseYaml } from './core/yaml.ts';
@@ -57,27 +57,37 @@ export interface Config {
 /** Reads and checks a configuration file; throws `ERR_CONFIG` with file, line and key. */
 export function loadConfig(file: string, env: Environment = process.env): Config {
   const path = resolve(file);
-  let text: Buffer;
+  return parseConfig(readRegularFile(path), path, env);
+}
+
+const READ_FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file',
+  EACCES: 'this user may not read it',
+};
+
+function readRegularFile(path: string): Buffer {
   try {
     // Neither waits for a pipe nor reads a device that never ends.
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stats = fstatSync(fd);
+      if (stats.isDirectory()) throw new Error('it is a folder');
       if (!stats.isFile()) throw new Error('it is not a regular file');
       if (stats.size > MAX_YAML_BYTES) {
         throw new Error(`it has ${stats.size} bytes, at most ${MAX_YAML_BYTES} are allowed`);
       }
-      text = readFileSync(fd);
+      return readFileSync(fd);
     } finally {
       closeSync(fd);
     }
   } catch (thrown) {
-    throw new IdentityError('ERR_CONFIG', `cannot read ${path}: ${errorText(thrown)}`, {
+    const reason = READ_FAULTS[systemCode(thrown) ?? ''] ?? errorText(thrown);
+    throw new IdentityError('ERR_CONFIG', `cannot read ${path}: ${reason}`, {
       cause: thrown,
-      hint: 'credence --config FILE names the configuration; see envoy-configs/quickstart',
+      hint: '--config FILE names the configuration; envoy-configs/quickstart/credence.yaml is one',
     });
   }
-  return parseConfig(text, path, env);
 }
 
 /** The configuration that a text and an environment amount to. */
@@ -90,9 +100,15 @@ export function parseConfig(text: string | Uint8Array, path: string, env: Enviro
   return build(path, values, complain);
 }
 
+/** Reads values; each went through its setting's format, so its type is the one it stands for. */
+function getter(values: Values) {
+  return <T = string>(key: string) => (values as convict.Config<Record<string, T>>).get(key);
+}
+
+type Get = ReturnType<typeof getter>;
+
 function build(file: string, values: Values, complain: Complain): Config {
-  // Each value went through its format above, so its type is the one the setting stands for.
-  const get = <T = string>(key: string) => (values as convict.Config<Record<string, T>>).get(key);
+  const get = getter(values);
   const absolute = (path: string) => resolve(dirname(file), path);
   const config: Config = {
     file,
@@ -108,14 +124,7 @@ function build(file: string, values: Values, complain: Complain): Config {
         discoverPath: get('attestation.unix.discover_path'),
       },
     },
-    issuer: {
-      x509SvidTtlMs: get('issuer.x509_svid_ttl'),
-      caTtlMs: get('issuer.ca_ttl'),
-      rootTtlMs: get('issuer.root_ttl'),
-      keyType: get('issuer.key_type'),
-      caKeyType: get('issuer.ca_key_type'),
-      keyManager: get('issuer.key_manager.type'),
-    },
+    issuer: buildIssuer(get),
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
     sds: {
       aliases: {
@@ -127,14 +136,7 @@ function build(file: string, values: Values, complain: Complain): Config {
       pendingTimeoutMs: get('sds.pending_timeout'),
       deniedParkMs: get('sds.denied_park'),
     },
-    limits: {
-      connectionsPerUid: get('limits.connections_per_uid'),
-      streams: get('limits.streams'),
-      requestsPerSecond: get('limits.requests_per_second'),
-      streamsPerConnection: get('limits.streams_per_connection'),
-      namesPerStream: get('limits.names_per_stream'),
-      messageBytes: get('limits.message_bytes'),
-    },
+    limits: buildLimits(get),
     drainDeadlineMs: get('drain_deadline'),
     telemetry: {
       logLevel: get('telemetry.log_level'),
@@ -145,6 +147,28 @@ function build(file: string, values: Values, complain: Complain): Config {
   };
   checkCombinations(config, complain);
   return config;
+}
+
+function buildIssuer(get: Get): Config['issuer'] {
+  return {
+    x509SvidTtlMs: get('issuer.x509_svid_ttl'),
+    caTtlMs: get('issuer.ca_ttl'),
+    rootTtlMs: get('issuer.root_ttl'),
+    keyType: get('issuer.key_type'),
+    caKeyType: get('issuer.ca_key_type'),
+    keyManager: get('issuer.key_manager.type'),
+  };
+}
+
+function buildLimits(get: Get): Config['limits'] {
+  return {
+    connectionsPerUid: get('limits.connections_per_uid'),
+    streams: get('limits.streams'),
+    requestsPerSecond: get('limits.requests_per_second'),
+    streamsPerConnection: get('limits.streams_per_connection'),
+    namesPerStream: get('limits.names_per_stream'),
+    messageBytes: get('limits.message_bytes'),
+  };
 }
 
 function parseAddress(
@@ -187,9 +211,14 @@ function checkCombinations(config: Config, complain: Complain): void {
   if (!config.attestation.unix.enabled) {
     complain('attestation.unix.enabled', 'expected true: no other attestor is enabled');
   }
+  checkSockets(config, complain);
+}
+
+/** Each path fits into a socket's name and is named once. */
+function checkSockets({ socketPaths, adminSocketPath }: Config, complain: Complain): void {
   const sockets = [
-    ...config.socketPaths.map((path, n) => [n === 0 ? 'socket_path' : 'extra_socket_paths', path]),
-    ['admin_socket_path', config.adminSocketPath],
+    ...socketPaths.map((path, n) => [n === 0 ? 'socket_path' : 'extra_socket_paths', path]),
+    ['admin_socket_path', adminSocketPath],
   ] as const;
   const seen = new Set<string>();
   for (const [key = '', path = ''] of sockets) {

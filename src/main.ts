@@ -14,6 +14,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stop.abort();
   });
 }
+/** Cursor home, screen and what scrolled out of it emptied. */
+const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
 const argv = process.argv.slice(2);
 // A reader that goes away, as in `credence status | head`, is no failure of ours. The daemon outlives
 // whoever reads its log, too.
@@ -32,7 +34,7 @@ void program(argv, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   isTTY: process.stderr.isTTY,
-  outIsTTY: process.stdout.isTTY,
+  clear: process.stdout.isTTY ? () => void process.stdout.write(CLEAR_SCREEN) : undefined,
   env: process.env,
   clock: systemClock,
   signal: stop.signal,

@@ -23,6 +23,7 @@ export function readSettings(
   env: Environment,
 ): { values: Values; complain: Complain } {
   const { ofFile, complain } = complainer(document, path, env);
+  checkKind(document, path);
   checkKeys(document.value, [], ofFile);
   checkValues(document.value, env, { ofFile, complain });
   return { values: merge(document.value, env), complain };
@@ -46,6 +47,16 @@ function complainer(document: YamlDocument, path: string, env: Environment) {
     throw new IdentityError('ERR_CONFIG', `${variable}: ${expectation}`);
   };
   return { ofFile, complain };
+}
+
+/** The file that is most easily taken for the configuration is the other one. */
+function checkKind(document: YamlDocument, path: string): void {
+  if (!isMapping(document.value) || !Array.isArray(document.value['entries'])) return;
+  const at = document.locate(['entries'], 'key');
+  const text = 'this looks like a policy document, not a configuration';
+  throw new IdentityError('ERR_CONFIG', faultText(path, at, ['entries'], text), {
+    hint: 'policy.paths of the configuration names the policy documents',
+  });
 }
 
 function checkKeys(value: unknown, steps: readonly string[], complain: ComplainOfFile): void {

@@ -1,6 +1,7 @@
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
+import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
-import { socketFault, unreachableError } from './unreachable.ts';
+import { interrupted, socketFault, unreachableError } from './unreachable.ts';
 
 /** An answer of the admin socket. */
 export interface AdminAnswer {
@@ -8,45 +9,68 @@ export interface AdminAnswer {
   readonly body: string;
 }
 
-const TIMEOUT_MS = 5000;
+export interface AskOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
 
-/** Asks the admin socket; throws `ERR_UNREACHABLE` when nobody answers there. */
+/** For the whole answer, to its last byte. */
+const TIMEOUT_MS = 5000;
+/** Some hundred bytes for each of the streams that a daemon may have. */
+const MAX_BYTES = 128 * 1024 * 1024;
+
+/**
+ * Asks the admin socket. Throws `ERR_UNREACHABLE` when nobody answers there, or not in time, or
+ * somebody else; `ERR_SHUTDOWN` when the signal is aborted.
+ */
 export function askAdmin(
   socketPath: string,
   path: string,
-  options: { signal: AbortSignal },
+  { clock, signal }: AskOptions,
 ): Promise<AdminAnswer> {
   return new Promise((resolve, reject) => {
-    const fail = (thrown: unknown) => reject(unreachable(socketPath, thrown));
-    const req = request(
-      { socketPath, path, method: 'GET', signal: options.signal, timeout: TIMEOUT_MS },
-      (response) => {
-        const parts: Buffer[] = [];
-        response.on('data', (part: Buffer) => parts.push(part));
-        response.on('error', fail);
-        response.on('end', () =>
-          resolve({ code: response.statusCode ?? 0, body: Buffer.concat(parts).toString('utf8') }),
-        );
-      },
+    const req = request({ socketPath, path, method: 'GET', signal });
+    const timer = clock.after(TIMEOUT_MS, () =>
+      req.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)),
     );
-    req.on('timeout', () => req.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
+    const fail = (thrown: unknown) => {
+      timer.cancel();
+      reject(signal.aborted ? interrupted() : unreachable(socketPath, thrown));
+    };
+    req.on('response', (response) => {
+      readBody(response).then((body) => {
+        timer.cancel();
+        resolve({ code: response.statusCode ?? 0, body });
+      }, fail);
+    });
     req.on('error', fail);
     req.end();
   });
 }
 
-/** The JSON document at `path`; throws `ERR_UNREACHABLE` or, for any answer but 200, `ERR_DENIED`. */
+async function readBody(response: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of response as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > MAX_BYTES) throw new Error(`its answer has more than ${MAX_BYTES} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** The JSON document at `path`; throws as `askAdmin` or, for any answer but 200, `ERR_DENIED`. */
 export async function askAdminJson(
   socketPath: string,
   path: string,
-  options: { signal: AbortSignal },
+  options: AskOptions,
 ): Promise<unknown> {
   const { code, body } = await askAdmin(socketPath, path, options);
   let document: unknown;
   try {
     document = JSON.parse(body);
   } catch (thrown) {
-    throw unreachable(socketPath, thrown);
+    throw unreachable(socketPath, new Error('its answer is not JSON', { cause: thrown }));
   }
   if (code === 200) return document;
   const told = typeof document === 'object' && document !== null && 'error' in document;
@@ -56,9 +80,34 @@ export async function askAdminJson(
   );
 }
 
+/** Whether this is the admin socket of a daemon, for who looked for the public one there. */
+export async function isAdminSocket(socketPath: string, options: AskOptions): Promise<boolean> {
+  const answer = await askAdmin(socketPath, '/live', options).catch(() => undefined);
+  return answer?.code === 200 && answer.body === 'live\n';
+}
+
 function unreachable(socketPath: string, thrown: unknown): IdentityError {
-  return unreachableError(socketPath, socketFault(systemCode(thrown)) ?? errorText(thrown), {
+  const code = systemCode(thrown);
+  if (isHttp2(thrown)) {
+    return unreachableError(socketPath, 'this is a public socket, not an admin socket', {
+      cause: thrown,
+      hint: 'admin_socket_path of the configuration names the other one, --config FILE finds it',
+    });
+  }
+  const hint =
+    code === 'EACCES'
+      ? 'run it as the user that runs the daemon, or as root'
+      : 'is it running? --admin-socket PATH or --config FILE says where to look';
+  const reason = code?.startsWith('HPE_') ? 'what answers there does not speak HTTP' : undefined;
+  return unreachableError(socketPath, socketFault(code) ?? reason ?? errorText(thrown), {
     cause: thrown,
-    hint: 'is it running? --admin-socket PATH or --config FILE says where to look',
+    hint,
   });
+}
+
+/** A server of HTTP/2 begins with a frame of SETTINGS, whatever it is sent (RFC 9113 3.4). */
+function isHttp2(thrown: unknown): boolean {
+  if (!(thrown instanceof Error) || !('rawPacket' in thrown)) return false;
+  const { rawPacket } = thrown;
+  return rawPacket instanceof Uint8Array && rawPacket.length >= 9 && rawPacket[3] === 4;
 }

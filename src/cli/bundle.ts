@@ -8,9 +8,8 @@ import { adminSocket } from './sockets.ts';
 
 /** A bundle as the admin socket gives it. */
 interface BundleView {
-  readonly trust_domain: string;
   readonly sequence: number;
-  readonly x509_authorities: readonly string[];
+  readonly roots: readonly X509Certificate[];
 }
 
 /** `credence bundle show`: the trust bundle as PEM or as a SPIFFE bundle document. */
@@ -23,18 +22,18 @@ export const bundleShow: Action = async (given, _operands, terminal) => {
   const query = domain === undefined ? '' : `?trust_domain=${encodeURIComponent(domain)}`;
   const socket = await adminSocket(given, terminal);
   const bundle = toBundle(await askAdminJson(socket, `/bundle${query}`, terminal));
-  const roots = bundle.x509_authorities.map((text) => Buffer.from(text, 'base64'));
   if (format === 'pem') {
-    for (const der of roots) terminal.out(pemBytes('CERTIFICATE', der).toString('latin1'));
+    for (const { raw } of bundle.roots)
+      terminal.out(pemBytes('CERTIFICATE', raw).toString('latin1'));
     return EXIT.done;
   }
   const { exportJWK } = await import('jose');
   const keys = [];
-  for (const der of roots) {
-    const { kty, crv, x, y, n, e } = await exportJWK(new X509Certificate(der).publicKey);
+  for (const { publicKey, raw } of bundle.roots) {
+    const { kty, crv, x, y, n, e } = await exportJWK(publicKey);
     // The members that SPIFFE defines and no others (BU-15); no kid for X.509 (X5-62).
     const members = Object.entries({ kty, crv, x, y, n, e }).filter(([, v]) => v !== undefined);
-    keys.push({ use: 'x509-svid', ...Object.fromEntries(members), x5c: [der.toString('base64')] });
+    keys.push({ use: 'x509-svid', ...Object.fromEntries(members), x5c: [raw.toString('base64')] });
   }
   const document = { keys, spiffe_sequence: bundle.sequence, spiffe_refresh_hint: 300 };
   terminal.out(`${JSON.stringify(document, undefined, 2)}\n`);
@@ -42,11 +41,16 @@ export const bundleShow: Action = async (given, _operands, terminal) => {
 };
 
 function toBundle(document: unknown): BundleView {
-  const fits =
-    typeof document === 'object' &&
-    document !== null &&
-    'x509_authorities' in document &&
-    Array.isArray(document.x509_authorities);
-  if (!fits) throw new IdentityError('ERR_UNREACHABLE', 'the daemon answered something else');
-  return document as unknown as BundleView;
+  try {
+    const { sequence, x509_authorities: roots } = document as Readonly<Record<string, unknown>>;
+    if (typeof sequence !== 'number') throw new TypeError('it has no sequence');
+    return {
+      sequence,
+      roots: (roots as string[]).map((der) => new X509Certificate(Buffer.from(der, 'base64'))),
+    };
+  } catch (thrown) {
+    throw new IdentityError('ERR_UNREACHABLE', 'the daemon answered something else than a bundle', {
+      cause: thrown,
+    });
+  }
 }

@@ -4,6 +4,7 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { readPolicy } from '../policy/load.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';
+import { missingPolicy } from './missing-policy.ts';
 
 interface Finding {
   readonly severity: 'error' | 'warning';
@@ -16,7 +17,9 @@ interface Finding {
 export const check: Action = (given, _operands, terminal) => {
   const file = textOf(given, 'config');
   if (file === undefined)
-    throw new IdentityError('ERR_USAGE', 'credence check needs --config FILE');
+    throw new IdentityError('ERR_USAGE', 'credence check needs --config FILE', {
+      hint: 'envoy-configs/quickstart/credence.yaml is one to start from',
+    });
   const { findings, entries, config } = examine(file, terminal.env);
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   const failed = errors > 0 || (given['strict'] === true && findings.length > 0);
@@ -60,7 +63,12 @@ function examine(
     trustDomain: config.trustDomain,
     caTtlMs: config.issuer.caTtlMs,
   });
-  const findings: Finding[] = faults.map((message) => ({ severity: 'error', message }));
+  const missing = missingPolicy(config);
+  const findings: Finding[] = faults.map((message) => ({
+    severity: 'error',
+    message,
+    ...(missing && message.includes(missing.path) ? { hint: missing.hint } : {}),
+  }));
   if (faultCount > faults.length) {
     findings.push({ severity: 'error', message: `${faultCount - faults.length} more faults` });
   }

@@ -8,14 +8,17 @@ export interface Flag {
   readonly doc: string;
 }
 
-/** What a command reads and writes. Results go to `out`, everything else to `err`. */
+/**
+ * What a command reads and writes. Results go to `out`, everything else to `err`; commands get both
+ * with a guard (`program`): no text that came from outside reaches a terminal as more than text.
+ */
 export interface Terminal {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   /** Whether `err`, where the log goes, is a terminal. */
   readonly isTTY: boolean;
-  /** Whether `out` is one, so that a result may be drawn over. */
-  readonly outIsTTY: boolean;
+  /** Empties the screen that `out` writes to; undefined when that is no terminal. */
+  readonly clear: (() => void) | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   /** Aborted when the user wants the command to end. */

@@ -41,7 +41,7 @@ export const COMMANDS: readonly Command[] = [
   },
   {
     words: 'health',
-    summary: 'exit 0 or 1 with one line of reason, for probes',
+    summary: 'exit 0 or 1 with one line of reason, for probes; 1 also when nobody answers',
     flags: [
       ...ADMIN,
       { name: 'live', doc: 'ask whether the daemon answers at all' },

@@ -2,7 +2,11 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { askAdmin, type AdminAnswer } from './admin-client.ts';
 import type { Action } from './command.ts';
 import { EXIT } from './exit.ts';
+import { oneLine } from './printable.ts';
 import { adminSocket } from './sockets.ts';
+
+/** What a probe's log keeps of a reason. */
+const MAX_REASON = 1000;
 
 /** `credence health`: one line, exit 0 or 1, and 1 as well when nobody answers. */
 export const health: Action = async (given, _operands, terminal) => {
@@ -20,6 +24,6 @@ export const health: Action = async (given, _operands, terminal) => {
     // A probe knows yes and no: whoever cannot be reached is neither live nor ready.
     answer = { code: 0, body: error.message };
   }
-  terminal.out(`${answer.body.trim()}\n`);
+  terminal.out(`${oneLine(answer.body.trim()).slice(0, MAX_REASON)}\n`);
   return answer.code === 200 ? EXIT.done : EXIT.no;
 };

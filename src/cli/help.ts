@@ -11,7 +11,8 @@ export function generalHelp(commands: readonly Command[]): string {
     ...rows,
     '',
     'credence COMMAND --help explains a command; credence --version prints the version.',
-    'exit codes: 0 done, 1 the answer is no, 64 wrong usage or configuration, 69 daemon not reachable',
+    'exit codes: 0 done, 1 the answer is no, 64 wrong usage or configuration,',
+    '            69 daemon not reachable (of health: 1, as a probe knows yes and no)',
     '',
   ].join('\n');
 }

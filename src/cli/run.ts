@@ -1,12 +1,14 @@
-import { resolve } from 'node:path';
 import { build, type App } from '../app.ts';
 import { loadConfig, type Config } from '../config.ts';
-import { IdentityError } from '../core/errors.ts';
+import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import { createLogger } from '../core/log.ts';
 import { prettyLine } from '../core/pretty-log.ts';
 import { systemRandom } from '../core/random.ts';
+import { environmentName } from '../settings.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';
+import { missingPolicy } from './missing-policy.ts';
+import { findQuickstart } from './quickstart.ts';
 
 /** `credence run`: the daemon, until the signal is aborted; then it drains. */
 export const run: Action = async (given, _operands, terminal) => {
@@ -22,19 +24,8 @@ export const run: Action = async (given, _operands, terminal) => {
     level: config.telemetry.logLevel,
     write: (line) => terminal.err(pretty ? prettyLine(line) : line),
   });
-  const app = await build(config, { clock: terminal.clock, random: systemRandom, log });
-  const socket = config.socketPaths[0] ?? '';
-  const quickstart = config.file === resolve('envoy-configs/quickstart/credence.yaml');
-  terminal.out(
-    [
-      `credence serves trust domain ${app.trustDomain} with ${app.policyEntries()} policy entries`,
-      `public socket  ${socket}`,
-      `admin socket   ${config.adminSocketPath}`,
-      ...metricsLine(config, app),
-      `try it, in a second terminal:  ${quickstart ? 'npx credence fetch x509' : `credence fetch x509 --socket ${socket}`}`,
-      '',
-    ].join('\n'),
-  );
+  const app = await start(config, { clock: terminal.clock, random: systemRandom, log });
+  terminal.out(greeting(config, app));
   void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));
   if (!terminal.signal.aborted) {
     await new Promise<void>((stop) =>
@@ -46,6 +37,50 @@ export const run: Action = async (given, _operands, terminal) => {
   log.info({}, 'stopped');
   return EXIT.done;
 };
+
+async function start(config: Config, deps: Parameters<typeof build>[1]): Promise<App> {
+  try {
+    return await build(config, deps);
+  } catch (thrown) {
+    const error = toIdentityError(thrown);
+    const hint = startHint(error, config);
+    if (hint === undefined) throw thrown;
+    throw new IdentityError(error.code, error.message, { cause: thrown, hint });
+  }
+}
+
+/** What to do about a failed start, where that follows from how the daemon was called. */
+function startHint(error: IdentityError, config: Config): string | undefined {
+  if (error.code === 'ERR_ALREADY_RUNNING') {
+    const show = isQuickstart(config)
+      ? 'npx credence status'
+      : `credence status --config ${config.file}`;
+    return `${show} shows it; Ctrl-C where it runs, or SIGTERM, stops it`;
+  }
+  if (error.code === 'ERR_SOCKET' && systemCode(error.cause) === 'EADDRINUSE') {
+    const key = 'telemetry.metrics_address';
+    return `${key}, or ${environmentName(key)}, names another address; empty switches it off`;
+  }
+  return error.code === 'ERR_POLICY' ? missingPolicy(config)?.hint : undefined;
+}
+
+/** The daemon of `npm start`, which commands find by themselves within the clone. */
+const isQuickstart = ({ file }: Config) => file === findQuickstart(process.cwd());
+
+function greeting(config: Config, app: App): string {
+  const socket = config.socketPaths[0] ?? '';
+  const proof = isQuickstart(config)
+    ? 'npx credence fetch x509'
+    : `credence fetch x509 --socket ${socket}`;
+  return [
+    `credence serves trust domain ${app.trustDomain} with ${app.policyEntries()} policy entries`,
+    `public socket  ${socket}`,
+    `admin socket   ${config.adminSocketPath}`,
+    ...metricsLine(config, app),
+    `try it, in a second terminal:  ${proof}`,
+    '',
+  ].join('\n');
+}
 
 function metricsLine(config: Config, { metricsPort }: App): string[] {
   const address = config.telemetry.metricsAddress;

@@ -77,12 +77,12 @@ describe('fetchSecrets()', () => {
     });
   });
 
-  it('tells a daemon that does not answer in time from one that is not there', async (t) => {
+  it('has reached nobody who answers in time', async (t) => {
     const path = await listening(t, (socket) => socket.write(SETTINGS_FRAME));
     // Asked long ago, so that its ten seconds are over.
     await assert.rejects(fetching(path, 0), {
-      code: 'ERR_NOT_READY',
-      message: `credence at ${path}: no answer within 10 s`,
+      code: 'ERR_UNREACHABLE',
+      message: `cannot reach credence at ${path}: no answer within 10 s`,
     });
   });
 
@@ -112,5 +112,39 @@ describe('fetchSecrets()', () => {
         message: `credence answered ${status[code ?? 0]}: ${details}`,
       });
     }
+  });
+
+  it('takes nothing for a secret that is none', async (t) => {
+    const path = socketIn(t);
+    const server = new Server();
+    t.after(() => server.forceShutdown());
+    const unasked = () => assert.fail('not asked');
+    server.addService(secretDiscoveryService({ maxNames: 10, maxNameBytes: 100 }), {
+      // A response with one resource (field 2) whose value (field 2) is no message.
+      FetchSecrets: (_: unknown, done: (error: null, answer: Buffer) => void) =>
+        done(null, Buffer.from([0x12, 3, 0x12, 1, 0xff])),
+      StreamSecrets: unasked,
+      DeltaSecrets: unasked,
+    });
+    await new Promise<void>((resolve, reject) =>
+      server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) =>
+        error ? reject(error) : resolve(),
+      ),
+    );
+    await assert.rejects(fetching(path), {
+      code: 'ERR_DENIED',
+      message: 'credence sent something that is not a secret',
+    });
+  });
+
+  it('ends when the user does not want to wait', async (t) => {
+    const path = await listening(t, (socket) => socket.write(SETTINGS_FRAME));
+    const stop = new AbortController();
+    const waiting = fetchSecrets(path, { nowMs: Date.now(), signal: stop.signal });
+    setImmediate(() => stop.abort());
+    await assert.rejects(waiting, { code: 'ERR_SHUTDOWN', message: 'interrupted' });
+    await assert.rejects(fetchSecrets(path, { nowMs: Date.now(), signal: stop.signal }), {
+      code: 'ERR_SHUTDOWN',
+    });
   });
 });

@@ -2,9 +2,7 @@ import { existsSync } from 'node:fs';
 import { IdentityError } from '../core/errors.ts';
 import { DEFAULT_ADMIN_SOCKET_PATH, DEFAULT_SOCKET_PATH } from '../settings.ts';
 import { textOf, type Given, type Terminal } from './command.ts';
-
-/** What `npm start` runs, for commands in the same clone that name no socket. */
-const QUICKSTART = 'envoy-configs/quickstart/credence.yaml';
+import { findQuickstart } from './quickstart.ts';
 
 /** The admin socket a command asks: flag, environment, configuration, default. */
 export async function adminSocket(given: Given, terminal: Terminal): Promise<string> {
@@ -24,19 +22,19 @@ export async function publicSocket(given: Given, terminal: Terminal): Promise<st
 }
 
 async function fromConfig(given: Given, terminal: Terminal) {
-  const file = textOf(given, 'config') ?? (quickstartRuns() ? QUICKSTART : undefined);
+  const file = textOf(given, 'config') ?? quickstart();
   if (file === undefined) return undefined;
   const { loadConfig } = await import('../config.ts');
   return loadConfig(file, terminal.env);
 }
 
-/** A clone whose quickstart was started, on a machine without an installed daemon. */
-function quickstartRuns(): boolean {
-  return !existsSync(DEFAULT_SOCKET_PATH) && existsSync(QUICKSTART);
+/** Within a clone, on a machine without an installed daemon. */
+function quickstart(): string | undefined {
+  return existsSync(DEFAULT_SOCKET_PATH) ? undefined : findQuickstart(process.cwd());
 }
 
 /** SPIFFE Workload Endpoint 4 (WE-09, WE-10): `unix:` with an absolute path and nothing else. */
-export function endpointPath(address: string): string {
+function endpointPath(address: string): string {
   const match = /^unix:(?:\/\/(?=\/))?(\/[^?#]*)$/.exec(address);
   const path = match?.[1];
   if (path === undefined || path.startsWith('//')) {

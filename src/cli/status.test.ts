@@ -5,17 +5,16 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import fc from 'fast-check';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { credence } from '../../test/support/transcript.ts';
 import type { Terminal } from './command.ts';
+import { parseStatus } from './status-view.ts';
 import { status, statusText } from './status.ts';
-
-type View = Parameters<typeof statusText>[0];
-type Secret = View['proxies'][number]['streams'][number]['secrets'][number];
 
 const NOW = Date.parse('2026-01-02T03:00:00Z');
 
-function secret(overrides: Partial<Secret> = {}): Secret {
+function secret(overrides: object = {}): object {
   return {
     name: 'default',
     sent: '0123456789abcdef',
@@ -28,14 +27,21 @@ function secret(overrides: Partial<Secret> = {}): Secret {
   };
 }
 
-function view(secrets: readonly Secret[], waiting: readonly string[] = []): View {
+/** The document at `/status`. */
+function view(secrets: readonly object[], waiting: readonly string[] = []) {
   return {
     version: '1.2.3',
     node_name: 'n1',
     trust_domain: 'example.org',
-    not_ready: [],
-    policy: { entries: 2, last_error: null },
+    not_ready: [] as string[],
+    policy: {
+      entries: 2,
+      revision: 'c0ffee',
+      loaded_at: '2026-01-02T02:55:00Z',
+      last_error: null as string | null,
+    },
     authorities: [{ slot: 'active', not_after: '2026-01-03T03:00:00Z' }],
+    rotation: { held_svids: 3, due_svids: 1, earliest_not_after: '2026-01-02T03:20:00Z' },
     proxies: [
       {
         pid: 42,
@@ -48,61 +54,85 @@ function view(secrets: readonly Secret[], waiting: readonly string[] = []): View
   };
 }
 
+const shown = (document: unknown) => statusText(parseStatus(document), NOW);
+
 describe('statusText()', () => {
   it('shows each proxy with what it accepted and when that ends', () => {
     assert.equal(
-      statusText(view([secret()], ['attestation']), NOW),
+      shown(view([secret()], ['spiffe://example.org/db is being signed'])),
       [
         'credence 1.2.3 on n1, trust domain example.org, ready',
-        'policy: 2 entries',
+        'policy: 2 entries, revision c0ffee, loaded 5m ago',
         'authority active: 1d left',
+        'SVIDs: 3 held, 1 overdue for renewal, the first expires in 20m',
         'proxies: 1',
         '',
         'pid 42 uid 1000, node web, Envoy 1.40.0',
         '  default: 0123456789ab accepted, serial ab, expires in 1h, rotates in 30m',
-        '  waiting: attestation',
+        '  waiting: spiffe://example.org/db is being signed',
         '',
       ].join('\n'),
     );
   });
 
   it('tells refused from unanswered from not sent', () => {
-    const text = statusText(
+    const refused = { version: 'fedcba9876543210', text: 'no such curve' };
+    const text = shown(
       view([
-        secret({ name: 'a', refused: { version: 'v', text: 'no such curve' } }),
-        secret({ name: 'b', acknowledged: null }),
-        secret({ name: 'c', sent: null, acknowledged: null, serial: null }),
+        secret({ name: 'a', refused }),
+        secret({ name: 'b', refused, acknowledged: null, serial: null }),
+        secret({ name: 'c', acknowledged: null }),
+        secret({ name: 'd', sent: null, acknowledged: null, serial: null }),
       ]),
-      NOW,
     );
-    assert.match(text, /^ {2}a: 0123456789ab REFUSED: no such curve, /m);
-    assert.match(text, /^ {2}b: 0123456789ab sent, not answered yet, /m);
-    assert.match(text, /^ {2}c: - not sent yet$/m);
+    assert.match(
+      text,
+      /^ {2}a: fedcba987654 REFUSED, 0123456789ab stays in use: "no such curve", serial ab, /m,
+    );
+    assert.match(text, /^ {2}b: fedcba987654 REFUSED, nothing is in use: "no such curve"$/m);
+    assert.match(text, /^ {2}c: 0123456789ab sent, not answered yet, /m);
+    assert.match(text, /^ {2}d: - not sent yet$/m);
   });
 
   it('shows a refused change of the policy and why it is not ready', () => {
-    const text = statusText(
-      {
-        ...view([]),
-        not_ready: ['starting'],
-        policy: { entries: 2, last_error: 'p.yaml:1:1: no' },
-      },
-      NOW,
-    );
-    assert.match(text, /not ready: starting$/m);
-    assert.match(text, /^ {2}the last change was refused: p\.yaml:1:1: no$/m);
+    const document = view([]);
+    document.not_ready.push('starting');
+    document.policy.last_error = 'p.yaml:1:1: no';
+    assert.match(shown(document), /not ready: starting$/m);
+    assert.match(shown(document), /^ {2}the last change was REFUSED: p\.yaml:1:1: no$/m);
   });
 
-  it('lets no proxy steer the terminal with the texts it chooses', () => {
-    const escape = '\x1b[2J\x07\r\n';
+  it('says nothing of an end when no SVID is held', () => {
+    const document = view([]);
+    const rotation = { held_svids: 0, due_svids: 0, earliest_not_after: null };
+    assert.match(shown({ ...document, rotation }), /^SVIDs: 0 held, 0 overdue for renewal$/m);
+  });
+
+  it('lets no proxy steer the terminal or add a line with the texts it chooses', () => {
+    const escape = '\x1b[2J\x07\r\n\x9b1m\u202e';
     const hostile = view(
-      [secret({ name: escape, refused: { version: 'v', text: escape } })],
+      [secret({ name: escape, refused: { version: escape, text: escape } })],
       [escape],
     );
     const proxies = hostile.proxies.map((proxy) => ({ ...proxy, node_id: escape }));
-    const text = statusText({ ...hostile, proxies }, NOW);
+    const text = shown({ ...hostile, node_name: escape, proxies });
     assert.doesNotMatch(text, /[^\x20-\x7e\n]/);
-    assert.equal(text.split('\n').length, 9);
+    assert.equal(text.split('\n').length, 10);
+  });
+
+  it('shows something of any answer that is a status at all', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.array(fc.jsonValue()), (value, values) => {
+        for (const document of [
+          { proxies: values, authorities: values, policy: value, rotation: value },
+          { proxies: [{ streams: values, node_id: value }], authorities: [], not_ready: value },
+          { proxies: [{ streams: [{ secrets: values, waiting: values }] }], authorities: [] },
+          { proxies: [{ streams: [{ secrets: [{ refused: value }] }] }], authorities: [value] },
+        ]) {
+          assert.match(shown(document), /^credence \? on \?, .+\n(?:.*\n)+$/);
+        }
+      }),
+    );
   });
 });
 
@@ -159,22 +189,26 @@ describe('credence status', () => {
     const terminal: Terminal = {
       out(text) {
         drawn.push(text);
-        if (drawn.length === 3) stop.abort();
+        if (drawn.length === 6) stop.abort();
         // The next picture is due once this one stands and the wait for it has begun.
         else setImmediate(() => void clock.advance(1000));
       },
       err: () => assert.fail('nothing is wrong'),
       isTTY: true,
-      outIsTTY: true,
+      clear: () => void drawn.push('cleared'),
       env: {},
       clock,
       signal: stop.signal,
     };
     assert.equal(await status({ 'admin-socket': socket, watch: true }, [], terminal), 0);
-    assert.equal(drawn.length, 3);
-    for (const picture of drawn) assert.ok(picture.startsWith('\x1b[H\x1b[2J'));
-    assert.match(drawn[0] ?? '', / on n1, /);
-    assert.match(drawn[1] ?? '', /cannot reach credence/);
-    assert.match(drawn[2] ?? '', / on n2, /);
+    const pictures = drawn.filter((text) => text !== 'cleared');
+    assert.deepEqual(
+      drawn,
+      pictures.flatMap((text) => ['cleared', text]),
+    );
+    assert.match(pictures[0] ?? '', / on n1, /);
+    assert.match(pictures[1] ?? '', /cannot reach credence/);
+    assert.match(pictures[2] ?? '', / on n2, /);
+    assert.equal(pictures.length, 3);
   });
 });

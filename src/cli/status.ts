@@ -5,39 +5,13 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { askAdminJson } from './admin-client.ts';
 import type { Action, Terminal } from './command.ts';
 import { EXIT } from './exit.ts';
+import { oneLine } from './printable.ts';
 import { adminSocket } from './sockets.ts';
-
-interface SecretView {
-  readonly name: string;
-  readonly sent: string | null;
-  readonly acknowledged: string | null;
-  readonly refused: { readonly version: string; readonly text: string } | null;
-  readonly serial: string | null;
-  readonly not_after: string | null;
-  readonly next_rotation: string | null;
-}
-
-interface StatusView {
-  readonly version: string;
-  readonly node_name: string;
-  readonly trust_domain: string;
-  readonly not_ready: readonly string[];
-  readonly policy: { readonly entries: number; readonly last_error: string | null };
-  readonly authorities: readonly { readonly slot: string; readonly not_after: string }[];
-  readonly proxies: readonly {
-    readonly pid: number;
-    readonly uid: number;
-    readonly node_id: string | null;
-    readonly envoy_version: string | null;
-    readonly streams: readonly {
-      readonly waiting: readonly string[];
-      readonly secrets: readonly SecretView[];
-    }[];
-  }[];
-}
+import { parseStatus, type ProxyView, type SecretView, type StatusView } from './status-view.ts';
 
 const WATCH_MS = 1000;
-const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
+/** Digits of a version: as many as tell versions apart at a glance. */
+const SHORT = 12;
 
 /** `credence status`: every connected proxy and its secrets. */
 export const status: Action = async (given, _operands, terminal) => {
@@ -48,10 +22,11 @@ export const status: Action = async (given, _operands, terminal) => {
     });
   }
   const socket = await adminSocket(given, terminal);
-  const ask = async () => toView(await askAdminJson(socket, '/status', terminal));
-  const view = await ask();
-  if (given['json'] === true) terminal.out(`${JSON.stringify(view, undefined, 2)}\n`);
-  else if (watched) await watch(view, ask, terminal);
+  const ask = () => askAdminJson(socket, '/status', terminal);
+  const document = await ask();
+  const view = parseStatus(document);
+  if (given['json'] === true) terminal.out(`${JSON.stringify(document, undefined, 2)}\n`);
+  else if (watched) await watch(view, async () => parseStatus(await ask()), terminal);
   else terminal.out(statusText(view, terminal.clock.now()));
   return EXIT.done;
 };
@@ -60,7 +35,7 @@ export const status: Action = async (given, _operands, terminal) => {
 async function watch(
   first: StatusView,
   ask: () => Promise<StatusView>,
-  { clock, signal, out, outIsTTY }: Terminal,
+  { clock, signal, out, clear }: Terminal,
 ): Promise<void> {
   // Timers do not keep a process alive, an open port does.
   const { port1: stay } = new MessageChannel();
@@ -68,11 +43,12 @@ async function watch(
   try {
     let text = statusText(first, clock.now());
     for (;;) {
-      out(outIsTTY ? `${CLEAR_SCREEN}${text}` : `${text}\n`);
+      clear?.();
+      out(clear ? text : `${text}\n`);
       await sleep(clock, WATCH_MS, { signal });
       text = await ask().then(
         (view) => statusText(view, clock.now()),
-        (thrown: unknown) => `${toIdentityError(thrown).message}\n`,
+        (thrown: unknown) => `${oneLine(toIdentityError(thrown).message)}\n`,
       );
     }
   } catch (thrown) {
@@ -82,63 +58,71 @@ async function watch(
   }
 }
 
-function toView(document: unknown): StatusView {
-  const fits =
-    typeof document === 'object' &&
-    document !== null &&
-    'proxies' in document &&
-    Array.isArray(document.proxies) &&
-    'authorities' in document &&
-    Array.isArray(document.authorities);
-  if (!fits) throw new IdentityError('ERR_UNREACHABLE', 'the daemon answered something else');
-  return document as unknown as StatusView;
-}
-
-/** The document of `/status` for people. */
+/** A status for people. Proxies choose some of the texts: each one stays within its line. */
 export function statusText(view: StatusView, nowMs: number): string {
-  const left = (time: string | null) =>
-    time === null ? '-' : formatDuration(Date.parse(time) - nowMs);
+  const left: Left = (time) => {
+    const ms = Date.parse(time ?? '') - nowMs;
+    return Number.isNaN(ms) ? '-' : formatDuration(ms);
+  };
   const lines = [
-    `credence ${view.version} on ${view.node_name}, trust domain ${view.trust_domain}, ${
-      view.not_ready.length === 0 ? 'ready' : `not ready: ${view.not_ready.join(', ')}`
+    `credence ${view.version} on ${view.nodeName}, trust domain ${view.trustDomain}, ${
+      view.notReady.length === 0 ? 'ready' : `not ready: ${view.notReady.join(', ')}`
     }`,
-    `policy: ${view.policy.entries} entries`,
-    ...(view.policy.last_error === null
-      ? []
-      : [`  the last change was refused: ${view.policy.last_error}`]),
-    ...view.authorities.map(({ slot, not_after }) => `authority ${slot}: ${left(not_after)} left`),
+    ...policyLines(view.policy, nowMs),
+    ...view.authorities.map(({ slot, notAfter }) => `authority ${slot}: ${left(notAfter)} left`),
+    svidsLine(view.rotation, left),
     `proxies: ${view.proxies.length}`,
+    ...view.proxies.flatMap((proxy) => ['', ...proxyLines(proxy, left)]),
   ];
-  for (const proxy of view.proxies) {
-    const envoy = proxy.envoy_version === null ? '' : `, Envoy ${proxy.envoy_version}`;
-    const node = proxy.node_id === null ? '' : `, node ${clean(proxy.node_id)}`;
-    lines.push('', `pid ${proxy.pid} uid ${proxy.uid}${node}${envoy}`);
-    for (const { secrets, waiting } of proxy.streams) {
-      for (const secret of secrets) lines.push(`  ${secretText(secret, left)}`);
-      for (const reason of waiting) lines.push(`  waiting: ${clean(reason)}`);
-    }
-  }
-  return `${lines.join('\n')}\n`;
+  return lines.map((line) => `${oneLine(line)}\n`).join('');
 }
 
-function secretText(secret: SecretView, left: (time: string | null) => string): string {
-  const { sent, acknowledged, refused } = secret;
-  const state =
-    refused !== null
-      ? `REFUSED: ${clean(refused.text)}`
-      : sent === null
-        ? 'not sent yet'
-        : sent === acknowledged
-          ? 'accepted'
-          : 'sent, not answered yet';
+type Left = (time: string | null) => string;
+
+function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
+  const { entries, revision, loadedAt, lastError } = policy;
+  const age = nowMs - Date.parse(loadedAt ?? '');
+  return [
+    [
+      `policy: ${entries ?? '?'} entries`,
+      ...(revision === null ? [] : [`revision ${revision}`]),
+      ...(Number.isNaN(age) ? [] : [`loaded ${formatDuration(Math.max(age, 0))} ago`]),
+    ].join(', '),
+    ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
+  ];
+}
+
+function svidsLine({ held, due, earliestNotAfter }: StatusView['rotation'], left: Left): string {
+  const first = earliestNotAfter === null ? '' : `, the first expires in ${left(earliestNotAfter)}`;
+  return `SVIDs: ${held ?? '?'} held, ${due ?? '?'} overdue for renewal${first}`;
+}
+
+function proxyLines({ pid, uid, nodeId, envoyVersion, streams }: ProxyView, left: Left): string[] {
+  const envoy = envoyVersion === null ? '' : `, Envoy ${envoyVersion}`;
+  const node = nodeId === null ? '' : `, node ${nodeId}`;
+  return [
+    `pid ${pid ?? '?'} uid ${uid ?? '?'}${node}${envoy}`,
+    ...streams.flatMap(({ secrets, waiting }) => [
+      ...secrets.map((secret) => `  ${secretText(secret, left)}`),
+      ...waiting.map((reason) => `  waiting: ${reason}`),
+    ]),
+  ];
+}
+
+function secretText(secret: SecretView, left: Left): string {
   const life =
     secret.serial === null
       ? ''
-      : `, serial ${secret.serial}, expires in ${left(secret.not_after)}, rotates in ${left(secret.next_rotation)}`;
-  return `${clean(secret.name)}: ${sent?.slice(0, 12) ?? '-'} ${state}${life}`;
+      : `, serial ${secret.serial}, expires in ${left(secret.notAfter)}, rotates in ${left(secret.nextRotation)}`;
+  return `${secret.name}: ${stateText(secret)}${life}`;
 }
 
-/** Proxies choose these texts: nothing in them may steer a terminal. */
-function clean(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?');
+function stateText({ sent, acknowledged, refused }: SecretView): string {
+  const short = (version: string) => version.slice(0, SHORT);
+  if (refused !== null) {
+    const kept = acknowledged === null ? 'nothing is' : `${short(acknowledged)} stays`;
+    return `${short(refused.version)} REFUSED, ${kept} in use: "${refused.text}"`;
+  }
+  if (sent === null) return '- not sent yet';
+  return `${short(sent)} ${sent === acknowledged ? 'accepted' : 'sent, not answered yet'}`;
 }

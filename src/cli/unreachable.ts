@@ -2,8 +2,11 @@ import { IdentityError } from '../core/errors.ts';
 
 const FAULTS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket',
+  ENOTDIR: 'there is no such socket',
   ECONNREFUSED: 'nobody listens on it',
+  ECONNRESET: 'it closed the connection without an answer',
   EACCES: 'this user may not open it',
+  EAGAIN: 'it has more connections waiting than it takes',
 };
 
 /** What the errno of a failed connect says of the socket; undefined for any other errno. */
@@ -19,4 +22,9 @@ export function unreachableError(
 ): IdentityError {
   const message = `cannot reach credence at ${socketPath}: ${reason}`;
   return new IdentityError('ERR_UNREACHABLE', message, options);
+}
+
+/** The user did not want to wait any longer: `ERR_SHUTDOWN`. */
+export function interrupted(): IdentityError {
+  return new IdentityError('ERR_SHUTDOWN', 'interrupted');
 }

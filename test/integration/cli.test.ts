@@ -146,9 +146,11 @@ describe('commands that ask a running daemon', () => {
 
   it('fetch --write says why it cannot write', async () => {
     writeFileSync(join(dir, 'file'), '');
-    const { code, err } = await run('fetch', 'x509', '--write', join(dir, 'file/folder'));
-    assert.equal(code, 1);
-    assert.match(err, /^credence: cannot create .*file\/folder: ENOTDIR/);
+    for (const path of ['file', 'file/folder']) {
+      const { code, err } = await run('fetch', 'x509', '--write', join(dir, path));
+      assert.equal(code, 64);
+      assert.match(err, /^credence: --write .*: .*is a file, it must be a folder\nhint: svid\.N/);
+    }
   });
 
   it('shows one trust bundle, whichever way it is asked', async () => {
@@ -204,11 +206,38 @@ describe('commands that ask a running daemon', () => {
     const text = await result('status');
     assert.match(
       text,
-      /^credence \S+ on .+, trust domain example\.org, ready\npolicy: 2 entries\n/,
+      /^credence \S+ on .+, trust domain example\.org, ready\npolicy: 2 entries, revision [0-9a-f]{16}, loaded .+ ago\n/,
     );
+    assert.match(text, /^SVIDs: \d+ held, 0 overdue for renewal, the first expires in (?:1h|59m)/m);
     assert.match(text, new RegExp(`^pid ${process.pid} uid \\d+, node test$`, 'm'));
     assert.match(text, /^ {2}spiffe:\/\/example\.org\/web: \S+ accepted, serial \S+, expires in /m);
     assert.doesNotMatch(JSON.stringify(view), /PRIVATE/);
+  });
+
+  it('says which kind of socket it was given in the place of the other', async () => {
+    const admin = join(dir, 'admin.sock');
+    const fetched = await runCredence(['fetch', 'x509', '--socket', admin]);
+    assert.equal(fetched.code, 69);
+    assert.match(fetched.err, /: this is an admin socket, not a public socket\nhint: /);
+    const asked = await runCredence(['status', '--admin-socket', daemon.socketPath]);
+    assert.equal(asked.code, 69);
+    assert.match(asked.err, /: this is a public socket, not an admin socket\nhint: /);
+  });
+
+  it('status shows a refused change of the policy, and the entries that stay in force', async () => {
+    await daemon.setPolicy([{ spiffe_id: 'spiffe://other.example/x', selectors: ['unix:uid:1'] }]);
+    const text = await eventually(
+      async () => {
+        const shown = await result('status');
+        return shown.includes('REFUSED') ? shown : undefined;
+      },
+      { what: 'the refusal' },
+    );
+    assert.match(
+      text,
+      /^policy: 2 entries, .*\n {2}the last change was REFUSED: .*policy\.yaml:2:\d+: .*other\.example/m,
+    );
+    await daemon.setPolicy([entryForMe(WEB), entryForMe(API)]);
   });
 
   it('health answers in one line', async () => {
@@ -226,7 +255,11 @@ describe('commands that ask a running daemon', () => {
       },
       { what: 'the new policy' },
     );
-    assert.match(denied.err, /^credence: this process was attested but holds no identity\nhint: /);
+    assert.equal(
+      denied.err,
+      'credence: this process was attested but holds no identity\n' +
+        `hint: add a policy entry whose selectors match it, such as unix:uid:${process.getuid?.()}\n`,
+    );
     assert.match(await result('fetch', 'bundles'), /^-----BEGIN CERTIFICATE-----/);
     await daemon.setPolicy([entryForMe(WEB), entryForMe(API)]);
   });

@@ -116,13 +116,23 @@ describe('a daemon that cannot start', { concurrency: true }, () => {
   it('names a policy that is not there', async (t) => {
     const dir = goodFolder(t);
     rmSync(join(dir, 'policy.yaml'));
-    assertRefused(dir, await start(dir), 64, /cannot read the policy .*policy\.yaml: ENOENT/);
+    assertRefused(
+      dir,
+      await start(dir),
+      64,
+      /cannot read the policy .*policy\.yaml: .*\nhint: create it, or correct policy\.paths of /,
+    );
   });
 
   it('names a configuration that is not there', async (t) => {
     const dir = goodFolder(t);
     rmSync(join(dir, 'credence.yaml'));
-    assertRefused(dir, await start(dir), 64, /cannot read .*credence\.yaml: ENOENT/);
+    assertRefused(
+      dir,
+      await start(dir),
+      64,
+      /cannot read .*credence\.yaml: there is no such file\nhint: --config FILE/,
+    );
   });
 
   const inData: readonly (readonly [
@@ -218,7 +228,10 @@ describe('a daemon that cannot start', { concurrency: true }, () => {
       join(dir, 'credence.yaml'),
       CONFIG.replace("metrics_address: ''", `metrics_address: 127.0.0.1:${port}`),
     );
-    const line = new RegExp(`cannot serve metrics on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE`);
+    const line = new RegExp(
+      `cannot serve metrics on 127\\.0\\.0\\.1:${port}: .*EADDRINUSE.*\nhint: telemetry\\.metrics_address, ` +
+        'or CREDENCE_TELEMETRY_METRICS_ADDRESS, names another address',
+    );
     assertRefused(dir, await start(dir), 1, line);
   });
 });
@@ -241,7 +254,8 @@ describe('a second daemon', { concurrency: true }, () => {
       CONFIG.replace('api.sock', socketPath),
     );
     const { ino } = statSync(first.socketPath);
-    const line = /another credence is running: something answers on .*api\.sock/;
+    const line =
+      /another credence is running: something answers on .*api\.sock\nhint: credence status --config .* shows it; Ctrl-C/;
     assertRefused(dir, await start(dir), 1, line);
     assert.equal(statSync(first.socketPath).ino, ino);
     assert.equal((await first.fetchX509()).length, 1);
@@ -251,7 +265,9 @@ describe('a second daemon', { concurrency: true }, () => {
     const { first, dir } = await pair(t, ({ socketPath }) =>
       CONFIG.replace('data_dir: data', `data_dir: ${join(socketPath, '../data')}`),
     );
-    assertRefused(dir, await start(dir), 1, /another credence is running with .*data/);
+    const line =
+      /another credence is running with .*data\nhint: credence status --config .* stops it/;
+    assertRefused(dir, await start(dir), 1, line);
     assert.equal((await first.fetchX509()).length, 1);
   });
 

@@ -22,7 +22,7 @@ export async function credence(
     out: (text) => void (out += text),
     err: (text) => void (err += text),
     isTTY: false,
-    outIsTTY: false,
+    clear: undefined,
     env,
     clock: systemClock,
     signal: new AbortController().signal,
