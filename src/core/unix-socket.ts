@@ -205,7 +205,7 @@ function unsafeFolder(folder: string, stats: Stats, fault: string): IdentityErro
   return new IdentityError(
     'ERR_SOCKET',
     `folder ${folder} of the socket ${fault} (mode ${mode}): another user could replace the socket`,
-    { hint: `use a folder of our own, or: chmod go-w ${folder}` },
+    { hint: `use a folder of your own, or: chmod go-w ${folder}` },
   );
 }
 
