@@ -20,12 +20,33 @@ function admission(more: Partial<Parameters<typeof createAdmission>[0]> = {}) {
 describe('createAdmission()', () => {
   it('lets a user have so many connections, and another as many again', () => {
     const { gate } = admission();
-    assert.deepEqual(
-      [gate.enter(1), gate.enter(1), gate.enter(1), gate.enter(2)],
-      [true, true, false, true],
-    );
+    const enter = (uid: number) => gate.enter(peer(uid, uid));
+    assert.deepEqual([enter(1), enter(1)], [undefined, undefined]);
+    assert.equal(enter(1), 'too many connections of one user');
+    assert.equal(enter(2), undefined);
     gate.leave(1);
-    assert.deepEqual([gate.enter(1), gate.enter(1)], [true, false]);
+    assert.equal(enter(1), undefined);
+    assert.equal(enter(1), 'too many connections of one user');
+  });
+
+  it('lets no more in than there are descriptors for', () => {
+    const { gate } = admission({ connections: 4, connectionsPerUid: 100 });
+    const entered = [1, 1, 1, 2, 2, 3].map((uid) => gate.enter(peer(uid, uid)));
+    const own = 'too many connections of one user';
+    const all = 'too many connections in all';
+    assert.deepEqual(entered, [undefined, undefined, own, undefined, undefined, all]);
+  });
+
+  it('keeps a process out for a while that was closed again and again, and nobody else', async () => {
+    const { gate, clock } = admission({ connectionsPerUid: 100 });
+    for (let n = 0; n < 3; n++) {
+      assert.equal(gate.enter(peer(1, 1)), undefined);
+      gate.blame(peer(1, 1));
+    }
+    assert.match(gate.enter(peer(1, 1)) ?? '', /closed for what it did/);
+    assert.equal(gate.enter(peer(2, 1)), undefined);
+    await clock.advance(5000);
+    assert.equal(gate.enter(peer(1, 1)), undefined);
   });
 
   it('lets one user have half of the streams', () => {

@@ -16,8 +16,8 @@ export interface AdmissionLimits {
 
 /** Keeps a peer from taking what the others need. What was entered has to be left again. */
 export interface Admission {
-  /** False when the user has too many connections. */
-  enter(uid: number): boolean;
+  /** Why the peer may not connect now; undefined when it may, and is counted. */
+  enter(peer: PeerCredentials): string | undefined;
   leave(uid: number): void;
   /** Counts a stream and the work of opening it. Throws `ERR_LIMIT`. */
   open(peer: PeerCredentials): void;
@@ -29,12 +29,16 @@ export interface Admission {
   request(peer: PeerCredentials, names: number, first: boolean): void;
   /** Whether a peer that was refused has been refused too often to be worth an answer. */
   insists(peer: PeerCredentials): boolean;
+  /** A connection had to be closed for what the peer did: after a few it is kept out for a while. */
+  blame(peer: PeerCredentials): void;
 }
 
 /** Names of one request that cost no more than a request with one. */
 const NAMES_A_REQUEST = 50;
 /** Refusals that a process may collect before its connections are closed. */
 const REFUSALS = { burst: 1000, perSecond: 100 };
+/** Connections of a process that are closed for what it did before no more are accepted. */
+const OFFENCES = { burst: 3, perSecond: 0.2 };
 
 export function createAdmission(limits: AdmissionLimits, clock: Clock): Admission {
   const connections = new Map<number, number>();
@@ -46,6 +50,7 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
     clock,
   );
   const refusals = createRates(REFUSALS, clock);
+  const offences = createRates(OFFENCES, clock);
   const perUid = Math.min(limits.connectionsPerUid, Math.ceil(limits.connections / 2));
   let open = 0;
   let connected = 0;
@@ -59,11 +64,14 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
   }
 
   return {
-    enter(uid) {
-      if (connected >= limits.connections || (connections.get(uid) ?? 0) >= perUid) return false;
+    enter(peer) {
+      const { uid } = peer;
+      if (!offences.has(keyOf(peer))) return 'its connections were closed for what it did';
+      if ((connections.get(uid) ?? 0) >= perUid) return 'too many connections of one user';
+      if (connected >= limits.connections) return 'too many connections in all';
       connected++;
       add(connections, uid, 1);
-      return true;
+      return undefined;
     },
     leave(uid) {
       connected--;
@@ -87,6 +95,7 @@ export function createAdmission(limits: AdmissionLimits, clock: Clock): Admissio
       add(streams, uid, -1);
     },
     request,
+    blame: (peer) => void offences.take(keyOf(peer)),
     insists: (peer) => !refusals.take(keyOf(peer)),
   };
 }

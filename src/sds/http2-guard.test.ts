@@ -22,11 +22,14 @@ import { secretDiscoveryService } from './service.ts';
 /** A server that does nothing but what grpc-js does, behind the guard. */
 async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
   const offences: string[] = [];
+  const pauses: boolean[] = [];
   const sockets = new Map<string, Socket>();
   const server = new Server({ 'grpc.max_receive_message_length': 100_000 });
   let calls = 0;
+  const marks = new Set<string>();
   const open = (call: ServerDuplexStream<unknown, Buffer>) => {
     calls++;
+    for (const mark of call.metadata.get('x-mark')) marks.add(String(mark));
     call.on('data', () => undefined);
     call.on('error', () => undefined);
   };
@@ -40,6 +43,8 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
     maxMessageBytes: 100_000,
     maxBufferedBytes,
     clock: systemClock,
+    peerOf: () => ({ pid: 1, uid: 1, gid: 1 }),
+    pauseReading: (_, paused) => void pauses.push(paused),
     closeConnection(id, reason) {
       offences.push(reason);
       sockets.get(id ?? '')?.destroy();
@@ -61,7 +66,9 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
   });
   return {
     offences,
+    pauses,
     calls: () => calls,
+    marks,
     connect: async () => {
       const peer = await connectRaw(join(folder, 'sock'));
       t.after(() => peer.close());
@@ -127,15 +134,23 @@ describe('guardHttp2()', () => {
   });
 
   it('lets a proxy reset as many streams as it may have', async (t) => {
-    const { connect, offences, calls } = await guarded(t);
+    const { connect, offences, marks } = await guarded(t);
     const peer = await connect();
     for (let id = 1; id < 1600; id += 2) {
       await peer.write(
         Buffer.concat([openCall(id), frame(FRAME.reset, 0, id, Buffer.of(0, 0, 0, 8))]),
       );
     }
-    await peer.write(openCall(1601));
-    while (calls() < 801) await new Promise((resolve) => setImmediate(resolve));
+    await peer.write(openCall(1601, [['x-mark', 'last']]));
+    while (!marks.has('last')) await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual([offences, peer.closed], [[], false]);
+  });
+
+  it('reads no more of a connection until its calls have had their turn', async (t) => {
+    const { connect, pauses, calls } = await guarded(t);
+    const peer = await connect();
+    await peer.write(Buffer.concat(Array.from({ length: 90 }, (_, n) => openCall(2 * n + 1))));
+    while (calls() < 90) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(pauses, [true, false]);
   });
 });

@@ -1,13 +1,14 @@
-import { EventEmitter } from 'node:events';
 import {
   constants,
-  type Http2Server,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Server } from '@grpc/grpc-js';
 import type { Clock } from '../core/clock.ts';
-import { IdentityError } from '../core/errors.ts';
+import type { PeerCredentials } from '../identity/caller.ts';
+import { createCallTurns } from './call-turns.ts';
+import { http2ServerOf, wrapStreamHandler, type StreamHandler } from './http2-server.ts';
 import { MessageMeter } from './message-meter.ts';
 import { takeFrom, type Bucket } from './rates.ts';
 
@@ -16,6 +17,10 @@ export interface GuardOptions {
   /** Unfinished messages of all connections together. */
   readonly maxBufferedBytes: number;
   readonly clock: Clock;
+  /** Who is at the other end of a connection; `id` is the socket's `remoteAddress`. */
+  readonly peerOf: (id: string | undefined) => PeerCredentials | undefined;
+  /** Stops reading a connection, or goes on. */
+  readonly pauseReading: (id: string | undefined, paused: boolean) => void;
   /**
    * Closes a connection for what its peer did; `id` is the socket's `remoteAddress`. Called when
    * nothing of it is being read: a session that is destroyed while nghttp2 works through its input
@@ -34,9 +39,16 @@ const RESETS = { burst: 900, perSecond: 30 };
  * has long been sent when it is closed as RFC 9113 8.1 allows.
  */
 const MAX_ANSWERED = 100;
+/** Calls of one connection that wait for their turn before it is read no further, and read again. */
+const WAITING = { pauseAt: 64, resumeAt: 16 };
 
 interface Guarded {
   readonly session: ServerHttp2Session;
+  readonly id: string | undefined;
+  readonly peer: PeerCredentials;
+  /** Calls that have not been handed to grpc-js yet. */
+  waiting: number;
+  reading: 'on' | 'paused' | 'waiting for its turn';
   readonly resets: Bucket;
   buffered: number;
   closing: boolean;
@@ -44,13 +56,17 @@ interface Guarded {
   readonly answered: Set<ServerHttp2Stream>;
 }
 
+const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xffffffff };
+
 /**
- * Bounds what HTTP/2 lets a peer do and neither Node nor grpc-js bounds: resets, messages in tiny
- * pieces, messages that are never finished, and streams that the peer keeps after their end.
+ * Bounds what HTTP/2 lets a peer do and neither Node nor grpc-js bounds: how many calls it opens
+ * while others wait, resets, messages in tiny pieces, messages that are never finished, and streams
+ * that the peer keeps after their end.
  */
 export function guardHttp2(server: Server, options: GuardOptions): void {
   const { clock } = options;
   const sessions = new Map<ServerHttp2Session, Guarded>();
+  const turns = createCallTurns();
   let buffered = 0;
 
   function close(session: ServerHttp2Session, reason: string): void {
@@ -58,19 +74,66 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
     if (!guarded || guarded.closing) return;
     guarded.closing = true;
     setImmediate(() => {
-      if (!session.destroyed) options.closeConnection(session.socket.remoteAddress, reason);
+      if (!session.destroyed) options.closeConnection(guarded.id, reason);
     });
   }
 
   function onSession(session: ServerHttp2Session): void {
-    const resets = { level: RESETS.burst, atMs: clock.now() };
-    sessions.set(session, { session, resets, buffered: 0, closing: false, answered: new Set() });
+    const id = session.socket.remoteAddress;
+    sessions.set(session, {
+      session,
+      id,
+      peer: options.peerOf(id) ?? NOBODY,
+      waiting: 0,
+      reading: 'on',
+      resets: { level: RESETS.burst, atMs: clock.now() },
+      buffered: 0,
+      closing: false,
+      answered: new Set(),
+    });
     session.once('close', () => sessions.delete(session));
   }
 
-  function onStream(stream: ServerHttp2Stream): void {
-    const guarded = stream.session && sessions.get(stream.session as ServerHttp2Session);
-    if (!guarded) return;
+  /** In turns with the calls of other peers; one that is gone by then costs nothing more. */
+  function onStream(handle: StreamHandler): StreamHandler {
+    return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      const guarded = stream.session && sessions.get(stream.session as ServerHttp2Session);
+      if (!guarded) return;
+      stream.once('error', () => undefined);
+      stream.once('close', () => {
+        if (stream.rstCode === constants.NGHTTP2_NO_ERROR) return;
+        if (!takeFrom(guarded.resets, RESETS, clock.now())) {
+          close(guarded.session, 'too many resets');
+        }
+      });
+      wait(guarded, 1);
+      turns.take(guarded.peer, () => {
+        wait(guarded, -1);
+        if (stream.destroyed || stream.closed) return false;
+        handle(stream, headers);
+        // After grpc-js has seen it: a listener for data would let the first of it slip by.
+        watch(stream, guarded);
+        return true;
+      });
+    };
+  }
+
+  function wait(guarded: Guarded, more: number): void {
+    guarded.waiting += more;
+    const { id, peer, waiting, reading } = guarded;
+    if (reading === 'on' && waiting > WAITING.pauseAt) {
+      guarded.reading = 'paused';
+      options.pauseReading(id, true);
+    } else if (reading === 'paused' && waiting <= WAITING.resumeAt) {
+      guarded.reading = 'waiting for its turn';
+      turns.readOn(peer, () => {
+        guarded.reading = 'on';
+        options.pauseReading(id, false);
+      });
+    }
+  }
+
+  function watch(stream: ServerHttp2Stream, guarded: Guarded): void {
     const { session } = guarded;
     const meter = new MessageMeter(options.maxMessageBytes);
     const account = (before: number) => {
@@ -98,8 +161,6 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
       const before = meter.buffered;
       meter.buffered = 0;
       account(before);
-      if (stream.rstCode === constants.NGHTTP2_NO_ERROR) return;
-      if (!takeFrom(guarded.resets, RESETS, clock.now())) close(session, 'too many resets');
     });
   }
 
@@ -113,21 +174,5 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
 
   const http2Server = http2ServerOf(server);
   http2Server.on('session', onSession);
-  // After the listener of grpc-js: by then the stream is in the state that grpc-js wants.
-  http2Server.on('stream', onStream);
-}
-
-/**
- * The HTTP/2 server behind the one connection injector of a grpc-js server, to which there is no
- * public way. The version of grpc-js is pinned; without the server nothing starts.
- */
-function http2ServerOf(server: Server): Http2Server {
-  const servers: unknown = Reflect.get(server, 'http2Servers');
-  const first: unknown = servers instanceof Map ? servers.keys().next().value : undefined;
-  if (isHttp2Server(first)) return first;
-  throw new IdentityError('ERR_BUG', 'grpc-js keeps its HTTP/2 server in another place');
-}
-
-function isHttp2Server(value: unknown): value is Http2Server {
-  return value instanceof EventEmitter;
+  wrapStreamHandler(http2Server, onStream);
 }

@@ -30,6 +30,8 @@ function filled(bucket: Bucket, rate: Rate, nowMs: number): number {
 export interface Rates {
   /** False when the key has used up what it may take. */
   take(key: number): boolean;
+  /** Whether the key could take one now. */
+  has(key: number): boolean;
   /** Keys that are remembered. */
   readonly size: number;
 }
@@ -59,6 +61,10 @@ export function createRates(rate: Rate, clock: Clock): Rates {
         buckets.set(key, bucket);
       }
       return takeFrom(bucket, rate, nowMs);
+    },
+    has(key) {
+      const bucket = buckets.get(key);
+      return !bucket || filled(bucket, rate, clock.now()) >= 1;
     },
     get size() {
       return buckets.size;

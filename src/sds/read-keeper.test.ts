@@ -5,10 +5,10 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { createReadKeeper } from './read-keeper.ts';
 
 /** A socket that counts how often its reading is started. */
-function socket(): Duplex & { starts: number } {
-  const made = Object.assign(new PassThrough(), { starts: 0 });
-  Object.assign(made, { _handle: { readStart: () => ++made.starts } });
-  return made;
+function socket(): Duplex & { starts: number; stops: number } {
+  const made = Object.assign(new PassThrough(), { starts: 0, stops: 0 });
+  const handle = { bytesRead: 1, readStart: () => ++made.starts, readStop: () => ++made.stops };
+  return Object.assign(made, { _handle: handle });
 }
 
 describe('createReadKeeper()', () => {
@@ -23,6 +23,37 @@ describe('createReadKeeper()', () => {
     a.destroy();
     await clock.advance(5000);
     assert.deepEqual([a.starts, b.starts], [2, 3]);
+  });
+
+  it('leaves a paused socket alone until it is to be read again', async () => {
+    const clock = new FakeClock();
+    const keeper = createReadKeeper(clock);
+    const paused = socket();
+    keeper.add(paused);
+    keeper.pause(paused, true);
+    await clock.advance(5000);
+    assert.deepEqual([paused.stops, paused.starts], [1, 0]);
+    keeper.pause(paused, false);
+    assert.deepEqual([paused.stops, paused.starts], [1, 1]);
+    await clock.advance(5000);
+    assert.equal(paused.starts, 2);
+    paused.destroy();
+    await new Promise((resolve) => setImmediate(resolve));
+    keeper.pause(paused, true);
+    assert.equal(paused.stops, 1);
+  });
+
+  it('closes a connection that has said nothing for half a minute', async () => {
+    const clock = new FakeClock();
+    const keeper = createReadKeeper(clock);
+    const [silent, spoke] = [socket(), socket()];
+    Object.assign(Reflect.get(silent, '_handle') as object, { bytesRead: 0 });
+    keeper.add(silent);
+    keeper.add(spoke);
+    await clock.advance(29_000);
+    assert.equal(silent.destroyed, false);
+    await clock.advance(10_000);
+    assert.deepEqual([silent.destroyed, spoke.destroyed], [true, false]);
   });
 
   it('has no timer while there is no socket', async () => {

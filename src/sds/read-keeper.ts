@@ -1,17 +1,24 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../core/clock.ts';
 
-/** Makes sure that the end of every connection is noticed. */
+/** Makes sure that the end of every connection is noticed, and reads no more than is wanted. */
 export interface ReadKeeper {
   /** Looks after a socket until it is closed. */
   add(socket: Duplex): void;
+  /** Leaves what the peer sends to the kernel for a while, which then stops the peer; or goes on. */
+  pause(socket: Duplex, paused: boolean): void;
   close(): void;
 }
 
 const LOOK_MS = 5000;
+/** Every HTTP/2 client speaks first (RFC 9113 3.4); who does not holds a connection for nothing. */
+const SILENCE_MS = 30_000;
 
 interface Handle {
+  /** Bytes received so far. */
+  readonly bytesRead?: number;
   readStart(): number;
+  readStop(): number;
 }
 
 /**
@@ -21,12 +28,19 @@ interface Handle {
  * costs a tenth of a microsecond and changes nothing for a socket that is being read.
  */
 export function createReadKeeper(clock: Clock): ReadKeeper {
-  const sockets = new Set<Duplex>();
+  /** When each one was added. */
+  const sockets = new Map<Duplex, number>();
+  const stopped = new Set<Duplex>();
   let timer: Timer | undefined;
 
   function look(): void {
     timer = undefined;
-    for (const socket of sockets) handleOf(socket)?.readStart();
+    const now = clock.monotonic();
+    for (const [socket, addedAt] of sockets) {
+      const handle = handleOf(socket);
+      if (!stopped.has(socket)) handle?.readStart();
+      if (handle?.bytesRead === 0 && now - addedAt > SILENCE_MS) socket.destroy();
+    }
     arm();
   }
 
@@ -36,14 +50,28 @@ export function createReadKeeper(clock: Clock): ReadKeeper {
 
   return {
     add(socket) {
-      sockets.add(socket);
-      socket.once('close', () => sockets.delete(socket));
+      sockets.set(socket, clock.monotonic());
+      socket.once('close', () => {
+        sockets.delete(socket);
+        stopped.delete(socket);
+      });
       arm();
+    },
+    pause(socket, paused) {
+      if (socket.destroyed || !sockets.has(socket)) return;
+      if (paused) {
+        stopped.add(socket);
+        handleOf(socket)?.readStop();
+      } else {
+        stopped.delete(socket);
+        handleOf(socket)?.readStart();
+      }
     },
     close() {
       timer?.cancel();
       timer = undefined;
       sockets.clear();
+      stopped.clear();
     },
   };
 }
@@ -51,6 +79,7 @@ export function createReadKeeper(clock: Clock): ReadKeeper {
 /** What `net.Socket` itself starts and stops reading with; there is no public way past HTTP/2. */
 function handleOf(socket: Duplex): Handle | undefined {
   const handle: unknown = Reflect.get(socket, '_handle');
-  const known = typeof handle === 'object' && handle !== null && 'readStart' in handle;
-  return known && typeof handle.readStart === 'function' ? (handle as Handle) : undefined;
+  return typeof handle === 'object' && handle !== null && 'readStart' in handle
+    ? (handle as Handle)
+    : undefined;
 }

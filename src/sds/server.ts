@@ -63,6 +63,8 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     'grpc.max_concurrent_streams': options.streamsPerConnection,
     'grpc.enable_channelz': 0,
   });
+  const served = (id: string | undefined) => (id === undefined ? undefined : connections.get(id));
+
   /** The connection of a call, counted; undefined when the call was refused and has its answer. */
   function admit(
     kind: StreamKind,
@@ -94,6 +96,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     if (socket.destroyed) return;
     const { pid, uid } = connection.credentials;
     context.log.warn({ peer_pid: pid, peer_uid: uid, reason }, 'connection closed');
+    admission.blame(connection.credentials);
     socket.destroy();
   }
 
@@ -138,8 +141,13 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     maxMessageBytes: options.maxMessageBytes,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
     clock: context.clock,
+    peerOf: (id) => served(id)?.connection.credentials,
+    pauseReading(id, paused) {
+      const known = served(id);
+      if (known) reading.pause(known.socket, paused);
+    },
     closeConnection(id, reason) {
-      const known = id === undefined ? undefined : connections.get(id);
+      const known = served(id);
       if (known) closeConnection(known, reason);
     },
   });
@@ -147,8 +155,9 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
   return {
     serve(socket, connection) {
       const { uid, pid } = connection.credentials;
-      if (!admission.enter(uid)) {
-        context.log.warn({ peer_pid: pid, peer_uid: uid }, 'too many connections of one user');
+      const reason = admission.enter(connection.credentials);
+      if (reason !== undefined) {
+        context.log.warn({ peer_pid: pid, peer_uid: uid, reason }, 'connection refused');
         socket.destroy();
         return;
       }

@@ -29,7 +29,7 @@ const REQUEST = encodeRequest({ resource_names: ['default'], type_url: SECRET_TY
 const HEAP_MB = 256;
 const MAX_RSS_BYTES = 600e6;
 /** Not a measure of speed: the machine may be busy with other tests. */
-const ALIVE_MS = 5000;
+const ALIVE_MS = 2000;
 
 /** A well-behaved proxy in a process of its own that asks for its first secret all the time. */
 class Witness {
@@ -84,6 +84,7 @@ describe('bad input on the public socket', { timeout: 240_000 }, () => {
   /** Runs an attack; the daemon must serve others meanwhile and keep to its memory. */
   function endures(what: string, attack: () => Promise<void>): void {
     it(`endures ${what}`, async () => {
+      await untilWelcome();
       await witness.look();
       await attack();
       const seen = await witness.look();
@@ -95,6 +96,17 @@ describe('bad input on the public socket', { timeout: 240_000 }, () => {
   }
 
   const raw = () => connectRaw(daemon.socketPath);
+
+  /** Who was closed for what it did is kept out for a while: all the attacks come from here. */
+  async function untilWelcome(): Promise<void> {
+    const welcome = async () => {
+      using peer = await raw();
+      await peer.write(OPENING);
+      await eventually(() => peer.closed || peer.frames().length > 0, { what: 'an answer' });
+      return !peer.closed;
+    };
+    await eventually(welcome, { what: 'the daemon lets us in again', timeoutMs: 15_000 });
+  }
 
   /** A connection with an open call on stream 1. */
   async function called(more: readonly (readonly [string, string])[] = []): Promise<RawPeer> {
@@ -193,7 +205,7 @@ describe('bad input on the public socket', { timeout: 240_000 }, () => {
     });
 
     endures('streams that are reset as soon as they are opened', async () => {
-      for (let n = 0; n < 10; n++) {
+      for (let n = 0; n < 3; n++) {
         using peer = await raw();
         await peer.write(OPENING);
         for (let id = 1; id < 6000 && !peer.closed; id += 200) {

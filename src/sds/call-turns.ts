@@ -1,0 +1,61 @@
+import type { PeerCredentials } from '../identity/caller.ts';
+import { FairQueue } from './fair-queue.ts';
+
+/** Starts calls and reads connections so that no peer keeps the others waiting. */
+export interface CallTurns {
+  /**
+   * Runs `start` now or, when much is going on, when it is the peer's turn; it answers false when
+   * the call had gone by then and nothing was done.
+   */
+  take(peer: PeerCredentials, start: () => boolean): void;
+  /** Runs `resume`, which lets a connection be read again, when it is the peer's turn. */
+  readOn(peer: PeerCredentials, resume: () => void): void;
+}
+
+/**
+ * Calls that are started before the event loop may look at other things, about a third of a
+ * millisecond each: a newcomer's connection is read in time however many calls the others open.
+ */
+const CALLS_A_TURN = 16;
+/** A connection that is read may bring 64 kB: hundreds of calls that are reset at once. */
+const READS_A_TURN = 1;
+
+/** Users take turns, and the processes of one user among themselves. */
+export function createCallTurns(): CallTurns {
+  const calls = new FairQueue<() => boolean>();
+  const reads = new FairQueue<() => void>();
+  let started = 0;
+  let armed = false;
+
+  function arm(): void {
+    if (armed) return;
+    armed = true;
+    setImmediate(turn);
+  }
+
+  function turn(): void {
+    armed = false;
+    started = 0;
+    while (started < CALLS_A_TURN && calls.size > 0) run(calls.shift());
+    for (let n = 0; n < READS_A_TURN; n++) reads.shift()?.();
+    if (calls.size > 0 || reads.size > 0) arm();
+  }
+
+  function run(start: (() => boolean) | undefined): void {
+    if (!start?.()) return;
+    started++;
+    arm();
+  }
+
+  return {
+    take({ uid, pid }, start) {
+      if (calls.size === 0 && started < CALLS_A_TURN) return run(start);
+      calls.push(start, uid, pid);
+      arm();
+    },
+    readOn({ uid, pid }, resume) {
+      reads.push(resume, uid, pid);
+      arm();
+    },
+  };
+}
