@@ -199,8 +199,8 @@ export const SETTINGS: readonly Setting[] = [
   setting(
     'limits.streams_per_connection',
     number(1, 1_000_000, true),
-    10_000,
-    'concurrent streams on one connection',
+    1024,
+    'concurrent streams on one connection; Envoy opens another connection for more',
   ),
   setting(
     'limits.names_per_stream',
