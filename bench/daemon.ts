@@ -9,7 +9,8 @@ import { systemClock } from '../src/core/clock.ts';
 import { createLogger } from '../src/core/log.ts';
 import { systemRandom } from '../src/core/random.ts';
 import type { TrustBundle } from '../src/identity/bundle.ts';
-import { type Issuer, openIssuer } from '../src/issuer/issuer.ts';
+import { openIssuer } from '../src/issuer/issuer.ts';
+import type { OwnBundle } from '../src/signing.ts';
 
 /** What the bench asks. */
 export interface BenchCommand {
@@ -31,7 +32,7 @@ const deps = {
   }),
 };
 const changing = changingBundle(await secondRoot(config));
-const app = await build(config, { ...deps, decorateIssuer: changing.decorate });
+const app = await build(config, { ...deps, decorateBundle: changing.decorate });
 
 setFlagsFromString('--expose-gc');
 const COMMANDS: Readonly<Record<BenchCommand['cmd'], () => void>> = {
@@ -68,32 +69,30 @@ async function secondRoot({ issuer, trustDomain }: Config): Promise<TrustBundle>
   }
 }
 
-/** An issuer whose bundle also holds the roots of `second`, or does not: each bump is a change. */
+/** The bundle with the roots of `second` in it, or without: each bump is a change. */
 function changingBundle(second: TrustBundle) {
-  const listeners = new Set<(bundle: TrustBundle) => void>();
+  const listeners = new Set<() => void>();
   let bumps = 0;
-  let bundle: () => TrustBundle = () => second;
   return {
-    decorate: (issuer: Issuer): Issuer => {
+    decorate: (bundle: OwnBundle): OwnBundle => {
       // One object for each content, as from the issuer: what is encoded is found by it.
       let made: TrustBundle | undefined;
-      bundle = () => {
-        const own = issuer.bundle();
-        if (made?.sequence === own.sequence + bumps) return made;
-        const more = bumps % 2 === 0 ? [] : second.x509Authorities;
-        made = {
-          ...own,
-          sequence: own.sequence + bumps,
-          x509Authorities: [...own.x509Authorities, ...more],
-        };
-        return made;
-      };
       return {
-        ...issuer,
-        bundle,
-        onBundle(listener) {
+        current() {
+          const own = bundle.current();
+          if (!own) return undefined;
+          if (made?.sequence === own.sequence + bumps) return made;
+          const more = bumps % 2 === 0 ? [] : second.x509Authorities;
+          made = {
+            ...own,
+            sequence: own.sequence + bumps,
+            x509Authorities: [...own.x509Authorities, ...more],
+          };
+          return made;
+        },
+        onChange(listener) {
           listeners.add(listener);
-          const stop = issuer.onBundle(() => listener(bundle()));
+          const stop = bundle.onChange(listener);
           return () => {
             listeners.delete(listener);
             stop();
@@ -103,7 +102,7 @@ function changingBundle(second: TrustBundle) {
     },
     bump: (): void => {
       bumps++;
-      for (const listener of listeners) listener(bundle());
+      for (const listener of listeners) listener();
     },
   };
 }

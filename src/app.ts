@@ -1,40 +1,37 @@
-import { closeSync, constants, openSync } from 'node:fs';
-import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
-import { createAttestation } from './attestation/attestation.ts';
+import { createAttestation, type Attestation } from './attestation/attestation.ts';
 import { createAttestorMetrics } from './attestation/metrics.ts';
 import { createExecutableReader } from './attestation/executable.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAccountNames } from './attestation/names.ts';
-import { createKernel, tryLock } from './attestation/native.ts';
+import { createKernel } from './attestation/native.ts';
 import { createUnixAttestor } from './attestation/unix.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
-import { errorText, IdentityError } from './core/errors.ts';
 import { silentLogger, type Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
-import { createReadiness } from './core/ready.ts';
+import { createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
-import type { X509Svid } from './identity/svid.ts';
+import { lockDataFolder } from './data-lock.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
-import { ensurePrivateFolder } from './issuer/private-files.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
-import { listenForOperator } from './operator.ts';
+import { listenForOperator, type OperatorSources } from './operator.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
-import { createPolicyStore } from './policy/store.ts';
-import type { MintRequest } from './issuer/profile.ts';
-import type { SvidIssuer } from './rotation/rotator.ts';
+import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { createPeerLog } from './sds/peer-log.ts';
-import { createServing, type ServingParts } from './serving.ts';
+import { createServing, type Serving, type ServingParts } from './serving.ts';
+import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
 import { warmUp } from './warm-up.ts';
 
 export interface AppDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** Stands in front of the issuer: tests and benches slow it down or make it fail. */
+  /** Stands in front of the issuer: tests slow it down or make it fail. */
   readonly decorateIssuer?: (issuer: Issuer) => Issuer;
+  /** Stands in front of the bundle: the bench changes it on demand. */
+  readonly decorateBundle?: (bundle: OwnBundle) => OwnBundle;
 }
 
 /** The running daemon. */
@@ -52,159 +49,174 @@ export interface App {
   close(): Promise<void>;
 }
 
-/** Puts the parts together and starts them; the only place that knows all of them. */
+/**
+ * Puts the parts together and starts them. In this order: the policy is read, the folder locked, all
+ * sockets bound; only when nothing else can fail any more the issuer may make its first key.
+ */
 export async function build(config: Config, deps: AppDeps): Promise<App> {
-  const { clock, random, log } = deps;
-  const startedAtMs = clock.now();
-  const cleanup = createCleanup(log);
+  const cleanup = createCleanup(deps.log);
   try {
-    const registry = new Registry();
-    registerBuildInfo(registry, VERSION, startedAtMs);
-    const readiness = createReadiness();
-    const starting = readiness.block('starting');
-
-    const kernel = createKernel();
-    if (config.issuer.keyManager === 'disk') cleanup.add(lockFolder(config.dataDir));
-    const policyOpening = createPolicyStore(
-      {
-        paths: config.policyPaths,
-        trustDomain: config.trustDomain,
-        caTtlMs: config.issuer.caTtlMs,
-      },
-      { clock, log },
-    );
-    const issuerOpening = openIssuer(
-      { ...config.issuer, trustDomain: config.trustDomain, dataDir: config.dataDir },
-      deps,
-    );
-    // When one of them fails the other is still to be closed.
-    const closing = <T extends { close(): void }>(thing: T) => cleanup.closing(thing);
-    await Promise.allSettled([policyOpening.then(closing), issuerOpening.then(closing)]);
-    const policy = await policyOpening;
-    const opened = await issuerOpening;
-    registerPolicyMetrics(registry, policy);
-    const issuer = withIssuerMetrics(deps.decorateIssuer?.(opened) ?? opened, registry, clock);
-
-    const { discoverPath } = config.attestation.unix;
-    const attestors = [
-      createUnixAttestor({
-        names: createAccountNames(),
-        executable: discoverPath ? createExecutableReader() : undefined,
-      }),
-    ];
-    const measured = attestors.map(createAttestorMetrics(registry, clock));
-    const attestation = cleanup.closing(
-      createAttestation({
-        kernel,
-        attestors: measured,
-        clock,
-        // What it says is said about peers, as often as they want.
-        log: createPeerLog(log, clock),
-      }),
-    );
-    const parts: ServingParts = {
-      config,
-      entitlements: {
-        match: (selectors) => policy.current().match(selectors),
-        onChange: (listener) => policy.onChange(listener),
-      },
-      issuer: svidIssuer((request, options) => issuer.mint(request, options)),
-      bundles: {
-        current: () => issuer.bundle(),
-        onChange: (listener) => issuer.onBundle(listener),
-      },
-      registry,
-      clock,
-      random,
-      log,
-    };
-    const warming = new AbortController();
-    const serving = createServing(parts);
-
-    // Opened first and closed last: the operator can see the drain.
-    const doors = cleanup.closing(
-      await listenForOperator(
-        {
-          registry,
-          notReady: () => readiness.reasons(),
-          bundle: () => issuer.bundle(),
-          status: () => ({
-            version: VERSION,
-            nodeName: config.nodeName,
-            trustDomain: config.trustDomain,
-            startedAtMs,
-            notReady: readiness.reasons(),
-            policy: policy.status(),
-            authorities: issuer.authorities(),
-            rotation: serving.rotation(),
-            streams: serving.streams(),
-          }),
-        },
-        { config, clock, log },
-      ),
-    );
-    cleanup.add(() => serving.close());
-    const listener = await listenForPeers({
-      paths: config.socketPaths,
-      attestation,
-      onConnection: (socket, connection) => serving.serve(socket, connection),
-      clock,
-      log: log.child({ component: 'listener' }),
-    });
-    cleanup.add(() => listener.close());
-
-    starting();
-    log.info(
-      {
-        version: VERSION,
-        trust_domain: config.trustDomain,
-        path: config.socketPaths[0] ?? '',
-        entries: policy.status().entries,
-        detail: kernel.protection,
-      },
-      'credence is ready',
-    );
-    return {
-      trustDomain: config.trustDomain,
-      policyEntries: () => policy.status().entries,
-      metricsPort: doors.metricsPort,
-      async warmUp() {
-        const mint = await opened.rehearsal();
-        if (!mint) return;
-        await warmUp(
-          { ...parts, issuer: svidIssuer(mint) },
-          () => createAttestation({ kernel, attestors, clock, log: silentLogger }),
-          warming.signal,
-        );
-      },
-      async close() {
-        warming.abort();
-        readiness.block('shutting down');
-        await cleanup.run();
-      },
-    };
+    return await start(config, deps, cleanup);
   } catch (thrown) {
     await cleanup.run();
     throw thrown;
   }
 }
 
-/** The issuer, as rotation asks it: an entry without a lifetime gets the issuer's default. */
-function svidIssuer(
-  mint: (request: MintRequest, options: { signal?: AbortSignal }) => Promise<X509Svid>,
-): SvidIssuer {
+async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<App> {
+  const { clock, log } = deps;
+  const registry = new Registry();
+  const readiness = createReadiness();
+  const starting = readiness.block('starting');
+  const startedAtMs = clock.now();
+  registerBuildInfo(registry, VERSION, startedAtMs);
+
+  const policy = cleanup.closing(await openPolicy(config, deps));
+  registerPolicyMetrics(registry, policy);
+  if (config.issuer.keyManager === 'disk') cleanup.add(lockDataFolder(config.dataDir));
+  const attesting = createAttesting(config, registry, deps);
+  const attestation = cleanup.closing(attesting.measured());
+  const signing = cleanup.closing(createSigning(log));
+  const parts = servingParts(config, policy, signing, registry, deps);
+  const serving = createServing(parts);
+
+  // Opened first and closed last: the operator can see the start and the drain.
+  const shown = { startedAtMs, readiness, policy, signing, serving, parts };
+  const doors = cleanup.closing(await listenForOperator(operatorSources(shown), parts));
+  cleanup.add(() => serving.close());
+  const listener = await listenForPeers({
+    paths: config.socketPaths,
+    attestation,
+    onConnection: (socket, connection) => serving.serve(socket, connection),
+    clock,
+    log: log.child({ component: 'listener' }),
+  });
+  cleanup.add(() => listener.close());
+
+  const { trustDomain, dataDir } = config;
+  const issuer = await openIssuer({ ...config.issuer, trustDomain, dataDir }, deps);
+  signing.begin(withIssuerMetrics(deps.decorateIssuer?.(issuer) ?? issuer, registry, clock));
+  starting();
+  const path = config.socketPaths[0] ?? '';
+  const policyEntries = () => policy.status().entries;
+  const detail = attesting.protection;
+  log.info(
+    { version: VERSION, trust_domain: trustDomain, path, entries: policyEntries(), detail },
+    'credence is ready',
+  );
+  const warming = new AbortController();
   return {
-    mint: ({ ttlMs, ...rest }, options) =>
-      mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
+    trustDomain,
+    policyEntries,
+    metricsPort: doors.metricsPort,
+    async warmUp() {
+      const mint = await issuer.rehearsal();
+      if (mint) {
+        await warmUp({ ...parts, issuer: svidIssuer(mint) }, attesting.rehearsed, warming.signal);
+      }
+    },
+    async close() {
+      warming.abort();
+      readiness.block('shutting down');
+      await cleanup.run();
+    },
   };
 }
 
+function openPolicy(config: Config, { clock, log }: AppDeps): Promise<PolicyStore> {
+  const { policyPaths: paths, trustDomain, issuer } = config;
+  return createPolicyStore({ paths, trustDomain, caTtlMs: issuer.caTtlMs }, { clock, log });
+}
+
+/** How to find out who a peer is: for the daemon, and once more for its rehearsals. */
+function createAttesting(config: Config, registry: Registry, { clock, log }: AppDeps) {
+  const kernel = createKernel();
+  const attestors = [
+    createUnixAttestor({
+      names: createAccountNames(),
+      executable: config.attestation.unix.discoverPath ? createExecutableReader() : undefined,
+    }),
+  ];
+  return {
+    protection: kernel.protection,
+    measured(): Attestation {
+      const measured = attestors.map(createAttestorMetrics(registry, clock));
+      // What it says is said about peers, as often as they want.
+      return createAttestation({
+        kernel,
+        attestors: measured,
+        clock,
+        log: createPeerLog(log, clock),
+      });
+    },
+    rehearsed: () => createAttestation({ kernel, attestors, clock, log: silentLogger }),
+  };
+}
+
+function servingParts(
+  config: Config,
+  policy: PolicyStore,
+  signing: Signing,
+  registry: Registry,
+  { clock, random, log, decorateBundle }: AppDeps,
+): ServingParts {
+  return {
+    config,
+    entitlements: {
+      match: (selectors) => policy.current().match(selectors),
+      onChange: (listener) => policy.onChange(listener),
+    },
+    issuer: signing.svids,
+    bundle: decorateBundle?.(signing.bundle) ?? signing.bundle,
+    registry,
+    clock,
+    random,
+    log,
+  };
+}
+
+/** What there is to show, from the first moment on. */
+interface Shown {
+  readonly startedAtMs: number;
+  readonly readiness: Readiness;
+  readonly policy: PolicyStore;
+  readonly signing: Signing;
+  readonly serving: Serving;
+  readonly parts: ServingParts;
+}
+
+function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown): OperatorSources {
+  const { config, registry, bundle } = rest.parts;
+  return {
+    registry,
+    notReady: () => readiness.reasons(),
+    bundle: () => bundle.current(),
+    status: () => ({
+      version: VERSION,
+      nodeName: config.nodeName,
+      trustDomain: config.trustDomain,
+      startedAtMs: rest.startedAtMs,
+      notReady: readiness.reasons(),
+      policy: policy.status(),
+      authorities: signing.issuer()?.authorities() ?? [],
+      rotation: serving.rotation(),
+      streams: serving.streams(),
+    }),
+  };
+}
+
+interface Cleanup {
+  add(step: () => void | Promise<void>): void;
+  closing<T extends { close(): void }>(thing: T): T;
+  run(): Promise<void>;
+}
+
 /** Steps that undo what was started, in reverse order; one that fails does not stop the others. */
-function createCleanup(log: Logger) {
+function createCleanup(log: Logger): Cleanup {
   const steps: (() => void | Promise<void>)[] = [];
   return {
-    add: (step: () => void | Promise<void>) => void steps.push(step),
-    closing<T extends { close(): void }>(thing: T): T {
+    add: (step) => void steps.push(step),
+    closing(thing) {
       steps.push(() => thing.close());
       return thing;
     },
@@ -218,22 +230,4 @@ function createCleanup(log: Logger) {
       }
     },
   };
-}
-
-/** Two daemons with one data folder would sign with one CA and write one journal. */
-function lockFolder(folder: string): () => void {
-  // Before anything in it is opened: in a folder of others the lock may be their link.
-  ensurePrivateFolder(folder);
-  const path = join(folder, 'lock');
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
-  } catch (thrown) {
-    throw new IdentityError('ERR_DISK', `cannot open ${path}: ${errorText(thrown)}`, {
-      cause: thrown,
-    });
-  }
-  if (tryLock(fd)) return () => closeSync(fd);
-  closeSync(fd);
-  throw new IdentityError('ERR_ALREADY_RUNNING', `another credence is running with ${folder}`);
 }

@@ -13,7 +13,8 @@ import type { TrustBundle } from './identity/bundle.ts';
 export interface OperatorSources {
   notReady(): readonly string[];
   status(): StatusSources;
-  bundle(): TrustBundle;
+  /** Undefined while there is none yet. */
+  bundle(): TrustBundle | undefined;
   readonly registry: Registry;
 }
 
@@ -71,8 +72,9 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
       (rendering ??= sources.registry.metrics().finally(() => (rendering = undefined))),
     config: () => config.written,
     bundle: (domain) => {
-      const { trustDomain, sequence, x509Authorities } = sources.bundle();
-      if (domain !== undefined && domain !== trustDomain) return undefined;
+      const bundle = sources.bundle();
+      if (!bundle || (domain !== undefined && domain !== bundle.trustDomain)) return undefined;
+      const { trustDomain, sequence, x509Authorities } = bundle;
       return {
         trust_domain: trustDomain,
         sequence,

@@ -10,7 +10,6 @@ import type { Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
 import { createSchedule } from './core/schedule.ts';
 import { VERSION } from './core/version.ts';
-import type { TrustBundle } from './identity/bundle.ts';
 import { registerRotationMetrics } from './rotation/metrics.ts';
 import { createRotator, type RotationStats, type SvidIssuer } from './rotation/rotator.ts';
 import { createAdmission } from './sds/admission.ts';
@@ -20,16 +19,14 @@ import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
 import type { StreamSnapshot } from './sds/secret-stream.ts';
 import { createSdsServer } from './sds/server.ts';
+import type { OwnBundle } from './signing.ts';
 import { createWorkloads, type Entitlements } from './workload/workloads.ts';
 
 export interface ServingParts {
   readonly config: Config;
   readonly entitlements: Entitlements;
   readonly issuer: SvidIssuer;
-  readonly bundles: {
-    current(): TrustBundle;
-    onChange(listener: (bundle: TrustBundle) => void): () => void;
-  };
+  readonly bundle: OwnBundle;
   readonly registry: Registry;
   readonly clock: Clock;
   readonly random: Random;
@@ -47,7 +44,7 @@ export interface Serving {
 
 /** Fits policy, rotation and SDS together. */
 export function createServing(parts: ServingParts): Serving {
-  const { config, clock, random, registry, issuer, bundles, log } = parts;
+  const { config, clock, random, registry, issuer, bundle, log } = parts;
   const schedule = createSchedule(clock);
   const rotator = createRotator(config.rotation, {
     issuer,
@@ -62,8 +59,8 @@ export function createServing(parts: ServingParts): Serving {
     entitlements: parts.entitlements,
     svids: rotator,
     bundles: {
-      get: (domain) => (domain === config.trustDomain ? bundles.current() : undefined),
-      onChange: (listener) => bundles.onChange(({ trustDomain }) => listener(trustDomain)),
+      get: (domain) => (domain === config.trustDomain ? bundle.current() : undefined),
+      onChange: (listener) => bundle.onChange(() => listener(config.trustDomain)),
     },
     clock,
     onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),

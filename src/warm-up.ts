@@ -76,7 +76,7 @@ function rehearsed(parts: ServingParts): Serving {
   return createServing({
     ...parts,
     entitlements: { match: () => [identity], onChange: () => () => undefined },
-    bundles: { ...parts.bundles, onChange: () => () => undefined },
+    bundle: { ...parts.bundle, onChange: () => () => undefined },
     registry: new Registry(),
     log: silentLogger,
   });

@@ -52,12 +52,8 @@ export interface Issuer {
    * CA now; `ERR_SHUTDOWN` after `close`; the signal's reason when aborted.
    */
   mint(request: MintRequest, options: { signal?: AbortSignal }): Promise<X509Svid>;
+  /** Changes with the root, of which an issuer has one for its whole life: always the same object. */
   bundle(): TrustBundle;
-  /**
-   * Calls back with each new bundle; returns how to stop. The bundle changes with the roots, and
-   * `openIssuer` keeps to one root for its whole life: there it never calls.
-   */
-  onBundle(listener: (bundle: TrustBundle) => void): () => void;
   authorities(): readonly AuthorityStatus[];
   /**
    * A mint whose certificates are worthless: signed, in the name of the CA, with a key that is thrown
@@ -102,7 +98,6 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       return Promise.reject(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
     },
     bundle: () => bundle,
-    onBundle: () => () => undefined,
     authorities: () => {
       const issuing = authorities.issuing();
       const root = statusOf('root', authorities.root);

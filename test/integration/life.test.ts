@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -15,8 +24,8 @@ import { openSdsStream } from '../support/sds-stream.ts';
 const ME = 'spiffe://example.org/me';
 const UNAVAILABLE = 14;
 
-/** The built daemon, run as a service manager would: its process and its exit code are ours. */
-async function startDaemon(t: TestContext, settings = '', metrics = '') {
+/** A folder with what a daemon needs to start. */
+function installed(t: TestContext, settings = '', metrics = '') {
   const dir = mkdtempSync(join(tmpdir().length <= 60 ? tmpdir() : '/tmp', 'credence-life-'));
   const at = (name: string) => join(dir, name);
   const setPolicy = (text: string) => {
@@ -30,17 +39,26 @@ async function startDaemon(t: TestContext, settings = '', metrics = '') {
       'admin_socket_path: private/admin.sock\ndata_dir: data\npolicy: {paths: [policy.yaml]}\n' +
       `telemetry: {metrics_address: '${metrics}'}\n${settings}`,
   );
-  const child = await startChild(process.execPath, [
-    CREDENCE,
-    'run',
-    '--config',
-    at('credence.yaml'),
-  ]);
+  let child: Child | undefined;
   t.after(async () => {
-    await child.stop('SIGKILL');
+    await child?.stop('SIGKILL');
     rmSync(dir, { recursive: true, force: true });
   });
   const run = (...args: string[]) => runCredence([...args, '--config', at('credence.yaml')]);
+  const start = async () =>
+    (child = await startChild(process.execPath, [
+      CREDENCE,
+      'run',
+      '--config',
+      at('credence.yaml'),
+    ]));
+  return { at, setPolicy, run, start };
+}
+
+/** The built daemon, run as a service manager would: its process and its exit code are ours. */
+async function startDaemon(t: TestContext, settings = '', metrics = '') {
+  const { at, setPolicy, run, start } = installed(t, settings, metrics);
+  const child = await start();
   await eventually(async () => (await run('health')).code === 0, {
     what: 'credence is ready',
     hopeless: () => child.ended() && child.log(),
@@ -53,6 +71,52 @@ async function end(child: Child, ...signals: NodeJS.Signals[]): Promise<string |
   for (const signal of signals) process.kill(child.pid, signal);
   return eventually(() => child.ended(), { what: 'credence ends' });
 }
+
+describe('a first start that fails', { concurrency: true }, () => {
+  const made = (folder: string) =>
+    existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String) : [];
+
+  it('makes nothing when the policy is bad', async (t) => {
+    const { at, setPolicy, run } = installed(t);
+    setPolicy('entries: [\n');
+    const { code, err } = await run('run');
+    assert.equal(code, 64);
+    assert.match(err, /policy\.yaml:/);
+    assert.ok(!existsSync(at('data')));
+  });
+
+  it('makes no key and no journal when the metrics port is taken', async (t) => {
+    const squatter = createServer().listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    t.after(() => squatter.close());
+    const { port } = squatter.address() as AddressInfo;
+    const { at, run } = installed(t, '', `127.0.0.1:${port}`);
+    const { code, err } = await run('run');
+    assert.equal(code, 1);
+    assert.match(err, /cannot serve metrics on .*EADDRINUSE/);
+    assert.deepEqual(made(at('data')), ['lock']);
+  });
+
+  it('makes no key and no journal when a socket cannot be bound', async (t) => {
+    const { at, run } = installed(t);
+    writeFileSync(at('other.sock'), 'precious');
+    const { code, err } = await run('run');
+    assert.equal(code, 1);
+    assert.match(err, /other\.sock exists and is not a socket/);
+    assert.deepEqual(made(at('data')), ['lock']);
+    for (const name of ['api.sock', 'private/admin.sock']) assert.ok(!existsSync(at(name)), name);
+  });
+
+  it('says so when its lock is a pipe, and does not wait for it', async (t) => {
+    const { at, run } = installed(t);
+    mkdirSync(at('data'), 0o700);
+    assert.equal(spawnSync('mkfifo', ['-m', '600', at('data/lock')]).status, 0);
+    const { code, err } = await run('run');
+    assert.equal(code, 1);
+    assert.match(err, /^credence: cannot lock .*data\/lock: it is not a regular file\nhint: /m);
+    assert.deepEqual(made(at('data')), ['lock']);
+  });
+});
 
 describe('a running daemon', { concurrency: true }, () => {
   it('says where everything is, the metrics on whichever port they got', async (t) => {

@@ -1,0 +1,68 @@
+import { unlessAborted } from './core/clock.ts';
+import { createListeners } from './core/listeners.ts';
+import type { Logger } from './core/log.ts';
+import type { TrustBundle } from './identity/bundle.ts';
+import type { X509Svid } from './identity/svid.ts';
+import type { Issuer } from './issuer/issuer.ts';
+import type { MintRequest } from './issuer/profile.ts';
+import type { SvidIssuer } from './rotation/rotator.ts';
+
+/** The bundle of the own trust domain. */
+export interface OwnBundle {
+  /** Undefined before the issuer is open. The same object as long as nothing in it changes. */
+  current(): TrustBundle | undefined;
+  /** Called whenever `current` answers something else; returns how to stop. */
+  onChange(listener: () => void): () => void;
+}
+
+/** The issuer, as those see it who are there before it is open. */
+export interface Signing {
+  /** Waits for the issuer, then asks it. */
+  readonly svids: SvidIssuer;
+  readonly bundle: OwnBundle;
+  issuer(): Issuer | undefined;
+  /** The issuer is open. It has one root for its whole life, so this is the one change of the bundle. */
+  begin(issuer: Issuer): void;
+  close(): void;
+}
+
+/**
+ * The issuer is opened last, because opening it for the first time makes keys that peers come to
+ * trust: a start that fails for another reason makes none. Until then who asks for an SVID waits.
+ */
+export function createSigning(log: Logger): Signing {
+  const begun = createListeners<Issuer>((thrown) =>
+    log.error({ err: thrown }, 'a reader of the bundle failed'),
+  );
+  let issuer: Issuer | undefined;
+  let arrive: (issuer: Issuer) => void;
+  const arrival = new Promise<Issuer>((resolve) => (arrive = resolve));
+  return {
+    svids: svidIssuer((request, options) =>
+      issuer
+        ? issuer.mint(request, options)
+        : unlessAborted(arrival, options.signal).then((opened) => opened.mint(request, options)),
+    ),
+    bundle: {
+      current: () => issuer?.bundle(),
+      onChange: (listener) => begun.add(() => listener()),
+    },
+    issuer: () => issuer,
+    begin(opened) {
+      issuer = opened;
+      arrive(opened);
+      begun.emit(opened);
+    },
+    close: () => issuer?.close(),
+  };
+}
+
+/** An issuer's mint, as rotation asks it: an entry without a lifetime gets the issuer's default. */
+export function svidIssuer(
+  mint: (request: MintRequest, options: { signal?: AbortSignal }) => Promise<X509Svid>,
+): SvidIssuer {
+  return {
+    mint: ({ ttlMs, ...rest }, options) =>
+      mint(ttlMs === undefined ? rest : { ...rest, ttlMs }, options),
+  };
+}
