@@ -87,20 +87,22 @@ async function demo() {
 
   const load = startWatchedLoad(pair);
   started.push(load);
+  /** Serials that each Envoy has used, in order. */
+  const used = { server: [], client: [] };
   const show = process.stdout.isTTY ? createScreen() : createLines();
   const endMs = performance.now() + seconds * 1000;
   while (!stopping.signal.aborted && performance.now() < endMs) {
     await load.look();
     const fault = daemon.died() ?? load.expired();
     if (fault !== undefined) throw new Error(fault);
-    show(await snapshot(daemon, pair, load));
+    show(await snapshot(daemon, pair, load, used));
     await delay(DRAW_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
   }
   const { sent, answered, failures: failed } = await load.stop();
-  const rotations = [...load.serials.values()].map((serials) => serials.length - 1);
+  const [servers, clients] = Object.values(used).map((serials) => Math.max(serials.length - 1, 0));
   say(
     `\n${sent} requests, ${answered} answered, ${failed.length} failed, ` +
-      `${rotations[0]} + ${rotations[1]} rotations`,
+      `${servers} + ${clients} rotations`,
   );
   return failed;
 }
@@ -116,7 +118,7 @@ async function demoFolder() {
 }
 
 /** What Envoy says it uses, what the daemon plans, and what the requests came to. */
-async function snapshot(daemon, pair, load) {
+async function snapshot(daemon, pair, load, used) {
   const status = JSON.parse(await daemon.admin('/status'));
   const ends = [];
   for (const [label, uri, envoy] of [
@@ -124,14 +126,15 @@ async function snapshot(daemon, pair, load) {
     ['client', CLIENT, pair.client],
   ]) {
     const leaf = await envoy.leaf(uri);
-    const serials = load.serials.get(uri) ?? [];
+    const serials = used[label];
+    if (leaf && leaf.serial !== serials.at(-1)) serials.push(leaf.serial);
     const secret = (status.proxies ?? [])
       .filter(({ pid }) => pid === envoy.pid)
       .flatMap(({ streams }) => streams.flatMap(({ secrets }) => secrets))
       .find(({ name }) => name === uri);
     ends.push({
       label,
-      serial: short(leaf?.serial),
+      serial: short(serials.at(-1)),
       before: short(serials.at(-2)),
       rotations: Math.max(serials.length - 1, 0),
       leftMs: leaf ? leaf.expiresMs - Date.now() : 0,

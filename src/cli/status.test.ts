@@ -102,6 +102,11 @@ describe('statusText()', () => {
     assert.match(shown(document), /^ {2}the last change was REFUSED: p\.yaml:1:1: no$/m);
   });
 
+  it('counts one entry as one', () => {
+    const text = shown({ ...view([]), policy: { entries: 1 } });
+    assert.match(text, /^policy: 1 entry$/m);
+  });
+
   it('says nothing of an end when no SVID is held', () => {
     const document = view([]);
     const rotation = { held_svids: 0, due_svids: 0, earliest_not_after: null };

@@ -84,7 +84,7 @@ function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
   const age = nowMs - Date.parse(loadedAt ?? '');
   return [
     [
-      `policy: ${entries ?? '?'} entries`,
+      `policy: ${entries ?? '?'} ${entries === 1 ? 'entry' : 'entries'}`,
       ...(revision === null ? [] : [`revision ${revision}`]),
       ...(Number.isNaN(age) ? [] : [`loaded ${formatDuration(Math.max(age, 0))} ago`]),
     ].join(', '),

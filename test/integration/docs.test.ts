@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { environmentName, SETTINGS } from '../../src/settings.ts';
+import { runCredence } from '../support/credence-command.ts';
 import { createDaemon, entryForMe } from '../support/daemon.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -52,6 +62,24 @@ describe('the documentation', () => {
         assert.ok(known, `${page}: ${name}`);
       }
     }
+  });
+
+  it('writes files for production that pass the strictest check', async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'credence-docs-'));
+    t.after(() => rmSync(dir, { recursive: true }));
+    const files = read('README.md').matchAll(
+      /^cat > \/etc\/credence\/(\S+) <<'EOF'\n([\s\S]*?)^EOF\n/gm,
+    );
+    const written = Array.from(files, ([, name = '', text = '']) => {
+      mkdirSync(dirname(join(dir, name)), { recursive: true });
+      writeFileSync(join(dir, name), text);
+      return name;
+    });
+    assert.deepEqual(written, ['credence.yaml', 'policy/web.yaml']);
+    const args = ['check', '--strict', '--config', join(dir, 'credence.yaml')];
+    const { code, out } = await runCredence(args);
+    assert.match(out, /: trust domain example\.org, 1 policy entry, 0 errors, 0 warnings\n$/);
+    assert.equal(code, 0);
   });
 
   it('has every command in the README', () => {
