@@ -9,7 +9,7 @@ export interface AdminAnswer {
   readonly body: string;
 }
 
-export interface AskOptions {
+interface AskOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
