@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
+import { createArrivals } from './attestation/arrivals.ts';
 import { createAttestation, type Attestation } from './attestation/attestation.ts';
 import { createAttestorMetrics } from './attestation/metrics.ts';
 import { createExecutableReader } from './attestation/executable.ts';
@@ -86,6 +87,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   cleanup.add(() => serving.close());
   const listener = await listenForPeers({
     paths: config.socketPaths,
+    admits: attesting.admits,
     attestation,
     onConnection: (socket, connection) => serving.serve(socket, connection),
     clock,
@@ -139,6 +141,7 @@ function createAttesting(config: Config, registry: Registry, { clock, log }: App
   ];
   return {
     protection: kernel.protection,
+    admits: createArrivals(kernel, clock),
     measured(): Attestation {
       const measured = attestors.map(createAttestorMetrics(registry, clock));
       // What it says is said about peers, as often as they want.

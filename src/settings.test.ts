@@ -31,7 +31,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'limits.connections_per_uid': 10_000,
   'limits.streams': 40_000,
   'limits.requests_per_second': 5000,
-  'limits.streams_per_connection': 10_000,
+  'limits.streams_per_connection': 1024,
   'limits.names_per_stream': 2000,
   'limits.message_bytes': 1_048_576,
   drain_deadline: '5s',

@@ -14,11 +14,13 @@ describe('listenForPeers()', () => {
   let folder: string;
   let closed: string[];
   let count: number;
+  let admitting: boolean;
   let listener: PeerListener | undefined;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'credence-listener-'));
     closed = [];
     count = 0;
+    admitting = true;
     listener = undefined;
   });
   afterEach(() => {
@@ -41,7 +43,10 @@ describe('listenForPeers()', () => {
         close: () => void own.push(id),
       };
     };
-    return { paths, attestation: { accept }, onConnection, clock: systemClock, log: silentLogger };
+    return {
+      ...{ paths, attestation: { accept }, onConnection, clock: systemClock, log: silentLogger },
+      admits: () => admitting,
+    };
   }
 
   it('closes a connection that could not be taken over, and takes the next', async () => {
@@ -78,6 +83,17 @@ describe('listenForPeers()', () => {
     socket.destroy();
     await gone;
     assert.deepEqual(closed, ['peer-1']);
+  });
+
+  it('closes a connection that is not worth any work, and takes the next', async () => {
+    const path = join(folder, 'api.sock');
+    listener = await listenForPeers(options([path], (socket) => socket.destroy()));
+    admitting = false;
+    await once(connect(path).resume(), 'close');
+    assert.equal(count, 0);
+    admitting = true;
+    await once(connect(path).resume(), 'close');
+    assert.equal(count, 1);
   });
 
   it('leaves no socket behind when one of its paths cannot be bound', async () => {

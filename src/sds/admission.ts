@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
-import { createRates } from './rates.ts';
+import { createRates } from '../core/rates.ts';
 
 /** How much of the daemon peers may take (contract: `limits.*`). */
 export interface AdmissionLimits {

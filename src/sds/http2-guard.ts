@@ -10,7 +10,7 @@ import type { PeerCredentials } from '../identity/caller.ts';
 import { createCallTurns } from './call-turns.ts';
 import { http2ServerOf, wrapStreamHandler, type StreamHandler } from './http2-server.ts';
 import { MessageMeter } from './message-meter.ts';
-import { takeFrom, type Bucket } from './rates.ts';
+import { takeFrom, type Bucket } from '../core/rates.ts';
 
 export interface GuardOptions {
   readonly maxMessageBytes: number;

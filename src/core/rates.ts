@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts';
+import type { Clock } from './clock.ts';
 
 export interface Rate {
   /** How much may be taken at once after a quiet time. */
