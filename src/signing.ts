@@ -5,7 +5,7 @@ import type { TrustBundle } from './identity/bundle.ts';
 import type { X509Svid } from './identity/svid.ts';
 import type { Issuer } from './issuer/issuer.ts';
 import type { MintRequest } from './issuer/profile.ts';
-import type { SvidIssuer } from './rotation/rotator.ts';
+import type { SvidIssuer } from './rotation/minter.ts';
 
 /** The bundle of the own trust domain. */
 export interface OwnBundle {

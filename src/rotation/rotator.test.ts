@@ -6,9 +6,10 @@ import { FakeLogger } from '../../test/support/issuer.ts';
 import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { createSchedule } from '../core/schedule.ts';
-import type { SpiffeId } from '../identity/spiffe-id.ts';
+import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { createRotator, type SvidIssuer, type SvidRequest } from './rotator.ts';
+import type { SvidIssuer, SvidRequest } from './minter.ts';
+import { createRotator } from './rotator.ts';
 
 const HOUR = 3_600_000;
 const ask = (id: SpiffeId = WEB, more: Partial<SvidRequest> = {}): SvidRequest => ({
@@ -334,6 +335,32 @@ describe('createRotator()', () => {
     const before = issuer.signals.length;
     for (let n = 0; n < 100; n++) hold(`another ${n}`);
     assert.equal(new Set(issuer.signals.slice(before)).size, 100);
+  });
+
+  it('signs for another process before all of one that asks for very much', async () => {
+    const { hold, issuer } = rotation();
+    issuer.late = true;
+    const many = Array.from({ length: 500 }, (_, n) =>
+      hold('greedy', ask(parseSpiffeId(`spiffe://example.org/${n}`))),
+    );
+    const { serial } = hold('modest');
+    await issuer.sign();
+    assert.ok(serial(), 'it is still waiting');
+    const signed = () => many.filter((held) => held.serial() !== undefined).length;
+    assert.ok(signed() < 10, `${signed()} signed before it`);
+    issuer.late = false;
+    while (issuer.requests.length < 501) await issuer.sign();
+    await settle();
+    assert.equal(signed(), 500);
+  });
+
+  it('forgets a process with much that waits for its turn', async () => {
+    const { hold, issuer, rotator, clock } = rotation();
+    for (let n = 0; n < 500; n++) hold('p', ask(parseSpiffeId(`spiffe://example.org/${n}`)));
+    rotator.forget('p');
+    for (let n = 0; n < 50; n++) await settle();
+    assert.ok(issuer.requests.length < 10, `${issuer.requests.length} signed for nobody`);
+    assert.deepEqual([rotator.stats().held, clock.timers], [0, 0]);
   });
 
   it('renews soon after the clock jumped past the point', async () => {

@@ -1,40 +1,14 @@
-import { backoffDelay } from '../core/backoff.ts';
 import type { Clock, Timer } from '../core/clock.ts';
-import { IdentityError, toIdentityError } from '../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
-import type { Schedule, Scheduled } from '../core/schedule.ts';
-import type { SpiffeId } from '../identity/spiffe-id.ts';
+import type { Schedule } from '../core/schedule.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import {
-  dueTime,
-  isValidAt,
-  nextMint,
-  renewalTime,
-  retryLimits,
-  type RenewalPolicy,
-} from './renewal.ts';
-
-/** What to mint; two requests with the same content are served by one SVID per holder. */
-export interface SvidRequest {
-  readonly id: SpiffeId;
-  /** Undefined: the issuer's default. */
-  readonly ttlMs: number | undefined;
-  readonly dnsNames: readonly string[];
-}
-
-/** Signs SVIDs; the issuer, as rotation sees it. */
-export interface SvidIssuer {
-  mint(request: SvidRequest, options: { signal: AbortSignal }): Promise<X509Svid>;
-}
-
-/** An SVID with the plan for its renewal. */
-export interface HeldSvid {
-  readonly svid: X509Svid;
-  readonly renewAtMs: number;
-  /** When this SVID was due to replace another one; undefined for the first of a holding. */
-  readonly dueAtMs: number | undefined;
-}
+import { createItem, fail, hasValid, nextLook, succeed, type HeldSvid, type Item } from './item.ts';
+import { Items } from './items.ts';
+import { createMintTurns } from './mint-turns.ts';
+import { createAbortPool, mintSvid, type SvidIssuer, type SvidRequest } from './minter.ts';
+import { dueTime, nextMint, type RenewalPolicy } from './renewal.ts';
 
 /** One user's view of an SVID; `release` it when nobody asks for it any more. */
 export interface Holding {
@@ -71,156 +45,129 @@ export interface RotatorDeps {
   readonly log: Logger;
 }
 
-/** How long an SVID that nobody holds is kept, so that a reconnecting process gets the same one. */
-const LINGER_MS = 60_000;
-/** A signal of its own costs a tenth of a mint, so those of finished mints serve again. */
-const SPARE_ABORTS = 32;
 /** How often plans are held against the wall clock, which may have been set back. */
 const LOOK_MS = 30_000;
 
-interface Item {
-  readonly key: string;
-  readonly holder: string;
-  readonly request: SvidRequest;
-  readonly users: Set<() => void>;
-  current: HeldSvid | undefined;
-  failure: IdentityError | undefined;
-  attempt: number;
-  /** After a failure: not before this, whoever asks. */
-  retryAtMs: number;
-  /** Takes back the mint in flight. */
-  minting: AbortController | undefined;
-  timer: Scheduled | undefined;
-  timerAtMs: number;
-  /** Set when the item left the map: a result that arrives later is thrown away. */
-  dropped: boolean;
+export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator {
+  return new SvidRotator(policy, deps);
 }
 
-export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator {
-  const { issuer, clock, random, schedule, log } = deps;
-  const items = new Map<string, Item>();
-  const holders = new Map<string, Set<Item>>();
-  const spareAborts: AbortController[] = [];
-  let closed = false;
-  let watch: Timer | undefined;
+class SvidRotator implements Rotator {
+  readonly #policy: RenewalPolicy;
+  readonly #deps: RotatorDeps;
+  readonly #items = new Items();
+  readonly #turns = createMintTurns();
+  readonly #aborts = createAbortPool();
+  #closed = false;
+  #watch: Timer | undefined;
 
-  function obtain(holder: string, request: SvidRequest): Item {
-    const key = [holder, request.id, request.ttlMs ?? '', ...request.dnsNames].join('\0');
-    const known = items.get(key);
-    if (known) return known;
-    const item: Item = {
-      key,
-      holder,
-      request,
-      users: new Set(),
-      current: undefined,
-      failure: undefined,
-      attempt: 0,
-      retryAtMs: 0,
-      minting: undefined,
-      timer: undefined,
-      timerAtMs: 0,
-      dropped: closed,
-    };
-    if (closed) return item;
-    items.set(key, item);
-    const siblings = holders.get(holder);
-    if (siblings) siblings.add(item);
-    else holders.set(holder, new Set([item]));
-    watch ??= clock.after(LOOK_MS, look);
-    return item;
+  constructor(policy: RenewalPolicy, deps: RotatorDeps) {
+    this.#policy = policy;
+    this.#deps = deps;
   }
 
-  function drop(item: Item): void {
+  hold(holder: string, request: SvidRequest, onChange: () => void): Holding {
+    const { clock } = this.#deps;
+    const item = this.#obtain(holder, request);
+    const user = () => onChange();
+    item.users.add(user);
+    const now = clock.now();
+    if (nextMint(item.current, item.retryAtMs, now) <= now) this.#renew(item);
+    else if (item.users.size === 1) this.#plan(item);
+    return {
+      current: () => (hasValid(item, clock.now()) ? item.current : undefined),
+      failure: () => item.failure,
+      release: () => {
+        if (item.users.delete(user) && item.users.size === 0) this.#plan(item);
+      },
+    };
+  }
+
+  forget(holder: string): void {
+    for (const item of [...this.#items.of(holder)]) this.#drop(item);
+  }
+
+  stats(): RotationStats {
+    const now = this.#deps.clock.now();
+    let due = 0;
+    let earliest: number | undefined;
+    for (const { current } of this.#items) {
+      if (!current) continue;
+      if (dueTime(current, now) <= now) due++;
+      earliest = Math.min(earliest ?? Infinity, current.svid.notAfterMs);
+    }
+    return { held: this.#items.size, due, earliestNotAfterMs: earliest };
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const item of [...this.#items]) this.#drop(item);
+  }
+
+  #obtain(holder: string, request: SvidRequest): Item {
+    if (this.#closed) return { ...createItem(holder, request), dropped: true };
+    this.#watch ??= this.#deps.clock.after(LOOK_MS, () => this.#look());
+    return this.#items.obtain(holder, request);
+  }
+
+  #drop(item: Item): void {
     item.dropped = true;
     item.timer?.cancel();
-    item.minting?.abort();
-    items.delete(item.key);
-    const siblings = holders.get(item.holder);
-    siblings?.delete(item);
-    if (siblings?.size === 0) holders.delete(item.holder);
-    if (items.size > 0) return;
-    watch?.cancel();
-    watch = undefined;
+    if (item.minting instanceof AbortController) item.minting.abort();
+    this.#items.delete(item);
+    if (this.#items.size > 0) return;
+    this.#watch?.cancel();
+    this.#watch = undefined;
   }
 
   /** The schedule waits for times of the wall clock: set back, they are further off than meant. */
-  function look(): void {
+  #look(): void {
+    const { clock } = this.#deps;
     const now = clock.now();
-    for (const item of items.values()) {
-      if (item.timer && planned(item, now) < item.timerAtMs) plan(item);
+    for (const item of this.#items) {
+      if (item.timer && nextLook(item, now) < item.timerAtMs) this.#plan(item);
     }
-    watch = clock.after(LOOK_MS, look);
+    this.#watch = clock.after(LOOK_MS, () => this.#look());
   }
 
-  function plan(item: Item): void {
+  #plan(item: Item): void {
     item.timer?.cancel();
     item.timer = undefined;
     if (item.dropped) return;
     // What is being made is kept until it is there: asked for again at once it is not made twice.
     if (item.minting) return;
-    item.timerAtMs = planned(item, clock.now());
+    const { clock, schedule } = this.#deps;
+    item.timerAtMs = nextLook(item, clock.now());
     item.timer = schedule.at(item.timerAtMs, () => {
-      if (item.users.size > 0) void renew(item);
-      else drop(item);
+      if (item.users.size > 0) this.#renew(item);
+      else this.#drop(item);
     });
   }
 
-  /** When to look at an item: to renew what has users, to drop what has none. */
-  function planned(item: Item, now: number): number {
-    const mintMs = nextMint(item.current, item.retryAtMs, now);
-    return item.users.size > 0 ? mintMs : Math.min(mintMs, now + LINGER_MS);
+  #renew(item: Item): void {
+    if (item.minting || item.dropped) return;
+    item.minting = 'waiting';
+    this.#plan(item);
+    this.#turns.take(item.holder, () => this.#mint(item));
   }
 
-  const isOver = (item: Item) => item.dropped;
-
-  async function renew(item: Item): Promise<void> {
-    if (item.minting || isOver(item)) return;
-    const abort = spareAborts.pop() ?? new AbortController();
-    item.minting = abort;
-    plan(item);
-    const result = await mint(item.request, abort.signal);
+  async #mint(item: Item): Promise<void> {
+    if (item.dropped) return;
+    const { issuer, clock } = this.#deps;
+    const abort = (item.minting = this.#aborts.take());
+    const result = await mintSvid(issuer, item.request, clock, { signal: abort.signal });
     item.minting = undefined;
-    if (isOver(item)) return;
-    if (spareAborts.length < SPARE_ABORTS) spareAborts.push(abort);
-    if (result instanceof IdentityError) failed(item, result);
-    else minted(item, result);
+    // Its signal may be aborted.
+    if (isDropped(item)) return;
+    this.#aborts.giveBack(abort);
+    if (result instanceof IdentityError) this.#failed(item, result);
+    else this.#minted(item, result);
   }
 
-  async function mint(
-    request: SvidRequest,
-    signal: AbortSignal,
-  ): Promise<X509Svid | IdentityError> {
-    try {
-      const svid = await issuer.mint(request, { signal });
-      if (svid.id !== request.id) throw new IdentityError('ERR_BUG', 'an SVID for another ID');
-      if (isValidAt(svid, clock.now())) return svid;
-      throw new IdentityError(
-        'ERR_ISSUER',
-        'the new SVID has expired already, or is not valid yet',
-      );
-    } catch (thrown) {
-      return toIdentityError(thrown, 'ERR_ISSUER');
-    }
-  }
-
-  function minted(item: Item, svid: X509Svid): void {
-    accept(item, svid);
-    plan(item);
-    notify(item);
-  }
-
-  function accept(item: Item, svid: X509Svid): void {
-    const issuedAtMs = clock.now();
-    const renewAtMs = renewalTime(
-      { issuedAtMs, notAfterMs: svid.notAfterMs },
-      policy,
-      random.unit(),
-    );
-    item.current = { svid, renewAtMs, dueAtMs: item.current?.renewAtMs };
-    item.failure = undefined;
-    item.attempt = 0;
-    item.retryAtMs = 0;
+  #minted(item: Item, svid: X509Svid): void {
+    const { clock, random, log } = this.#deps;
+    const context = { policy: this.#policy, random, nowMs: clock.now() };
+    const { renewAtMs } = succeed(item, svid, context);
     log.debug(
       {
         spiffe_id: item.request.id,
@@ -230,74 +177,38 @@ export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator
       },
       'SVID minted',
     );
+    this.#plan(item);
+    this.#notify(item);
   }
 
-  function failed(item: Item, error: IdentityError): void {
+  #failed(item: Item, error: IdentityError): void {
+    const { clock, random, log } = this.#deps;
     const nowMs = clock.now();
-    const old = item.current?.svid;
-    const valid = old !== undefined && isValidAt(old, nowMs);
-    const delayMs = backoffDelay(item.attempt++, retryLimits(nowMs, old?.notAfterMs), random);
-    item.failure = error;
-    item.retryAtMs = nowMs + Math.round(delayMs);
-    plan(item);
+    const valid = hasValid(item, nowMs);
+    const retryMs = fail(item, error, { random, nowMs });
+    this.#plan(item);
     const fields = {
       spiffe_id: item.request.id,
       attempt: item.attempt,
-      retry_in_ms: Math.round(delayMs),
+      retry_in_ms: retryMs,
       code: error.code,
       err: error,
     };
     if (valid) log.info(fields, 'SVID renewal failed, the old one is still valid');
     else log.warn(fields, 'SVID minting failed, the workload has no valid SVID');
-    if (!valid) notify(item);
+    if (!valid) this.#notify(item);
   }
 
-  function notify(item: Item): void {
+  #notify(item: Item): void {
     for (const onChange of [...item.users]) {
       try {
         onChange();
       } catch (thrown) {
-        log.error({ err: thrown }, 'a user of an SVID failed');
+        this.#deps.log.error({ err: thrown }, 'a user of an SVID failed');
       }
     }
   }
-
-  return {
-    hold(holder, request, onChange) {
-      const item = obtain(holder, request);
-      const user = () => onChange();
-      item.users.add(user);
-      const now = clock.now();
-      if (nextMint(item.current, item.retryAtMs, now) <= now) void renew(item);
-      else if (item.users.size === 1) plan(item);
-      return {
-        current() {
-          const held = item.current;
-          return held && isValidAt(held.svid, clock.now()) ? held : undefined;
-        },
-        failure: () => item.failure,
-        release() {
-          if (item.users.delete(user) && item.users.size === 0) plan(item);
-        },
-      };
-    },
-    forget(holder) {
-      for (const item of [...(holders.get(holder) ?? [])]) drop(item);
-    },
-    stats() {
-      const now = clock.now();
-      let due = 0;
-      let earliest: number | undefined;
-      for (const { current } of items.values()) {
-        if (!current) continue;
-        if (dueTime(current, now) <= now) due++;
-        earliest = Math.min(earliest ?? Infinity, current.svid.notAfterMs);
-      }
-      return { held: items.size, due, earliestNotAfterMs: earliest };
-    },
-    close() {
-      closed = true;
-      for (const item of [...items.values()]) drop(item);
-    },
-  };
 }
+
+/** Asked anew after a wait, in which anything may have happened. */
+const isDropped = (item: Item) => item.dropped;

@@ -1,0 +1,97 @@
+import { backoffDelay } from '../core/backoff.ts';
+import type { IdentityError } from '../core/errors.ts';
+import type { Random } from '../core/random.ts';
+import type { Scheduled } from '../core/schedule.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import type { SvidRequest } from './minter.ts';
+import { isValidAt, nextMint, renewalTime, retryLimits, type RenewalPolicy } from './renewal.ts';
+
+/** An SVID with the plan for its renewal. */
+export interface HeldSvid {
+  readonly svid: X509Svid;
+  readonly renewAtMs: number;
+  /** When this SVID was due to replace another one; undefined for the first of a holding. */
+  readonly dueAtMs: number | undefined;
+}
+
+/** One SVID of one holder through all its renewals, and who uses it. */
+export interface Item {
+  readonly key: string;
+  readonly holder: string;
+  readonly request: SvidRequest;
+  readonly users: Set<() => void>;
+  current: HeldSvid | undefined;
+  failure: IdentityError | undefined;
+  attempt: number;
+  /** After a failure: not before this, whoever asks. */
+  retryAtMs: number;
+  /** A mint that waits for its turn, or what takes back the one in flight. */
+  minting: 'waiting' | AbortController | undefined;
+  timer: Scheduled | undefined;
+  timerAtMs: number;
+  /** Set when nobody can find the item any more: a result that arrives later is thrown away. */
+  dropped: boolean;
+}
+
+/** How long an SVID that nobody holds is kept, so that a reconnecting process gets the same one. */
+const LINGER_MS = 60_000;
+
+/** Equal for equal requests of one holder, and for nothing else. */
+export function itemKey(holder: string, { id, ttlMs, dnsNames }: SvidRequest): string {
+  return [holder, id, ttlMs ?? '', ...dnsNames].join('\0');
+}
+
+export function createItem(holder: string, request: SvidRequest): Item {
+  return {
+    key: itemKey(holder, request),
+    holder,
+    request,
+    users: new Set(),
+    current: undefined,
+    failure: undefined,
+    attempt: 0,
+    retryAtMs: 0,
+    minting: undefined,
+    timer: undefined,
+    timerAtMs: 0,
+    dropped: false,
+  };
+}
+
+/** When to look at an item: to renew what has users, to drop what has none. */
+export function nextLook(item: Item, nowMs: number): number {
+  const mintMs = nextMint(item.current, item.retryAtMs, nowMs);
+  return item.users.size > 0 ? mintMs : Math.min(mintMs, nowMs + LINGER_MS);
+}
+
+export function hasValid({ current }: Item, nowMs: number): boolean {
+  return current !== undefined && isValidAt(current.svid, nowMs);
+}
+
+/** Puts a new SVID in place of what there was. */
+export function succeed(
+  item: Item,
+  svid: X509Svid,
+  { policy, random, nowMs }: { policy: RenewalPolicy; random: Random; nowMs: number },
+): HeldSvid {
+  const life = { issuedAtMs: nowMs, notAfterMs: svid.notAfterMs };
+  const renewAtMs = renewalTime(life, policy, random.unit());
+  item.current = { svid, renewAtMs, dueAtMs: item.current?.renewAtMs };
+  item.failure = undefined;
+  item.attempt = 0;
+  item.retryAtMs = 0;
+  return item.current;
+}
+
+/** Keeps what there is and puts the next attempt off; answers for how many milliseconds. */
+export function fail(
+  item: Item,
+  error: IdentityError,
+  { random, nowMs }: { random: Random; nowMs: number },
+): number {
+  const limits = retryLimits(nowMs, item.current?.svid.notAfterMs);
+  const delayMs = Math.round(backoffDelay(item.attempt++, limits, random));
+  item.failure = error;
+  item.retryAtMs = nowMs + delayMs;
+  return delayMs;
+}
