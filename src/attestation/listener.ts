@@ -66,7 +66,7 @@ function accept(socket: Socket, { attestation, onConnection, log }: ListenerOpti
 }
 
 interface Handle {
-  onconnection(this: Handle, status: number, client?: { readonly fd: number; close(): void }): void;
+  onconnection(status: number, client?: { readonly fd: number; close(): void }): void;
 }
 
 /**
@@ -76,10 +76,10 @@ interface Handle {
 function refuseEarly(server: Server, admits: (fd: number) => boolean): void {
   const handle: unknown = Reflect.get(server, '_handle');
   if (!isHandle(handle)) throw new IdentityError('ERR_BUG', 'Node keeps its handles elsewhere');
-  const { onconnection } = handle;
-  handle.onconnection = function (status, client) {
+  const accepted = handle.onconnection.bind(handle);
+  handle.onconnection = (status, client) => {
     if (client && isRefused(client.fd)) client.close();
-    else onconnection.call(this, status, client);
+    else accepted(status, client);
   };
 
   function isRefused(fd: number): boolean {
