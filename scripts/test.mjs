@@ -53,7 +53,7 @@ function runSuite(name) {
     const { status, signal, error } = spawnSync(
       process.execPath,
       [
-        ...['--import', 'tsx', '--test', `--test-concurrency=${concurrency}`],
+        ...['--disable-warning=ExperimentalWarning', '--import', 'tsx', '--test', `--test-concurrency=${concurrency}`],
         ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
         ...['--test-reporter=./scripts/test-tally.mjs', `--test-reporter-destination=${tally}`],
         ...files,
@@ -68,7 +68,7 @@ function runSuite(name) {
     const counted = readTally(tally);
     if (!counted) return done(0, [...faults, 'the test runner left no count of its tests']);
     if (counted.tests === 0) faults.push('no test ran');
-    if (counted.failed > 0) faults.push(`${counted.failed} failed`);
+    faults.push(...counted.failed.map((test) => `failed: ${test}`));
     return done(counted.tests, [...faults, ...counted.left]);
   } finally {
     rmSync(work, { recursive: true, force: true });

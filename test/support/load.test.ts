@@ -21,9 +21,7 @@ describe('startLoad()', () => {
       else res.end('ok');
     });
     assert.equal(count.sent, count.answered + count.failures.length);
-    // A machine that is busy with something else may keep an honest answer too long, too.
-    assert.equal(seen, 40);
-    assert.ok(count.failures.length >= 40, `${count.failures.length} failures`);
+    assert.deepEqual([seen, count.failures.length], [40, 40]);
     assert.ok(count.failures.some(({ reason }) => reason === '503: no'));
     assert.ok(count.failures.some(({ reason }) => reason.startsWith('no answer within')));
   });
@@ -33,7 +31,7 @@ describe('startLoad()', () => {
     assert.equal(fresh.sockets, fresh.count.sent);
     assert.deepEqual(fresh.count.failures, []);
     const reused = await loadAgainst((_req, res) => res.end('ok'), 'keep-alive');
-    assert.ok(reused.sockets < reused.count.sent / 2, `${reused.sockets} connections`);
+    assert.ok(reused.sockets < reused.count.sent, `${reused.sockets} connections`);
     assert.deepEqual(reused.count.failures, []);
   });
 });
@@ -48,7 +46,7 @@ async function loadAgainst(
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const load = startLoad({ port, ratePerSecond: 200, connections, timeoutMs: 300 });
+  const load = startLoad({ port, ratePerSecond: 200, connections, timeoutMs: 2000 });
   await eventually(() => load.count().sent >= 100, { what: 'a hundred requests are sent' });
   const count = await load.stop();
   server.closeAllConnections();
