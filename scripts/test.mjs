@@ -53,7 +53,13 @@ function runSuite(name) {
     const { status, signal, error } = spawnSync(
       process.execPath,
       [
-        ...['--disable-warning=ExperimentalWarning', '--import', 'tsx', '--test', `--test-concurrency=${concurrency}`],
+        ...[
+          '--disable-warning=ExperimentalWarning',
+          '--import',
+          'tsx',
+          '--test',
+          `--test-concurrency=${concurrency}`,
+        ],
         ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
         ...['--test-reporter=./scripts/test-tally.mjs', `--test-reporter-destination=${tally}`],
         ...files,
