@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
+import type { ExplainSources } from './admin/explain.ts';
 import { createArrivals } from './attestation/arrivals.ts';
 import { createAttestation, type Attestation } from './attestation/attestation.ts';
 import { createAttestorMetrics } from './attestation/metrics.ts';
@@ -18,6 +19,7 @@ import { lockDataFolder } from './data-lock.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
+import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { createPeerLog } from './sds/peer-log.ts';
@@ -82,7 +84,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const serving = createServing(parts);
 
   // Opened first and closed last: the operator can see the start and the drain.
-  const shown = { startedAtMs, readiness, policy, signing, serving, parts };
+  const shown = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
   const doors = cleanup.closing(await listenForOperator(operatorSources(shown), parts));
   cleanup.add(() => serving.close());
   const listener = await listenForPeers({
@@ -183,6 +185,7 @@ interface Shown {
   readonly startedAtMs: number;
   readonly readiness: Readiness;
   readonly policy: PolicyStore;
+  readonly attestation: Attestation;
   readonly signing: Signing;
   readonly serving: Serving;
   readonly parts: ServingParts;
@@ -205,7 +208,21 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       rotation: serving.rotation(),
       streams: serving.streams(),
     }),
+    explain: (pid) => explainPid(pid, policy, rest.attestation),
   };
+}
+
+/** Attests a process as if it connected now, and asks the policy what it makes of it. */
+async function explainPid(
+  pid: number,
+  store: PolicyStore,
+  attestation: Attestation,
+): Promise<ExplainSources> {
+  const { credentials, selectors, startTicks } = await attestation.attestPid(pid);
+  const policy = store.current();
+  const identities = policy.match(selectors);
+  const verdicts = explainMatch(policy, selectors);
+  return { pid, startTicks, credentials, selectors, identities, verdicts };
 }
 
 interface Cleanup {

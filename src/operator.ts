@@ -1,10 +1,11 @@
 import type { Server } from 'node:http';
 import type { Registry } from 'prom-client';
 import { createAdminServer, createMetricsServer, type AdminView } from './admin/admin.ts';
+import { explainDocument, type ExplainSources } from './admin/explain.ts';
 import { statusDocument, type StatusSources } from './admin/status.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
-import { errorText, IdentityError } from './core/errors.ts';
+import { errorText, IdentityError, toIdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
 import { listenOnSocket } from './core/unix-socket.ts';
 import type { TrustBundle } from './identity/bundle.ts';
@@ -15,6 +16,8 @@ export interface OperatorSources {
   status(): StatusSources;
   /** Undefined while there is none yet. */
   bundle(): TrustBundle | undefined;
+  /** Rejects with `ERR_PEER_GONE` when there is no such process. */
+  explain(pid: number): Promise<ExplainSources>;
   readonly registry: Registry;
 }
 
@@ -82,6 +85,11 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
       };
     },
     status: () => statusDocument(sources.status()),
+    explain: (pid) =>
+      sources.explain(pid).then(explainDocument, (thrown: unknown) => {
+        if (toIdentityError(thrown).code !== 'ERR_PEER_GONE') throw thrown;
+        return undefined;
+      }),
   };
 }
 

@@ -24,6 +24,7 @@ class FakeView implements AdminView {
     this.asked.push(trustDomain);
     return trustDomain === 'unknown.example' ? undefined : { trust_domain: 'example.org' };
   };
+  explain = (pid: number) => Promise.resolve(pid === 7 ? { pid } : undefined);
 }
 
 interface Answer {
@@ -100,6 +101,16 @@ describe('createAdminServer()', () => {
     assert.deepEqual(view.asked, [undefined, 'partner.example', 'unknown.example']);
   });
 
+  it('explains one process, and tells a wrong question from an unknown process', async (t) => {
+    const { ask } = await serve(t, createAdminServer);
+    const known = await ask('/explain?pid=7');
+    assert.deepEqual([known.code, JSON.parse(known.body)], [200, { pid: 7 }]);
+    assert.equal((await ask('/explain?pid=8')).code, 404);
+    for (const query of ['', '?pid=', '?pid=x', '?pid=7&pid=7', '?pid=4194305']) {
+      assert.equal((await ask(`/explain${query}`)).code, 400, query);
+    }
+  });
+
   it('names its pages to who asks for another, object members included', async (t) => {
     const { ask } = await serve(t, createAdminServer);
     for (const path of ['/', '/statuss', '/constructor', '/__proto__', '/live/', '/%']) {
@@ -164,7 +175,7 @@ describe('createMetricsServer()', () => {
   it('shows metrics and nothing else, as it may be on the network', async (t) => {
     const { ask } = await serve(t, createMetricsServer);
     assert.equal((await ask('/metrics')).code, 200);
-    for (const path of ['/status', '/config', '/bundle', '/live', '/ready']) {
+    for (const path of ['/status', '/config', '/bundle', '/explain?pid=7', '/live', '/ready']) {
       assert.equal((await ask(path)).code, 404, path);
     }
   });

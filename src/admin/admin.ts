@@ -11,6 +11,8 @@ export interface AdminView {
   config(): unknown;
   /** The bundle of a trust domain, the own one when none is named; undefined when unknown. */
   bundle(trustDomain: string | undefined): unknown;
+  /** Which identities a process would get and why; undefined when there is none with this pid. */
+  explain(pid: number): Promise<unknown>;
 }
 
 interface Answer {
@@ -55,7 +57,27 @@ const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
       ? json({ error: `no bundle of ${name ?? 'the own trust domain'} is known` }, 404)
       : json(bundle);
   },
+  '/explain': async (view, query) => {
+    const [text, ...more] = query.getAll('pid');
+    if (text === undefined || more.length > 0) {
+      return json({ error: 'one process is to be named, as in /explain?pid=1234' }, 400);
+    }
+    if (!isPid(text)) {
+      return json({ error: `pid is to be a whole number from 1 to ${MAX_PID}` }, 400);
+    }
+    const explanation = await view.explain(Number(text));
+    return explanation === undefined
+      ? json({ error: `there is no process with pid ${text}` }, 404)
+      : json(explanation);
+  },
 };
+
+/** PID_MAX_LIMIT of 64-bit Linux. */
+const MAX_PID = 4_194_304;
+
+function isPid(text: string): boolean {
+  return /^[1-9]\d{0,6}$/.test(text) && Number(text) <= MAX_PID;
+}
 
 /** HTTP for the operator; bind it to a socket that only the operator may open. */
 export function createAdminServer(view: AdminView, log: Logger): Server {

@@ -51,6 +51,18 @@ interface Document {
 const documentOf = (streams: readonly Stream[]) => statusDocument(sources(streams)) as Document;
 
 describe('statusDocument()', () => {
+  it('says of a refused change of the policy why and when it was refused', () => {
+    const refused = { ...sources([]).policy, lastError: 'policy.yaml:1: no', lastErrorAtMs: AT };
+    const { policy } = statusDocument({ ...sources([]), policy: refused }) as Document;
+    assert.deepEqual(policy, {
+      revision: 'r1',
+      entries: 2,
+      loaded_at: '2026-01-02T03:04:05.678Z',
+      last_error: 'policy.yaml:1: no',
+      last_error_at: '2026-01-02T03:04:05.678Z',
+    });
+  });
+
   it('writes times as RFC 3339 and what is not there as null', () => {
     const { policy, authorities, rotation } = documentOf([]);
     assert.deepEqual(policy, {
@@ -58,6 +70,7 @@ describe('statusDocument()', () => {
       entries: 2,
       loaded_at: '2026-01-02T03:04:05.678Z',
       last_error: null,
+      last_error_at: null,
     });
     assert.deepEqual(authorities, [
       {

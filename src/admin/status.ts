@@ -10,6 +10,7 @@ export interface StatusSources {
     readonly entries: number;
     readonly loadedAtMs: number;
     readonly lastError?: string | undefined;
+    readonly lastErrorAtMs?: number | undefined;
   };
   readonly authorities: readonly {
     readonly slot: string;
@@ -72,6 +73,7 @@ export function statusDocument(from: StatusSources): unknown {
       entries: from.policy.entries,
       loaded_at: time(from.policy.loadedAtMs),
       last_error: from.policy.lastError ?? null,
+      last_error_at: time(from.policy.lastErrorAtMs),
     },
     authorities: from.authorities.map((authority) => ({
       slot: authority.slot,

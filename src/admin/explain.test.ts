@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { explainDocument } from './explain.ts';
+
+const entry = (spiffeId: string, source: string) => ({
+  spiffeId,
+  selectors: ['unix:uid:1000'],
+  source,
+});
+
+describe('explainDocument()', () => {
+  it('says for each entry what became of it, and with which identity', () => {
+    const web = 'spiffe://example.org/web';
+    const from = {
+      pid: 42,
+      startTicks: 4711,
+      credentials: { pid: 42, uid: 1000, gid: 100 },
+      selectors: ['unix:uid:1000'],
+      identities: [
+        { id: web, source: 'a:1' },
+        { id: 'spiffe://example.org/z', source: 'a:9' },
+      ],
+      verdicts: [
+        { kind: 'applies', entry: entry(web, 'a:1'), id: web },
+        { kind: 'shadowed', entry: entry(web, 'a:2'), id: web, by: 'a:1' },
+        { kind: 'placeholder', entry: entry('spiffe://example.org/{k8s:ns}', 'a:3'), reason: 'no' },
+        { kind: 'missing', entry: entry(web, 'a:4'), missing: ['unix:gid:1'] },
+      ],
+    } as const;
+    const shared = { spiffe_id: web, selectors: ['unix:uid:1000'] };
+    assert.deepEqual(explainDocument(from), {
+      pid: 42,
+      start_ticks: 4711,
+      uid: 1000,
+      gid: 100,
+      selectors: ['unix:uid:1000'],
+      identities: [
+        { spiffe_id: web, default: true, source: 'a:1' },
+        { spiffe_id: 'spiffe://example.org/z', default: false, source: 'a:9' },
+      ],
+      entries: [
+        { verdict: 'applies', ...shared, source: 'a:1', gives: web },
+        { verdict: 'shadowed', ...shared, source: 'a:2', gives: web, shadowed_by: 'a:1' },
+        {
+          verdict: 'placeholder',
+          ...shared,
+          spiffe_id: 'spiffe://example.org/{k8s:ns}',
+          source: 'a:3',
+          reason: 'no',
+        },
+        { verdict: 'missing', ...shared, source: 'a:4', missing: ['unix:gid:1'] },
+      ],
+    });
+  });
+});

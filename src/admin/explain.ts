@@ -1,0 +1,58 @@
+/** What `/explain` is made of: a process as attested now, and what the policy makes of it. */
+export interface ExplainSources {
+  readonly pid: number;
+  /** When the process began, in clock ticks since the system did. */
+  readonly startTicks: number;
+  readonly credentials: { readonly uid: number; readonly gid: number };
+  readonly selectors: readonly string[];
+  /** In the policy's order; the first one is the default. */
+  readonly identities: readonly { readonly id: string; readonly source: string }[];
+  readonly verdicts: readonly Verdict[];
+}
+
+/** What became of an entry that gives the process an identity, or nearly does. */
+type Verdict = { readonly entry: EntryView } & (
+  | { readonly kind: 'applies'; readonly id: string }
+  | { readonly kind: 'shadowed'; readonly id: string; readonly by: string }
+  | { readonly kind: 'placeholder'; readonly reason: string }
+  | { readonly kind: 'missing'; readonly missing: readonly string[] }
+);
+
+interface EntryView {
+  readonly spiffeId: string;
+  readonly selectors: readonly string[];
+  readonly source: string;
+}
+
+/** The document of `/explain`. */
+export function explainDocument(from: ExplainSources): unknown {
+  const { pid, startTicks, credentials, selectors } = from;
+  return {
+    pid,
+    start_ticks: startTicks,
+    uid: credentials.uid,
+    gid: credentials.gid,
+    selectors,
+    identities: from.identities.map(({ id, source }, index) => ({
+      spiffe_id: id,
+      default: index === 0,
+      source,
+    })),
+    entries: from.verdicts.map(entryView),
+  };
+}
+
+function entryView(verdict: Verdict): unknown {
+  const { kind, entry } = verdict;
+  return {
+    verdict: kind,
+    // As written: it may hold placeholders.
+    spiffe_id: entry.spiffeId,
+    selectors: entry.selectors,
+    source: entry.source,
+    ...(kind === 'applies' || kind === 'shadowed' ? { gives: verdict.id } : {}),
+    ...(kind === 'shadowed' ? { shadowed_by: verdict.by } : {}),
+    ...(kind === 'placeholder' ? { reason: verdict.reason } : {}),
+    ...(kind === 'missing' ? { missing: verdict.missing } : {}),
+  };
+}

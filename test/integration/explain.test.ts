@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'node:test';
+import { startApp, type TestApp } from '../support/app.ts';
+import { eventually } from '../support/eventually.ts';
+
+const UID = process.getuid?.() ?? 0;
+const SELECTOR = `unix:uid:${UID}`;
+const ENTRIES = [
+  { spiffe_id: 'spiffe://example.org/second' },
+  { spiffe_id: 'spiffe://example.org/first', priority: 1 },
+  { spiffe_id: 'spiffe://example.org/near', selectors: [SELECTOR, 'unix:uid:123456'] },
+  { spiffe_id: 'spiffe://example.org/far', selectors: ['unix:uid:7', 'unix:uid:8'] },
+  { spiffe_id: 'spiffe://example.org/ns/{k8s:ns}' },
+];
+
+interface Explanation {
+  readonly pid: number;
+  readonly start_ticks: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly selectors: readonly string[];
+  readonly identities: readonly { readonly spiffe_id: string; readonly default: boolean }[];
+  readonly entries: readonly {
+    readonly verdict: string;
+    readonly spiffe_id: string;
+    readonly missing?: readonly string[];
+  }[];
+}
+
+/** GET on the app's admin socket. */
+function ask(app: TestApp, path: string): Promise<{ code: number | undefined; body: string }> {
+  const socketPath = join(dirname(app.socketPath), 'admin.sock');
+  return new Promise((resolve, reject) => {
+    request({ socketPath, path, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (part: string) => (body += part));
+      response.once('end', () => resolve({ code: response.statusCode, body }));
+    })
+      .once('error', reject)
+      .end();
+  });
+}
+
+describe('/explain', () => {
+  it('says what a process would get that has never connected, and what it misses', async () => {
+    await using app = await startApp({ entries: ENTRIES });
+    const child = spawn(process.execPath, ['--eval', 'process.stdin.resume()']);
+    await once(child, 'spawn');
+    try {
+      const { code, body } = await ask(app, `/explain?pid=${child.pid}`);
+      assert.equal(code, 200);
+      const told = JSON.parse(body) as Explanation;
+      assert.deepEqual([told.pid, told.uid], [child.pid, UID]);
+      assert.ok(told.start_ticks > 0);
+      assert.ok(told.selectors.includes(SELECTOR), told.selectors.join());
+      assert.deepEqual(
+        told.identities.map((identity) => [identity.spiffe_id, identity.default]),
+        [
+          ['spiffe://example.org/first', true],
+          ['spiffe://example.org/second', false],
+        ],
+      );
+      const verdicts = told.entries.map(({ verdict, spiffe_id }) => [spiffe_id, verdict]);
+      assert.deepEqual(verdicts, [
+        ['spiffe://example.org/second', 'applies'],
+        ['spiffe://example.org/first', 'applies'],
+        ['spiffe://example.org/ns/{k8s:ns}', 'placeholder'],
+        ['spiffe://example.org/near', 'missing'],
+      ]);
+      assert.deepEqual(told.entries.at(-1)?.missing, ['unix:uid:123456']);
+      assert.doesNotMatch(body, /PRIVATE/);
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+    const gone = await ask(app, `/explain?pid=${child.pid}`);
+    assert.equal(gone.code, 404);
+    assert.match(gone.body, new RegExp(`there is no process with pid ${child.pid}`));
+  });
+
+  it('follows the policy', async () => {
+    await using app = await startApp({ entries: [] });
+    const explained = async () =>
+      JSON.parse((await ask(app, `/explain?pid=${process.pid}`)).body) as Explanation;
+    assert.deepEqual([(await explained()).identities, (await explained()).entries], [[], []]);
+    await app.setPolicy(ENTRIES);
+    await eventually(async () => (await explained()).identities.length === 2, {
+      what: 'the new policy counts',
+    });
+  });
+
+  it('refuses what is no pid', async () => {
+    await using app = await startApp({ entries: ENTRIES });
+    for (const query of [
+      '',
+      '?pid',
+      '?pid=',
+      '?pid=0',
+      '?pid=-1',
+      '?pid=+1',
+      '?pid=1.5',
+      '?pid=1e3',
+      '?pid=0x10',
+      '?pid=%201',
+      '?pid=self',
+      '?pid=4194305',
+      '?pid=99999999999999999999',
+      `?pid=${process.pid}&pid=1`,
+    ]) {
+      const { code, body } = await ask(app, `/explain${query}`);
+      assert.equal(code, 400, query);
+      assert.match(body, /"error": ".*pid/, query);
+    }
+    assert.equal((await ask(app, '/explain?pid=4194304')).code, 404);
+  });
+});
