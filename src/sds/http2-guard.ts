@@ -42,6 +42,13 @@ const MAX_ANSWERED = 100;
 /** Calls of one connection that wait for their turn before it is read no further, and read again. */
 const WAITING = { pauseAt: 64, resumeAt: 16 };
 
+/**
+ * What a peer may send before it hears of us. A first request of a real Envoy has about 61 kB, two of
+ * them come at once, and the default of 65,535 bytes makes the second wait.
+ */
+const STREAM_WINDOW = 128 * 1024;
+const CONNECTION_WINDOW = 256 * 1024;
+
 interface Guarded {
   readonly session: ServerHttp2Session;
   readonly id: string | undefined;
@@ -91,6 +98,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
       closing: false,
       answered: new Set(),
     });
+    session.setLocalWindowSize(CONNECTION_WINDOW);
     session.once('close', () => sessions.delete(session));
   }
 
@@ -173,6 +181,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
   }
 
   const http2Server = http2ServerOf(server);
+  http2Server.updateSettings({ initialWindowSize: STREAM_WINDOW });
   http2Server.on('session', onSession);
   wrapStreamHandler(http2Server, onStream);
 }
