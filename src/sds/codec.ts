@@ -1,5 +1,5 @@
 import type { IdentityError } from '../core/errors.ts';
-import type { NodeInfo } from './messages.ts';
+import type { NodeInfo } from './node-info.ts';
 import type { Secret } from './resources.ts';
 import type { Answer, Subscription } from './subscription.ts';
 
@@ -21,7 +21,11 @@ export interface Codec<Request> {
   encode(nonce: string, secrets: readonly Secret[]): Buffer;
 }
 
-/** A request as it comes from the wire, or what was wrong with its bytes. */
+/**
+ * A request as a handler gets it. Bytes that are no request, or more than the limits allow, arrive
+ * as a value: thrown inside the deserializer the error would end the stream with INTERNAL, which
+ * blames the wrong side.
+ */
 export type Incoming<Request> =
   | { readonly kind: 'request'; readonly request: Request }
   | { readonly kind: 'malformed'; readonly error: IdentityError };

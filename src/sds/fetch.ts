@@ -6,7 +6,7 @@ import type { Codec, Incoming } from './codec.ts';
 import type { DiscoveryRequest } from './messages.ts';
 import type { SdsMetrics } from './metrics.ts';
 import { everyName, survey, type ResolveContext } from './resolve.ts';
-import type { Secret } from './resources.ts';
+import { bundleFormOf, type Secret } from './resources.ts';
 import type { Connection, SdsContext, SdsSource } from './context.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { Subscription } from './subscription.ts';
@@ -76,7 +76,7 @@ async function collect(
     signal.addEventListener('abort', () => reject(abortReason(signal)), { once: true });
   });
   const caller = await Promise.race([attested(connection, signal), aborted]);
-  const off = node?.disableSpiffeCertValidation ?? !context.config.spiffeCertValidation;
+  const form = bundleFormOf(node, context.config.spiffeCertValidation);
   const answer = new Promise<Secret[]>((resolve, reject) => {
     const source = context.attach(caller, { refresh: look, gone: reject });
     fetching.source = source;
@@ -89,7 +89,7 @@ async function collect(
           source,
           encoder: context.encoder,
           aliases: context.config.aliases,
-          form: off ? 'plain' : 'spiffe',
+          form,
         });
         if (secrets) resolve(secrets);
       } catch (thrown) {

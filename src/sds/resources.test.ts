@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fakeBundle, fakeSvid, WEB } from '../../test/support/identities.ts';
 import { decodeResource } from '../../test/support/secrets.ts';
-import { createSecretEncoder } from './resources.ts';
+import { bundleFormOf, createSecretEncoder } from './resources.ts';
 
 describe('createSecretEncoder()', () => {
   it('writes leaf and intermediates and the key of an SVID', () => {
@@ -95,5 +95,24 @@ describe('createSecretEncoder()', () => {
     const encoder = createSecretEncoder();
     const svid = { ...fakeSvid(WEB), chainPem: Buffer.alloc(0) };
     assert.throws(() => encoder.certificate('default', svid), { code: 'ERR_BUG' });
+  });
+});
+
+describe('bundleFormOf()', () => {
+  const node = (disableSpiffeCertValidation: boolean | undefined) => ({
+    ...{ id: 'a', cluster: 'b', userAgentName: '', userAgentVersion: undefined },
+    disableSpiffeCertValidation,
+  });
+
+  it('lets a proxy override what is configured, both ways', () => {
+    assert.equal(bundleFormOf(node(true), true), 'plain');
+    assert.equal(bundleFormOf(node(false), false), 'spiffe');
+  });
+
+  it('follows the configuration when a proxy says nothing', () => {
+    for (const silent of [undefined, node(undefined)]) {
+      assert.equal(bundleFormOf(silent, true), 'spiffe');
+      assert.equal(bundleFormOf(silent, false), 'plain');
+    }
   });
 });

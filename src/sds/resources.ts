@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import type { TrustBundle } from '../identity/bundle.ts';
 import { pemBytes } from '../identity/pem.ts';
 import type { X509Svid } from '../identity/svid.ts';
+import type { NodeInfo } from './node-info.ts';
 import {
   encodeCertificateSecret,
   encodePlainBundleSecret,
   encodeResource,
   encodeSpiffeBundleSecret,
-} from './messages.ts';
+} from './secret-messages.ts';
 
 /** A named secret, encoded once and shared by all streams that send it. */
 export interface Secret {
@@ -20,6 +21,11 @@ export interface Secret {
 
 /** How trust bundles are written: Envoy's SPIFFE validator, or a plain list of roots. */
 export type BundleForm = 'spiffe' | 'plain';
+
+/** The form for a proxy: what its node says, else what is configured. */
+export function bundleFormOf(node: NodeInfo | undefined, spiffeByDefault: boolean): BundleForm {
+  return (node?.disableSpiffeCertValidation ?? !spiffeByDefault) ? 'plain' : 'spiffe';
+}
 
 /** Makes secrets from identities; the same content under the same name is one object. */
 export interface SecretEncoder {

@@ -8,7 +8,7 @@ import type { Connection, SdsContext, SdsReader, SdsSource } from './context.ts'
 import type { DenialReason } from './metrics.ts';
 import type { NodeInfo } from './node-info.ts';
 import { everyName, survey, type Ready, type ResolveContext } from './resolve.ts';
-import type { BundleForm } from './resources.ts';
+import { bundleFormOf, type BundleForm } from './resources.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { Subscription, type SentResource, type Subscribed } from './subscription.ts';
 
@@ -64,7 +64,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#codec = codec;
     this.#context = context;
     this.#onClose = onClose;
-    this.#form = context.config.spiffeCertValidation ? 'spiffe' : 'plain';
+    this.#form = bundleFormOf(undefined, context.config.spiffeCertValidation);
     this.#openedAtMs = context.clock.now();
     this.#openedAt = context.clock.monotonic();
     call.on('data', (incoming: Incoming<Request>) => this.#receive(incoming));
@@ -150,8 +150,7 @@ export class SecretStream<Request> implements SdsReader {
   /** Only the first message of a stream has to carry the node: it is remembered. */
   #adopt(node: NodeInfo): void {
     this.#node = node;
-    const off = node.disableSpiffeCertValidation ?? !this.#context.config.spiffeCertValidation;
-    this.#form = off ? 'plain' : 'spiffe';
+    this.#form = bundleFormOf(node, this.#context.config.spiffeCertValidation);
   }
 
   #note(answer: { kind: 'current' | 'earlier' | 'stale'; error: string | undefined }): void {

@@ -7,8 +7,10 @@ import { after, before, describe, it } from 'node:test';
 import * as grpc from '@grpc/grpc-js';
 import { fromJSON, type ServiceDefinition } from '@grpc/proto-loader';
 import descriptors from '../gen/protos.json' with { type: 'json' };
-import { encodeDiscoveryResponse, encodePlainBundleSecret, encodeResource } from './messages.ts';
-import { type IncomingRequest, secretDiscoveryService } from './service.ts';
+import type { Incoming } from './codec.ts';
+import { type DiscoveryRequest, encodeDiscoveryResponse } from './messages.ts';
+import { encodePlainBundleSecret, encodeResource } from './secret-messages.ts';
+import { secretDiscoveryService } from './service.ts';
 
 /** What a client has, out of the generated descriptors: the other end of each method. */
 const client = fromJSON(descriptors as Parameters<typeof fromJSON>[0], { keepCase: true })[
@@ -25,7 +27,7 @@ const response = encodeDiscoveryResponse({
 
 /** Ends a call as a handler would: malformed requests with the status that blames the sender. */
 function answer(
-  incoming: IncomingRequest,
+  incoming: Incoming<DiscoveryRequest>,
 ): { body: Buffer } | { code: grpc.status; details: string } {
   if (incoming.kind === 'request') return { body: response };
   const { code, message } = incoming.error;
@@ -37,13 +39,13 @@ describe('secretDiscoveryService()', () => {
   const folder = mkdtempSync(join(tmpdir(), 'credence-service-'));
   const address = `unix:${join(folder, 'api.sock')}`;
   const server = new grpc.Server();
-  const received: IncomingRequest[] = [];
+  const received: Incoming<DiscoveryRequest>[] = [];
   let channel: grpc.Client;
 
   before(async () => {
     server.addService(served, {
-      StreamSecrets(call: grpc.ServerDuplexStream<IncomingRequest, Buffer>): void {
-        call.on('data', (incoming: IncomingRequest) => {
+      StreamSecrets(call: grpc.ServerDuplexStream<Incoming<DiscoveryRequest>, Buffer>): void {
+        call.on('data', (incoming: Incoming<DiscoveryRequest>) => {
           received.push(incoming);
           const reply = answer(incoming);
           if ('body' in reply) call.write(reply.body);
@@ -52,7 +54,7 @@ describe('secretDiscoveryService()', () => {
         call.on('end', () => call.end());
       },
       FetchSecrets(
-        call: grpc.ServerUnaryCall<IncomingRequest, Buffer>,
+        call: grpc.ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>,
         done: grpc.sendUnaryData<Buffer>,
       ): void {
         const reply = answer(call.request);

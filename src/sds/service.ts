@@ -1,29 +1,21 @@
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
+import type { Incoming } from './codec.ts';
 import { decodeDiscoveryRequest, type DiscoveryRequest, type RequestLimits } from './messages.ts';
-
-/**
- * A request as a handler gets it. Bytes that are no request, or more than the limits allow, arrive
- * as a value: thrown inside the deserializer the error would end the stream with INTERNAL, which
- * blames the wrong side.
- */
-export type IncomingRequest =
-  | { readonly kind: 'request'; readonly request: DiscoveryRequest }
-  | { readonly kind: 'malformed'; readonly error: IdentityError };
 
 /** `envoy.service.secret.v3.SecretDiscoveryService` for a grpc-js server. */
 export interface SecretDiscoveryService extends ServiceDefinition {
-  readonly StreamSecrets: MethodDefinition<IncomingRequest, Buffer>;
+  readonly StreamSecrets: MethodDefinition<Incoming<DiscoveryRequest>, Buffer>;
   /** Nothing of its requests is decoded: the method has no handler yet. */
   readonly DeltaSecrets: MethodDefinition<undefined, Buffer>;
-  readonly FetchSecrets: MethodDefinition<IncomingRequest, Buffer>;
+  readonly FetchSecrets: MethodDefinition<Incoming<DiscoveryRequest>, Buffer>;
 }
 
 const PATH = '/envoy.service.secret.v3.SecretDiscoveryService/';
 
 /** The service definition; requests are decoded within `limits`, responses are written as they are. */
 export function secretDiscoveryService(limits: RequestLimits): SecretDiscoveryService {
-  const decode = (bytes: Buffer): IncomingRequest => receive(bytes, limits);
+  const decode = (bytes: Buffer): Incoming<DiscoveryRequest> => receive(bytes, limits);
   return {
     StreamSecrets: method('StreamSecrets', true, decode),
     DeltaSecrets: method('DeltaSecrets', true, () => undefined),
@@ -31,7 +23,7 @@ export function secretDiscoveryService(limits: RequestLimits): SecretDiscoverySe
   };
 }
 
-function receive(bytes: Buffer, limits: RequestLimits): IncomingRequest {
+function receive(bytes: Buffer, limits: RequestLimits): Incoming<DiscoveryRequest> {
   try {
     return { kind: 'request', request: decodeDiscoveryRequest(bytes, limits) };
   } catch (thrown) {

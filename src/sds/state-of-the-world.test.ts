@@ -3,8 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decodeResponse, SECRET_TYPE } from '../../test/support/secrets.ts';
 import type { DiscoveryRequest } from './messages.ts';
-import { encodePlainBundleSecret, encodeResource } from './messages.ts';
 import type { Secret } from './resources.ts';
+import { encodePlainBundleSecret, encodeResource } from './secret-messages.ts';
 import { stateOfTheWorld, versionOf } from './state-of-the-world.ts';
 import { Subscription } from './subscription.ts';
 

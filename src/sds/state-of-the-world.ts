@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { IdentityError } from '../core/errors.ts';
 import type { Applied, Codec } from './codec.ts';
-import { encodeDiscoveryResponse, SECRET_TYPE_URL, type DiscoveryRequest } from './messages.ts';
+import { encodeDiscoveryResponse, type DiscoveryRequest } from './messages.ts';
 import type { Secret } from './resources.ts';
+import { SECRET_TYPE_URL } from './secret-messages.ts';
 import type { Subscription } from './subscription.ts';
 
 /** The codec of `StreamSecrets` and `FetchSecrets`: each request states all names. */
@@ -47,8 +48,8 @@ function typeFault(typeUrl: string): IdentityError | undefined {
 }
 
 /**
- * Takes over the names and says whether they differ from before. An empty list means everything when a stream opens with it, and nothing any more when it follows
- * a list of names.
+ * Takes over the names and says whether they differ from before. An empty list means everything
+ * when a stream opens with it, and nothing any more when it follows a list of names.
  */
 function setNames(names: readonly string[], subscription: Subscription, opening: boolean): boolean {
   subscription.stated = true;
