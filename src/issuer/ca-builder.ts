@@ -2,7 +2,7 @@ import type { KeyUsageFlags } from '@peculiar/x509';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { trustDomainId } from '../identity/spiffe-id.ts';
 import { checkIssuedBy, readCaCertificate, type CaCertificate } from './ca-certificate.ts';
-import { DerReader, TAG } from './der.ts';
+import { DerReader, TAG } from '../core/der.ts';
 import { KEY_TYPES } from './key-type.ts';
 import type { SigningKey } from './keys.ts';
 import type { Validity } from './profile.ts';

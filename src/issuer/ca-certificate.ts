@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { IdentityError } from '../core/errors.ts';
 import { pemBytes } from '../identity/pem.ts';
 import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
-import { DerReader, TAG } from './der.ts';
-import { readTime } from './der-time.ts';
+import { DerReader, TAG } from '../core/der.ts';
+import { readTime } from '../core/der-time.ts';
 import { EXTENSION, KEY_USAGE, type Validity } from './profile.ts';
 
 /** A signing certificate of our own, read and found to be one. */

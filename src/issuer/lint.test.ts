@@ -5,7 +5,7 @@ import type { Extension, KeyUsageFlags } from '@peculiar/x509';
 import fc from 'fast-check';
 import { WEB } from '../../test/support/issuer.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
-import { der, TAG } from './der.ts';
+import { der, TAG } from '../core/der.ts';
 import { KEY_TYPES } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
 import { lintLeaf, type LeafExpectation } from './lint.ts';

@@ -1,6 +1,6 @@
 import { errorText, IdentityError } from '../core/errors.ts';
-import { DerReader, TAG } from './der.ts';
-import { readTime } from './der-time.ts';
+import { DerReader, TAG } from '../core/der.ts';
+import { readTime } from '../core/der-time.ts';
 import {
   CLIENT_AUTH,
   CRITICAL,

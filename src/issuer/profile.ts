@@ -2,8 +2,8 @@ import { IdentityError } from '../core/errors.ts';
 import type { Random } from '../core/random.ts';
 import { spiffeIdFault, trustDomainOf, type SpiffeId } from '../identity/spiffe-id.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
-import { der, TAG } from './der.ts';
-import { LAST_TIME_MS } from './der-time.ts';
+import { der, TAG } from '../core/der.ts';
+import { LAST_TIME_MS } from '../core/der-time.ts';
 
 /** NotBefore lies this far back, for peers whose clocks run behind. */
 const BACKDATE_MS = 10_000;

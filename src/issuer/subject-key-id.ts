@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { DerReader, TAG } from './der.ts';
+import { DerReader, TAG } from '../core/der.ts';
 
 /** Bytes of a key identifier. */
 export const KEY_ID_BYTES = 20;

@@ -1,6 +1,6 @@
 import type { SpiffeId } from '../identity/spiffe-id.ts';
-import { der, headerBytes, TAG, writeHeader } from './der.ts';
-import { timeBytes, writeTime } from './der-time.ts';
+import { der, headerBytes, TAG, writeHeader } from '../core/der.ts';
+import { timeBytes, writeTime } from '../core/der-time.ts';
 import {
   CLIENT_AUTH,
   CRITICAL,

@@ -1,4 +1,4 @@
-import { IdentityError } from '../core/errors.ts';
+import { IdentityError } from './errors.ts';
 import { TAG, type DerReader } from './der.ts';
 
 /** RFC 5280 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050. */

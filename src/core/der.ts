@@ -1,4 +1,4 @@
-import { IdentityError } from '../core/errors.ts';
+import { IdentityError } from './errors.ts';
 
 /** Tags of DER (X.690 8.1.2) that certificates are made of. */
 export const TAG = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { IdentityError } from '../core/errors.ts';
+import { IdentityError } from './errors.ts';
 import { der, DerReader, headerBytes, TAG, writeHeader } from './der.ts';
 import { readTime, timeBytes, writeTime } from './der-time.ts';
 
