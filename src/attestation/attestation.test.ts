@@ -12,7 +12,7 @@ import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { PYTHON, startPeer } from '../../test/support/peer-process.ts';
 import { IdentityError } from '../core/errors.ts';
 import { parseSelector } from '../identity/selector.ts';
-import type { Attestor } from './attestor.ts';
+import type { Attestor, Evidence } from './attestor.ts';
 import type { Kernel } from './kernel.ts';
 import { createKernel } from './native.ts';
 
@@ -220,7 +220,7 @@ describe('attestation', () => {
       attest() {
         calls++;
         if (calls === 1) throw new IdentityError('ERR_ATTESTATION', 'not this time');
-        return [parseSelector('unix:uid:1')];
+        return { selectors: [parseSelector('unix:uid:1')] };
       },
     };
     await using server = await startAttestingServer({ attestors: [attestor] });
@@ -232,7 +232,7 @@ describe('attestation', () => {
 
   it('asks once for calls that come while it is asking', async () => {
     let calls = 0;
-    let answer: (selectors: readonly never[]) => void = () => undefined;
+    let answer: (evidence: Evidence) => void = () => undefined;
     const attestor: Attestor = {
       name: 'unix',
       attest() {
@@ -245,13 +245,13 @@ describe('attestation', () => {
     const { connection } = await server.next();
     const both = [connection.caller({ signal }), connection.caller({ signal })];
     await settle();
-    answer([]);
+    answer({ selectors: [] });
     assert.equal((await Promise.all(both)).length, 2);
     assert.equal(calls, 1);
   });
 
   it('refuses a process that ends while an attestor is still asking', async () => {
-    let answer: (selectors: readonly never[]) => void = () => undefined;
+    let answer: (evidence: Evidence) => void = () => undefined;
     const attestor: Attestor = {
       name: 'unix',
       attest: () => new Promise((resolve) => (answer = resolve)),
@@ -262,7 +262,7 @@ describe('attestation', () => {
     const asked = connection.caller({ signal });
     await settle();
     await peer.end();
-    answer([]);
+    answer({ selectors: [] });
     await assert.rejects(asked, code('ERR_PEER_GONE'));
   });
 

@@ -1,13 +1,14 @@
+import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
-import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
-import { gatherSelectors, type Attestor } from './attestor.ts';
+import type { Attestor } from './attestor.ts';
 import { describeProcess, type ProcessDescription } from './by-pid.ts';
+import { createCallers, failureFields } from './callers.ts';
 import type { Kernel } from './kernel.ts';
-import { credentialsChanged, identifyPeer } from './peer.ts';
+import { identifyPeer } from './peer.ts';
 import { createProcesses, type Process } from './processes.ts';
 
 /** One accepted connection and the process at its other end. */
@@ -57,7 +58,9 @@ export function createAttestation(deps: AttestationDeps): Attestation {
   const { kernel, attestors, clock } = deps;
   const log = deps.log.child({ component: 'attestation' });
   const processes = createProcesses(kernel, clock);
+  const callerOf = createCallers({ attestors, processes, log });
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
   let count = 0;
 
   function identify(socket: Socket): Known {
@@ -70,62 +73,10 @@ export function createAttestation(deps: AttestationDeps): Attestation {
       if (identified.kind === 'gone') return { credentials, refusal: gone() };
       return { credentials, process: processes.join(identified.peer) };
     } catch (thrown) {
-      log.warn({ peer_pid: credentials.pid, err: thrown }, 'a peer could not be identified');
+      const fields = { peer_pid: credentials.pid, ...failureFields(thrown) };
+      log.warn(fields, 'a peer could not be identified');
       return { credentials, refusal: toIdentityError(thrown, 'ERR_ATTESTATION') };
     }
-  }
-
-  async function attest(process: Process): Promise<Caller> {
-    const { peer, gone } = process;
-    const options = { signal: gone.signal };
-    const selectors = await gatherSelectors(attestors, peer, options);
-    verify(process, peer.credentials);
-    const caller: Caller = {
-      key: peer.key,
-      credentials: peer.credentials,
-      selectors,
-      gone: gone.signal,
-      isAlive: () => processes.isAlive(process),
-    };
-    log.debug(
-      {
-        peer_pid: peer.credentials.pid,
-        peer_uid: peer.credentials.uid,
-        selectors: caller.selectors,
-      },
-      'process attested',
-    );
-    return caller;
-  }
-
-  /** Still the process that connected, alive, with the user and group it connected with. */
-  function verify(process: Process, credentials: PeerCredentials): void {
-    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
-    const { peer } = process;
-    if (!peer.hasExited() && peer.keepsCredentials()) return;
-    const reason = peer.hasExited() ? 'the process has ended' : credentialsChanged(credentials);
-    const error = new IdentityError('ERR_PEER_GONE', reason);
-    processes.retire(process, error);
-    throw error;
-  }
-
-  async function callerOf(process: Process, signal: AbortSignal): Promise<Caller> {
-    // The first look is the attestors' own: they read what says whether it is still the same.
-    if (process.caller) verify(process, process.peer.credentials);
-    process.caller ??= attest(process).catch((thrown: unknown) => {
-      // Not kept: the next stream tries again.
-      process.caller = undefined;
-      const ended = process.peer.hasExited();
-      const error = toIdentityError(thrown, ended ? 'ERR_PEER_GONE' : 'ERR_ATTESTATION');
-      log.info(
-        { peer_pid: process.peer.credentials.pid, code: error.code, err: error },
-        'attestation failed',
-      );
-      throw error;
-    });
-    const caller = await unlessAborted(process.caller, signal);
-    verify(process, process.peer.credentials);
-    return caller;
   }
 
   return {
@@ -153,17 +104,6 @@ export function createAttestation(deps: AttestationDeps): Attestation {
       processes.close();
     },
   };
-}
-
-/** Settles like the promise, or rejects as soon as the signal is aborted. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(abortReason(signal));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    const settle = () => signal.removeEventListener('abort', onAbort);
-    promise.then(resolve, reject).finally(settle);
-  });
 }
 
 /** Node offers no public way to a socket's descriptor; `_handle.fd` has been stable for ten years. */

@@ -1,6 +1,16 @@
 import type { Selector } from '../identity/selector.ts';
 import type { Peer } from './peer.ts';
 
+/** What an attestor says of a process. */
+export interface Evidence {
+  readonly selectors: readonly Selector[];
+  /**
+   * Whether it still says the same: asked for each stream and push, so within microseconds. Absent:
+   * for as long as the process keeps its user and group.
+   */
+  readonly holds?: () => boolean;
+}
+
 /**
  * One way to learn about a process. It answers at once where it can: a promise costs as much as
  * reading a file. Throws, or rejects with, `ERR_ATTESTATION` when it cannot say; an attestor that
@@ -8,23 +18,24 @@ import type { Peer } from './peer.ts';
  */
 export interface Attestor {
   readonly name: 'unix';
-  attest(
-    peer: Peer,
-    options: { signal: AbortSignal },
-  ): readonly Selector[] | Promise<readonly Selector[]>;
+  attest(peer: Peer, options: { signal: AbortSignal }): Evidence | Promise<Evidence>;
 }
 
 /**
  * What all of them say of a process: sorted, without duplicates. One that fails fails all: fewer
  * selectors than there are could match a wider entry.
  */
-export async function gatherSelectors(
+export async function gatherEvidence(
   attestors: readonly Attestor[],
   peer: Peer,
   options: { signal: AbortSignal },
-): Promise<readonly Selector[]> {
+): Promise<Required<Evidence>> {
   const answers = await Promise.all(
     attestors.map(async (attestor) => attestor.attest(peer, options)),
   );
-  return [...new Set(answers.flat())].sort();
+  const selectors = answers.flatMap((answer) => answer.selectors);
+  return {
+    selectors: [...new Set(selectors)].sort(),
+    holds: () => answers.every(({ holds }) => holds?.() ?? true),
+  };
 }

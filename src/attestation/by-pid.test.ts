@@ -8,7 +8,7 @@ import { settle } from '../../test/support/fake-clock.ts';
 import { startPeer } from '../../test/support/peer-process.ts';
 import { IdentityError } from '../core/errors.ts';
 import { parseSelector } from '../identity/selector.ts';
-import type { Attestor } from './attestor.ts';
+import type { Attestor, Evidence } from './attestor.ts';
 import { createKernel } from './native.ts';
 import { startTime } from './peer.ts';
 
@@ -62,7 +62,7 @@ describe('attestPid()', () => {
   }
 
   it('says that a process has ended, before it is asked for or meanwhile', async () => {
-    let answer: (selectors: readonly never[]) => void = () => undefined;
+    let answer: (evidence: Evidence) => void = () => undefined;
     const attestor: Attestor = {
       name: 'unix',
       attest: () => new Promise((resolve) => (answer = resolve)),
@@ -73,7 +73,7 @@ describe('attestPid()', () => {
     const asked = server.attestation.attestPid(pid);
     await settle();
     await end();
-    answer([]);
+    answer({ selectors: [] });
     await assert.rejects(asked, { code: 'ERR_PEER_GONE', message: /has ended/ });
     await assert.rejects(server.attestation.attestPid(pid), { code: 'ERR_PEER_GONE' });
     assert.ok(readdirSync('/proc/self/fd').length <= before);

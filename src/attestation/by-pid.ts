@@ -1,7 +1,7 @@
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
 import type { Selector } from '../identity/selector.ts';
-import { gatherSelectors, type Attestor } from './attestor.ts';
+import { gatherEvidence, type Attestor } from './attestor.ts';
 import type { Kernel } from './kernel.ts';
 import { identifyPid, type Peer } from './peer.ts';
 
@@ -31,10 +31,13 @@ export async function describeProcess(
   const { peer } = identified;
   try {
     const startTicks = peer.startTicks();
-    const selectors = await gatherSelectors(attestors, peer, options);
+    const { selectors, holds } = await gatherEvidence(attestors, peer, options);
     if (peer.hasExited()) throw hasEnded(pid);
     // Throws when it changed its user or group meanwhile: the selectors may be of either.
     peer.status();
+    if (!holds()) {
+      throw new IdentityError('ERR_ATTESTATION', 'the process changed while it was looked at');
+    }
     return { credentials: peer.credentials, selectors, startTicks };
   } catch (thrown) {
     throw endedMeanwhile(thrown, peer);

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   chmodSync,
+  closeSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   realpathSync,
@@ -15,7 +17,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, it } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { IdentityError } from '../core/errors.ts';
 import { createExecutableReader } from './executable.ts';
+import { programAt } from './program.ts';
 
 const signal = new AbortController().signal;
 const PROGRAM = readFileSync(realpathSync('/bin/sleep'));
@@ -52,7 +57,9 @@ describe('createExecutableReader()', () => {
   it('gives the path and the SHA-256 of the file that runs', async () => {
     const sha256 = install(Buffer.from('one'));
     const peer = await start();
-    assert.deepEqual(await createExecutableReader()(peer, { signal }), { path, sha256 });
+    const { program, ...said } = await createExecutableReader()(peer, { signal });
+    assert.deepEqual(said, { path, sha256 });
+    assert.equal(program, programAt(peer.executableLink));
   });
 
   it('hashes what runs, not what has taken its place on disk since', async () => {
@@ -61,8 +68,10 @@ describe('createExecutableReader()', () => {
     const peer = await start();
     const recent = install(Buffer.from('new'));
     const successor = await start();
-    assert.deepEqual(await read(peer, { signal }), { path: `${path} (deleted)`, sha256: old });
-    assert.deepEqual(await read(successor, { signal }), { path, sha256: recent });
+    const [first, second] = [await read(peer, { signal }), await read(successor, { signal })];
+    assert.deepEqual([first.path, first.sha256], [`${path} (deleted)`, old]);
+    assert.deepEqual([second.path, second.sha256], [path, recent]);
+    assert.notEqual(first.program, second.program);
   });
 
   it('reads the content once for all processes that run it', async () => {
@@ -104,6 +113,58 @@ describe('createExecutableReader()', () => {
       message: /ENOENT/,
     });
     assert.equal((await read(peer, { signal })).sha256, sha256);
+  });
+
+  it('gives up on a file system that does not answer, with the reason', async () => {
+    const fifo = join(folder, 'fifo');
+    assert.equal(spawnSync('mkfifo', [fifo]).status, 0);
+    const sha256 = install(Buffer.from('answers'));
+    const peer = await start();
+    const clock = new FakeClock();
+    const read = createExecutableReader({ clock });
+    const stuck = assert.rejects(read({ ...peer, executableLink: fifo }, { signal }), {
+      code: 'ERR_ATTESTATION',
+      message: /cannot be read: it took longer than 30 s$/,
+    });
+    const other = { ...peer, credentials: { ...peer.credentials, uid: 7 } };
+    assert.equal((await read(other, { signal })).sha256, sha256, 'another user has another place');
+    await clock.advance(30_000);
+    await stuck;
+    assert.equal(clock.timers, 0);
+    // Lets the thread go that waits for a writer.
+    closeSync(openSync(fifo, 'r+'));
+    assert.equal((await read(peer, { signal })).sha256, sha256);
+  });
+
+  it('goes on for the others when the process it began for has ended', async () => {
+    const sha256 = install(Buffer.alloc(64 * MEGABYTE));
+    const read = createExecutableReader();
+    const peer = await start();
+    const ends = new AbortController();
+    const reason = new IdentityError('ERR_PEER_GONE', 'the process has ended');
+    const first = assert.rejects(read(peer, { signal: ends.signal }), reason);
+    const other = { ...peer, credentials: { ...peer.credentials, uid: 7 } };
+    const second = read(other, { signal });
+    const before = bytesRead();
+    while (bytesRead() - before < MEGABYTE) await new Promise((resolve) => setImmediate(resolve));
+    ends.abort(reason);
+    await first;
+    assert.equal((await second).sha256, sha256);
+  });
+
+  it('keeps the event loop turning while it hashes', async () => {
+    install(Buffer.alloc(64 * MEGABYTE));
+    const peer = await start();
+    let turns = 0;
+    let hashing = true;
+    const count = () => {
+      turns++;
+      if (hashing) setImmediate(count);
+    };
+    setImmediate(count);
+    await createExecutableReader()(peer, { signal });
+    hashing = false;
+    assert.ok(turns >= 128, `${turns} turns in 64 MiB`);
   });
 
   it('serves many at once, refused ones among them, and keeps no descriptor', async () => {

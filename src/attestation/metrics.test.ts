@@ -31,25 +31,25 @@ const failures = (reason: string) =>
 
 describe('createAttestorMetrics()', () => {
   it('shows every reason at zero before anything has happened', async () => {
-    const { value } = measured(() => []);
+    const { value } = measured(() => ({ selectors: [] }));
     assert.equal(await value(failures('gone')), 0);
     assert.equal(await value(failures('unreadable')), 0);
   });
 
   it('times an answer that comes at once, and hands it on at once', async () => {
-    const selectors = [parseSelector('unix:uid:1')];
-    const { attestor, value } = measured(() => selectors);
-    assert.equal(attestor.attest(peer(false), { signal }), selectors);
+    const evidence = { selectors: [parseSelector('unix:uid:1')] };
+    const { attestor, value } = measured(() => evidence);
+    assert.equal(attestor.attest(peer(false), { signal }), evidence);
     assert.equal(await value(COUNT), 1);
   });
 
   it('times an answer that is waited for', async () => {
-    const selectors = [parseSelector('unix:uid:1')];
+    const evidence = { selectors: [parseSelector('unix:uid:1')] };
     const { attestor, value, clock } = measured(async () => {
       await clock.advance(1500);
-      return selectors;
+      return evidence;
     });
-    assert.equal(await attestor.attest(peer(false), { signal }), selectors);
+    assert.equal(await attestor.attest(peer(false), { signal }), evidence);
     assert.equal(await value(COUNT), 1);
     assert.equal(await value(SUM), 1.5);
   });

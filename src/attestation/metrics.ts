@@ -1,8 +1,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { systemClock, type Clock } from '../core/clock.ts';
 import { toIdentityError } from '../core/errors.ts';
-import type { Selector } from '../identity/selector.ts';
-import type { Attestor } from './attestor.ts';
+import type { Attestor, Evidence } from './attestor.ts';
 
 type FailureReason = 'gone' | 'unreadable';
 
@@ -35,9 +34,9 @@ export function createAttestorMetrics(
       name,
       attest(peer, options) {
         const started = clock.monotonic();
-        const succeed = (selectors: readonly Selector[]) => {
+        const succeed = (evidence: Evidence) => {
           seconds.observe({ attestor: name }, (clock.monotonic() - started) / 1000);
-          return selectors;
+          return evidence;
         };
         const fail = (thrown: unknown): never => {
           failures.inc({ attestor: name, reason: reasonOf(thrown, peer.hasExited()) });

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { IdentityError } from '../core/errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { Peer } from './peer.ts';
 import { createProcesses, type Processes } from './processes.ts';
@@ -80,7 +79,7 @@ describe('createProcesses()', () => {
     const next = join(new FakePeer('next', 5));
     processes.leave(old);
     assert.equal(clock.timers, 1, 'no lingering begins, only the watch is armed');
-    processes.retire(old, new IdentityError('ERR_PEER_GONE', 'once more'));
+    assert.throws(() => processes.examine(old), { code: 'ERR_PEER_GONE' });
     assert.equal(next.gone.signal.aborted, false);
     assert.equal(next.peer.hasExited(), false);
     assert.equal(processes.size, 1);
@@ -146,6 +145,23 @@ describe('createProcesses()', () => {
     await new Promise((resolve) => setImmediate(resolve));
     peer.changed = true;
     assert.equal(processes.isAlive(process), false);
+  });
+
+  it('ends what a process was attested as, but not the process, when it is another program', async () => {
+    const process = join(new FakePeer('a', 5));
+    let holds = true;
+    process.holds = () => holds;
+    const { gone } = process;
+    assert.equal(processes.isAlive(process), true);
+    await new Promise((resolve) => setImmediate(resolve));
+    holds = false;
+    assert.equal(processes.isAlive(process), false);
+    assert.equal((gone.signal.reason as { code?: string }).code, 'ERR_PEER_GONE');
+    assert.equal(process.caller, undefined, 'it is to be attested again');
+    assert.equal(process.gone.signal.aborted, false);
+    assert.equal(processes.isAlive(process), true);
+    assert.equal(processes.size, 1);
+    assert.deepEqual([...watched], [5]);
   });
 
   it('closes a peer that cannot be watched', () => {

@@ -3,6 +3,7 @@ import { selector, type Selector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
 import type { ExecutableReader } from './executable.ts';
 import type { AccountNames } from './names.ts';
+import { programAt } from './program.ts';
 import { effectiveIds, supplementaryGroups } from './peer.ts';
 
 export interface UnixAttestorDeps {
@@ -20,12 +21,16 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
     name: 'unix',
     attest(peer, options) {
       const selectors = accountSelectors(peer.status(), names());
-      if (!executable) return selectors;
-      return executable(peer, options).then(({ path, sha256 }) => [
-        ...selectors,
-        selector('unix', `path:${path}`),
-        selector('unix', `sha256:${sha256}`),
-      ]);
+      if (!executable) return { selectors };
+      return executable(peer, options).then(({ path, sha256, program }) => ({
+        selectors: [
+          ...selectors,
+          selector('unix', `path:${path}`),
+          selector('unix', `sha256:${sha256}`),
+        ],
+        // exec replaces what runs, and leaves pid, start time and pidfd as they are.
+        holds: () => programAt(peer.executableLink) === program,
+      }));
     },
   };
 }

@@ -1,0 +1,77 @@
+import { abortReason, unlessAborted } from '../core/clock.ts';
+import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
+import type { LogFields, Logger } from '../core/log.ts';
+import type { Caller } from '../identity/caller.ts';
+import { gatherEvidence, type Attestor } from './attestor.ts';
+import type { Process, Processes } from './processes.ts';
+
+export interface CallersDeps {
+  readonly attestors: readonly Attestor[];
+  readonly processes: Processes;
+  readonly log: Logger;
+}
+
+/**
+ * Attests a process once for all that ask while it stays what it is, and looks anew at each call.
+ * Rejects with `ERR_PEER_GONE` or `ERR_ATTESTATION`, or with the signal's reason.
+ */
+export function createCallers({ attestors, processes, log }: CallersDeps) {
+  async function attest(process: Process): Promise<Caller> {
+    const { peer, gone, renewals } = process;
+    const { selectors, holds } = await gatherEvidence(attestors, peer, { signal: gone.signal });
+    if (!gone.signal.aborted) {
+      process.holds = holds;
+      processes.examine(process);
+    }
+    // Also when it has just become another program: what was gathered is of either.
+    if (gone.signal.aborted) throw abortReason(gone.signal);
+    const { credentials } = peer;
+    log.debug(
+      { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors },
+      'process attested',
+    );
+    return {
+      // Another program is another caller: nothing that was the former's becomes its own.
+      key: renewals === 0 ? peer.key : `${peer.key}.${renewals}`,
+      credentials,
+      selectors,
+      gone: gone.signal,
+      isAlive: () => !gone.signal.aborted && processes.isAlive(process),
+    };
+  }
+
+  function begin(process: Process): Promise<Caller> {
+    const begun = attest(process).catch((thrown: unknown) => {
+      // Not kept: the next stream tries again.
+      if (process.caller === begun) process.caller = undefined;
+      const ended = process.peer.hasExited();
+      const error = toIdentityError(thrown, ended ? 'ERR_PEER_GONE' : 'ERR_ATTESTATION');
+      const { pid } = process.peer.credentials;
+      const fields = { peer_pid: pid, ...failureFields(thrown), code: error.code };
+      // That peers come and go is their business.
+      if (error.code === 'ERR_PEER_GONE') log.debug(fields, 'peer gone before it was attested');
+      else log.info(fields, 'attestation failed');
+      throw error;
+    });
+    return begun;
+  }
+
+  return async (process: Process, signal: AbortSignal): Promise<Caller> => {
+    // The first look is the attestors' own: they read what says whether it is still the same.
+    if (process.caller) processes.examine(process);
+    const caller = await unlessAborted((process.caller ??= begin(process)), signal);
+    if (!caller.gone.aborted) processes.examine(process);
+    if (caller.gone.aborted) throw abortReason(caller.gone);
+    return caller;
+  };
+}
+
+/**
+ * What a line about a peer says of a failure. Peers can bring failures about as often as they like:
+ * only one that nobody foresaw is worth its stack.
+ */
+export function failureFields(thrown: unknown): LogFields {
+  const error = toIdentityError(thrown, 'ERR_ATTESTATION');
+  const foreseen = thrown instanceof IdentityError || systemCode(thrown) !== undefined;
+  return { code: error.code, ...(foreseen ? { reason: error.message } : { err: thrown }) };
+}
