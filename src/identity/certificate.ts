@@ -1,0 +1,116 @@
+import { DerReader, TAG } from '../core/der.ts';
+import { readTime } from '../core/der-time.ts';
+
+/** What a certificate says, as far as somebody has to judge it; nothing is verified. */
+export interface CertificateFacts {
+  /** Names as DER: equal bytes are equal names. */
+  readonly issuer: Buffer;
+  readonly subject: Buffer;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** SubjectPublicKeyInfo as DER. */
+  readonly publicKey: Buffer;
+  /** First byte of RFC 5280 4.2.1.3, see `KEY_USE`; 0 when there is no such extension. */
+  readonly keyUsage: number;
+  /** RFC 5280 4.2.1.12: OIDs as DER; undefined when there is no such extension. */
+  readonly purposes: readonly Buffer[] | undefined;
+  readonly isCa: boolean;
+  readonly uris: readonly string[];
+  readonly subjectKeyId: Buffer | undefined;
+  readonly authorityKeyId: Buffer | undefined;
+}
+
+export const KEY_USE = { digitalSignature: 0x80, certSign: 0x04, crlSign: 0x02 } as const;
+
+/** Last byte of the OIDs 2.5.29.x. */
+const EXTENSION = {
+  subjectKeyId: 14,
+  keyUsage: 15,
+  subjectAltName: 17,
+  basicConstraints: 19,
+  authorityKeyId: 35,
+  extendedKeyUsage: 37,
+} as const;
+const UNIQUE_IDS = [0xa1, 0xa2, 0x81, 0x82];
+
+/** Reads a certificate (RFC 5280 4.1). Throws `ERR_BAD_REQUEST` when it is none. */
+export function readCertificate(der: Uint8Array): CertificateFacts {
+  const outer = new DerReader(Buffer.from(der.buffer, der.byteOffset, der.byteLength));
+  const tbs = outer.enter(TAG.sequence).enter(TAG.sequence);
+  outer.finish();
+  if (tbs.tag === TAG.version) tbs.enter(TAG.version);
+  tbs.enter(TAG.integer);
+  tbs.enter(TAG.sequence);
+  const issuer = tbs.element(TAG.sequence);
+  const times = tbs.enter(TAG.sequence);
+  const notBeforeMs = readTime(times);
+  const notAfterMs = readTime(times);
+  const subject = tbs.element(TAG.sequence);
+  const publicKey = tbs.element(TAG.sequence);
+  while (tbs.tag !== undefined && UNIQUE_IDS.includes(tbs.tag)) tbs.enter(tbs.tag);
+  const extensions = tbs.done ? new Map<number, DerReader>() : readExtensions(tbs);
+  return {
+    ...{ issuer, subject, notBeforeMs, notAfterMs, publicKey },
+    keyUsage: readKeyUsage(extensions.get(EXTENSION.keyUsage)),
+    purposes: readPurposes(extensions.get(EXTENSION.extendedKeyUsage)),
+    isCa: readIsCa(extensions.get(EXTENSION.basicConstraints)),
+    uris: readUris(extensions.get(EXTENSION.subjectAltName)),
+    subjectKeyId: extensions.get(EXTENSION.subjectKeyId)?.content(TAG.octetString),
+    authorityKeyId: readAuthorityKeyId(extensions.get(EXTENSION.authorityKeyId)),
+  };
+}
+
+/** The values of the extensions 2.5.29.x, by x. */
+function readExtensions(tbs: DerReader): Map<number, DerReader> {
+  const found = new Map<number, DerReader>();
+  const list = tbs.enter(TAG.extensions).enter(TAG.sequence);
+  while (!list.done) {
+    const extension = list.enter(TAG.sequence);
+    const { bytes, start, end } = extension.enter(TAG.oid);
+    if (extension.tag === TAG.boolean) extension.enter(TAG.boolean);
+    const value = extension.enter(TAG.octetString);
+    const ours = end - start === 3 && bytes[start] === 0x55 && bytes[start + 1] === 0x1d;
+    if (ours) found.set(bytes[start + 2] ?? 0, value);
+  }
+  return found;
+}
+
+function readKeyUsage(value: DerReader | undefined): number {
+  if (!value) return 0;
+  const { bytes, start, end } = value.enter(TAG.bitString);
+  // The first byte counts the unused bits.
+  return end - start > 1 ? (bytes[start + 1] ?? 0) : 0;
+}
+
+function readPurposes(value: DerReader | undefined): Buffer[] | undefined {
+  if (!value) return undefined;
+  const list = value.enter(TAG.sequence);
+  const purposes: Buffer[] = [];
+  while (!list.done) purposes.push(list.element(TAG.oid));
+  return purposes;
+}
+
+function readIsCa(value: DerReader | undefined): boolean {
+  if (!value) return false;
+  const fields = value.enter(TAG.sequence);
+  return fields.tag === TAG.boolean && fields.content(TAG.boolean)[0] !== 0;
+}
+
+function readUris(value: DerReader | undefined): string[] {
+  if (!value) return [];
+  const names = value.enter(TAG.sequence);
+  const uris: string[] = [];
+  while (names.tag !== undefined) {
+    if (names.tag === TAG.sanUri) uris.push(names.text(TAG.sanUri));
+    else names.enter(names.tag);
+  }
+  return uris;
+}
+
+function readAuthorityKeyId(value: DerReader | undefined): Buffer | undefined {
+  if (!value) return undefined;
+  const fields = value.enter(TAG.sequence);
+  return fields.tag === TAG.authorityKeyIdValue
+    ? fields.content(TAG.authorityKeyIdValue)
+    : undefined;
+}

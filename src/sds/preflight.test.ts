@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  createForger,
+  ED25519,
+  P384,
+  P521,
+  rsa,
+  type Forger,
+  type Forgery,
+} from '../../test/support/forged.ts';
+import { IdentityError } from '../core/errors.ts';
+import { readCertificate } from '../identity/certificate.ts';
+import { bundleFault, svidFault } from './preflight.ts';
+
+const NOW = Date.UTC(2030, 0, 1);
+const SERVER = '1.3.6.1.5.5.7.3.1';
+const [DIGITAL_SIGNATURE, CERT_SIGN] = [1, 32];
+const ID = 'spiffe://example.org/web';
+
+describe('svidFault()', () => {
+  let forger: Forger;
+  before(async () => {
+    forger = await createForger(NOW);
+  });
+  const faultOf = async (forgery: Forgery) => svidFault(await forger.svid(forgery), NOW);
+
+  it('lets an SVID go, with a key of each type that Envoy takes', async () => {
+    for (const algorithm of [undefined, P384, rsa(2048)]) {
+      assert.equal(await faultOf(algorithm ? { algorithm } : {}), undefined);
+    }
+    assert.equal(await faultOf({ chain: ['leaf'] }), undefined);
+  });
+
+  /** Each is taken by Envoy and harms, or is refused and then stuck in it. */
+  const faults: readonly (readonly [string, Forgery, RegExp])[] = [
+    ['a key that does not fit', { otherKey: true }, /private key does not fit/],
+    ['an RSA key that does not fit', { algorithm: rsa(2048), otherKey: true }, /does not fit/],
+    ['a short RSA key', { algorithm: rsa(1024) }, /1024 bits, 2048/],
+    ['an Ed25519 key', { algorithm: ED25519 }, /neither RSA nor of a curve/],
+    ['a P-521 key', { algorithm: P521 }, /curve that Envoy does not take/],
+    ['no key usage', { keyUsage: 0 }, /lacks digitalSignature/],
+    ['a key usage without digitalSignature', { keyUsage: 4 }, /lacks digitalSignature/],
+    [
+      'a key usage of a CA',
+      { keyUsage: DIGITAL_SIGNATURE | CERT_SIGN },
+      /key usage is that of a CA/,
+    ],
+    ['a leaf that is a CA', { ca: true }, /the leaf is a CA/],
+    ['no extended key usage', { purposes: [] }, /extended key usage/],
+    ['an extended key usage of a server alone', { purposes: [SERVER] }, /extended key usage/],
+    ['an expired leaf', { notAfterMs: NOW - 1000 }, /expired at 2029-12-31T23:59:59/],
+    ['a leaf of tomorrow', { notBeforeMs: NOW + 1000 }, /not valid before/],
+    ['another SPIFFE ID', { uris: ['spiffe://example.org/api'] }, /URI name is not/],
+    ['two SPIFFE IDs', { uris: [ID, 'spiffe://example.org/api'] }, /URI name is not/],
+    ['no SPIFFE ID', { uris: [] }, /URI name is not/],
+    ['a chain with the root', { chain: ['leaf', 'issuing', 'root'] }, /holds a root/],
+    ['a chain out of order', { chain: ['issuing', 'leaf'] }, /the leaf is a CA/],
+    ['an issuer of others', { chain: ['leaf', 'stranger'] }, /out of order/],
+    ['a leaf twice', { chain: ['leaf', 'leaf'] }, /issuer is not a CA/],
+    ['no certificate', { chain: [] }, /no certificate/],
+  ];
+  for (const [name, forgery, fault] of faults) {
+    it(`holds back ${name}`, async () => {
+      assert.match((await faultOf(forgery)) ?? '', fault);
+    });
+  }
+
+  it('holds back a key of another kind than the certificate', async () => {
+    const [ec, other] = [await forger.svid(), await forger.svid({ algorithm: rsa(2048) })];
+    assert.match(svidFault({ ...ec, key: other.key }, NOW) ?? '', /another kind/);
+    assert.match(svidFault({ ...other, key: ec.key }, NOW) ?? '', /another kind/);
+  });
+
+  it('holds back whatever is cut short or changed at random', async () => {
+    const svid = await forger.svid();
+    const [leaf] = svid.chain;
+    assert.ok(leaf);
+    fc.assert(
+      fc.property(fc.nat(leaf.length - 1), (length) => {
+        const chain = [leaf.subarray(0, length)];
+        assert.match(svidFault({ ...svid, chain }, NOW) ?? '', /cannot be read/);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.nat(leaf.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const bytes = Buffer.from(leaf);
+        bytes.writeUInt8(bytes.readUInt8(at) ^ flip, at);
+        try {
+          readCertificate(bytes);
+        } catch (thrown) {
+          assert.ok(thrown instanceof IdentityError);
+          assert.equal(thrown.code, 'ERR_BAD_REQUEST');
+        }
+      }),
+    );
+  });
+});
+
+describe('bundleFault()', () => {
+  it('lets self-signed roots go and holds back everything else', async () => {
+    const forger = await createForger(NOW);
+    assert.equal(bundleFault(forger.bundle('root')), undefined);
+    assert.match(bundleFault(forger.bundle('root', 'issuing')) ?? '', /not self-signed/);
+    assert.match(bundleFault(forger.bundle()) ?? '', /no root/);
+    const { trustDomain, sequence } = forger.bundle();
+    const garbage = [{ der: Buffer.from('garbage'), notAfterMs: NOW }];
+    const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage });
+    assert.match(fault ?? '', /cannot be read/);
+  });
+});

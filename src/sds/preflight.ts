@@ -1,0 +1,131 @@
+import { createECDH, createPublicKey } from 'node:crypto';
+import { DerReader, TAG } from '../core/der.ts';
+import { errorText } from '../core/errors.ts';
+import type { TrustBundle } from '../identity/bundle.ts';
+import { KEY_USE, readCertificate, type CertificateFacts } from '../identity/certificate.ts';
+import type { PrivateKey } from '../identity/private-key.ts';
+import type { X509Svid } from '../identity/svid.ts';
+
+/** id-kp-serverAuth and id-kp-clientAuth as DER: a proxy is looked at as both. */
+const PURPOSES = ['2b06010505070301', '2b06010505070302'].map((hex) =>
+  Buffer.from(`0608${hex}`, 'hex'),
+);
+const EC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
+const RSA_KEY = Buffer.from('06092a864886f70d010101', 'hex');
+/** Curves that Envoy takes; between its defaults Ed25519 leaves are refused. */
+const CURVES = [
+  { name: 'prime256v1', oid: Buffer.from('06082a8648ce3d030107', 'hex') },
+  { name: 'secp384r1', oid: Buffer.from('06052b81040022', 'hex') },
+];
+const MIN_RSA_BITS = 2048;
+
+/**
+ * What is wrong with an SVID, in words; undefined when it may leave. Envoy accepts much that is
+ * useless or dangerous, and keeps what it refuses where later listeners fail on it: the last look is
+ * ours. Whoever made it, it is judged by its bytes alone. Signatures are not verified: that would
+ * cost more than making them.
+ */
+export function svidFault(svid: X509Svid, nowMs: number): string | undefined {
+  try {
+    const [leaf, ...issuers] = svid.chain.map(readCertificate);
+    if (!leaf) return 'there is no certificate';
+    return (
+      leafFault(leaf, svid.id) ??
+      timeFault(leaf, nowMs) ??
+      keyFault(leaf, svid.key) ??
+      chainFault([leaf, ...issuers])
+    );
+  } catch (thrown) {
+    return `it cannot be read: ${errorText(thrown)}`;
+  }
+}
+
+/** What is wrong with the roots of a trust domain; undefined when they may leave. */
+export function bundleFault({ x509Authorities }: TrustBundle): string | undefined {
+  // An empty bundle would be accepted, and nobody verified any more.
+  if (x509Authorities.length === 0) return 'there is no root';
+  for (const { der } of x509Authorities) {
+    try {
+      const root = readCertificate(der);
+      // A partial chain is an anchor to the plain validator, and none to the SPIFFE one.
+      if (!root.isCa || !root.issuer.equals(root.subject)) return 'a root is not self-signed';
+      const mayCertify = root.keyUsage === 0 || (root.keyUsage & KEY_USE.certSign) !== 0;
+      if (!mayCertify) return 'a root may not sign certificates';
+    } catch (thrown) {
+      return `a root cannot be read: ${errorText(thrown)}`;
+    }
+  }
+  return undefined;
+}
+
+function leafFault(leaf: CertificateFacts, id: string): string | undefined {
+  const { keyUsage, purposes } = leaf;
+  if (leaf.isCa) return 'the leaf is a CA';
+  if (!(keyUsage & KEY_USE.digitalSignature)) return 'its key usage lacks digitalSignature';
+  if (keyUsage & (KEY_USE.certSign | KEY_USE.crlSign)) return 'its key usage is that of a CA';
+  if (!PURPOSES.every((purpose) => purposes?.some((one) => one.equals(purpose)))) {
+    return 'its extended key usage is not that of a server and a client';
+  }
+  return leaf.uris.length === 1 && leaf.uris[0] === id ? undefined : `its URI name is not ${id}`;
+}
+
+function timeFault({ notBeforeMs, notAfterMs }: CertificateFacts, nowMs: number) {
+  if (notAfterMs <= nowMs) return `it expired at ${new Date(notAfterMs).toISOString()}`;
+  if (notBeforeMs > nowMs) return `it is not valid before ${new Date(notBeforeMs).toISOString()}`;
+  return undefined;
+}
+
+/** Each certificate by the one behind it, and no root among them (contract: `SDS`). */
+function chainFault(chain: readonly CertificateFacts[]): string | undefined {
+  for (const [n, { issuer, authorityKeyId }] of chain.entries()) {
+    const above = chain[n + 1];
+    if (!above) return undefined;
+    if (!above.isCa || !(above.keyUsage & KEY_USE.certSign)) return 'an issuer is not a CA';
+    if (above.issuer.equals(above.subject)) return 'the chain holds a root';
+    const named = authorityKeyId && above.subjectKeyId;
+    if (!issuer.equals(above.subject) || (named && !named.equals(authorityKeyId))) {
+      return 'the chain is out of order';
+    }
+  }
+  return undefined;
+}
+
+function keyFault({ publicKey }: CertificateFacts, key: PrivateKey): string | undefined {
+  const algorithm = new DerReader(publicKey).enter(TAG.sequence).enter(TAG.sequence);
+  if (algorithm.skip(RSA_KEY)) return rsaFault(publicKey, key);
+  if (!algorithm.skip(EC_KEY)) return 'its key is neither RSA nor of a curve that Envoy takes';
+  const curve = CURVES.find(({ oid }) => algorithm.skip(oid));
+  if (!curve) return 'its key is on a curve that Envoy does not take';
+  const ecdh = createECDH(curve.name);
+  const scalar = ecScalar(key);
+  if (!scalar) return 'its private key is of another kind';
+  ecdh.setPrivateKey(scalar);
+  // The point is the end of SubjectPublicKeyInfo (RFC 5480 2.2), uncompressed.
+  const point = ecdh.getPublicKey();
+  const fits = publicKey.subarray(-point.length).equals(point);
+  return fits ? undefined : 'its private key does not fit';
+}
+
+function rsaFault(publicKey: Buffer, key: PrivateKey): string | undefined {
+  const own = createPublicKey(key.keyObject());
+  const bits = own.asymmetricKeyDetails?.modulusLength ?? 0;
+  if (own.asymmetricKeyType !== 'rsa') return 'its private key is of another kind';
+  if (!own.export({ type: 'spki', format: 'der' }).equals(publicKey)) {
+    return 'its private key does not fit';
+  }
+  return bits < MIN_RSA_BITS
+    ? `its RSA key has ${bits} bits, ${MIN_RSA_BITS} are needed`
+    : undefined;
+}
+
+/** The number in an elliptic PKCS#8 key (RFC 5958 2, RFC 5915 3); undefined in any other key. */
+function ecScalar(key: PrivateKey): Buffer | undefined {
+  const pkcs8 = key.pkcs8();
+  const outer = new DerReader(Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength));
+  const info = outer.enter(TAG.sequence);
+  info.enter(TAG.integer);
+  if (!info.enter(TAG.sequence).skip(EC_KEY)) return undefined;
+  const ecKey = info.enter(TAG.octetString).enter(TAG.sequence);
+  ecKey.enter(TAG.integer);
+  return ecKey.content(TAG.octetString);
+}
