@@ -16,7 +16,6 @@ import { bundleFault, svidFault } from './preflight.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const SERVER = '1.3.6.1.5.5.7.3.1';
-const [DIGITAL_SIGNATURE, CERT_SIGN] = [1, 32];
 const ID = 'spiffe://example.org/web';
 
 describe('svidFault()', () => {
@@ -40,11 +39,15 @@ describe('svidFault()', () => {
     ['a short RSA key', { algorithm: rsa(1024) }, /1024 bits, 2048/],
     ['an Ed25519 key', { algorithm: ED25519 }, /neither RSA nor of a curve/],
     ['a P-521 key', { algorithm: P521 }, /curve that Envoy does not take/],
-    ['no key usage', { keyUsage: 0 }, /lacks digitalSignature/],
-    ['a key usage without digitalSignature', { keyUsage: 4 }, /lacks digitalSignature/],
+    ['no key usage', { keyUsage: [] }, /lacks digitalSignature/],
+    [
+      'a key usage without digitalSignature',
+      { keyUsage: ['keyEncipherment'] },
+      /lacks digitalSignature/,
+    ],
     [
       'a key usage of a CA',
-      { keyUsage: DIGITAL_SIGNATURE | CERT_SIGN },
+      { keyUsage: ['digitalSignature', 'keyCertSign'] },
       /key usage is that of a CA/,
     ],
     ['a leaf that is a CA', { ca: true }, /the leaf is a CA/],

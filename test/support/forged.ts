@@ -1,4 +1,5 @@
 import { webcrypto } from 'node:crypto';
+import type { KeyUsageFlags } from '@peculiar/x509';
 import type { TrustBundle } from '../../src/identity/bundle.ts';
 import { pemBytes } from '../../src/identity/pem.ts';
 import { PrivateKey } from '../../src/identity/private-key.ts';
@@ -6,7 +7,8 @@ import { parseSpiffeId, parseTrustDomain } from '../../src/identity/spiffe-id.ts
 import type { X509Svid } from '../../src/identity/svid.ts';
 import { loadX509Library } from '../../src/issuer/x509-library.ts';
 
-type Algorithm = EcKeyGenParams | RsaHashedKeyGenParams | { name: 'Ed25519' };
+type Algorithm =
+  webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams | { readonly name: 'Ed25519' };
 
 export const P256: Algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 export const P384: Algorithm = { name: 'ECDSA', namedCurve: 'P-384' };
@@ -23,8 +25,8 @@ export const rsa = (bits: number): Algorithm => ({
 export interface Forgery {
   readonly algorithm?: Algorithm;
   readonly uris?: readonly string[];
-  /** Bits of `KeyUsageFlags`; 0 for no such extension. */
-  readonly keyUsage?: number;
+  /** Empty for no such extension. */
+  readonly keyUsage?: readonly (keyof typeof KeyUsageFlags)[];
   readonly purposes?: readonly string[];
   readonly ca?: boolean;
   readonly notBeforeMs?: number;
@@ -53,16 +55,17 @@ export async function createForger(
   const x509 = await loadX509Library();
   const { subtle } = webcrypto;
   const pair = (algorithm: Algorithm) =>
-    subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<CryptoKeyPair>;
+    subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<webcrypto.CryptoKeyPair>;
   const signing = { name: 'ECDSA', hash: 'SHA-256' };
   const [rootKeys, issuingKeys, strangerKeys] = [
     await pair(P256),
     await pair(P256),
     await pair(P256),
   ];
-  const CA_USAGE = x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign;
+  const bits = (names: readonly (keyof typeof KeyUsageFlags)[]) =>
+    names.reduce((sum, name) => sum | x509.KeyUsageFlags[name], 0) as KeyUsageFlags;
 
-  async function ca(name: string, keys: CryptoKeyPair, signer = keys, issuer = name) {
+  async function ca(name: string, keys: webcrypto.CryptoKeyPair, signer = keys, issuer = name) {
     return x509.X509CertificateGenerator.create({
       subject: `CN=${name}`,
       issuer: `CN=${issuer}`,
@@ -73,7 +76,7 @@ export async function createForger(
       signingAlgorithm: signing,
       extensions: [
         new x509.BasicConstraintsExtension(true, undefined, true),
-        new x509.KeyUsagesExtension(CA_USAGE, true),
+        new x509.KeyUsagesExtension(bits(['keyCertSign', 'cRLSign']), true),
       ],
     });
   }
@@ -86,7 +89,7 @@ export async function createForger(
       const {
         algorithm = P256,
         uris = [id],
-        keyUsage = x509.KeyUsageFlags.digitalSignature,
+        keyUsage = ['digitalSignature'],
         purposes = [SERVER, CLIENT],
         ca: isCa = false,
         notBeforeMs = nowMs - 1000,
@@ -105,7 +108,7 @@ export async function createForger(
         signingAlgorithm: signing,
         extensions: [
           new x509.BasicConstraintsExtension(isCa, undefined, true),
-          ...(keyUsage ? [new x509.KeyUsagesExtension(keyUsage, true)] : []),
+          ...(keyUsage.length > 0 ? [new x509.KeyUsagesExtension(bits(keyUsage), true)] : []),
           ...(purposes.length > 0 ? [new x509.ExtendedKeyUsageExtension([...purposes])] : []),
           new x509.SubjectAlternativeNameExtension(
             uris.map((value) => ({ type: 'url' as const, value })),
