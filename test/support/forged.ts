@@ -63,7 +63,7 @@ export async function createForger(
     await pair(P256),
   ];
   const bits = (names: readonly (keyof typeof KeyUsageFlags)[]) =>
-    names.reduce((sum, name) => sum | x509.KeyUsageFlags[name], 0) as KeyUsageFlags;
+    names.reduce<number>((sum, name) => sum | x509.KeyUsageFlags[name], 0) as KeyUsageFlags;
 
   async function ca(name: string, keys: webcrypto.CryptoKeyPair, signer = keys, issuer = name) {
     return x509.X509CertificateGenerator.create({
