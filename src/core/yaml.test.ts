@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from './errors.ts';
-import { faultText, kindOf, parseYaml, parseYamlStream, pathText } from './yaml.ts';
+import { faultText, kindOf, parseYaml, parseYamlStream, pathText, shown } from './yaml.ts';
 
 const OPTIONS = { code: 'ERR_CONFIG' } as const;
 
@@ -200,6 +200,68 @@ describe('faultText()', () => {
     );
     assert.equal(faultText('c.yaml', { line: 1, column: 1 }, [], 'x'), 'c.yaml:1:1: x');
     assert.equal(pathText([0, 'a']), '[0].a');
+  });
+});
+
+describe('shown()', () => {
+  it('leaves an ordinary text as it is, in any language', () => {
+    for (const text of ['', 'spiffe_id', 'schlüssel', '鍵', 'x'.repeat(64)]) {
+      assert.equal(shown(text), text);
+    }
+  });
+
+  it('shortens a long one to 64 characters, and cuts none in two', () => {
+    assert.equal(shown('x'.repeat(65)), `${'x'.repeat(64)}…`);
+    assert.equal(shown(`${'x'.repeat(63)}😀y`), `${'x'.repeat(63)}…`);
+  });
+
+  it('shows what would steer a terminal or fake a line', () => {
+    assert.equal(shown('a\u001b[2Jb\nc\u202ed'), 'a\\u{1b}[2Jb\\u{a}c\\u{202e}d');
+  });
+
+  it('gives one harmless line of bounded length, whatever the text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), fc.nat(100), (text, max) => {
+        const line = shown(text, max);
+        assert.doesNotMatch(line, /[\p{C}\p{Zl}\p{Zp}]/u);
+        assert.ok(line.length <= 10 * max + 1);
+      }),
+    );
+  });
+});
+
+describe('a complaint', () => {
+  const complaintOf = (text: string) => {
+    try {
+      parse(text);
+      return '';
+    } catch {
+      return refusal(text);
+    }
+  };
+
+  it('quotes a key that is there twice shortened and harmless', () => {
+    const key = `"\\u001b[2J${'k'.repeat(100)}"`;
+    const message = refusal(`${key}: 1\n${key}: 2\n`);
+    assert.match(message, /the key "\\u\{1b\}\[2Jk{60}…" is there twice$/);
+  });
+
+  it('is one harmless line of bounded length, whatever is wrong with the text', () => {
+    const name = fc.string({ unit: 'binary', maxLength: 300 });
+    const texts = fc.oneof(
+      name,
+      name.map((key) => `${JSON.stringify(key)}: 1\n${JSON.stringify(key)}: 2\n`),
+      name.map((key) => `a: *${key}\n`),
+      name.map((key) => `a: !${key} x\n`),
+      name.map((key) => `%${key}\n---\na: 1\n`),
+    );
+    fc.assert(
+      fc.property(texts, (text) => {
+        const message = complaintOf(text);
+        assert.doesNotMatch(message, /[\p{C}\p{Zl}\p{Zp}]/u);
+        assert.ok(message.length < 12_000);
+      }),
+    );
   });
 });
 

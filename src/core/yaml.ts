@@ -112,7 +112,10 @@ export function decodeText(input: string | Uint8Array, file: string, options: Ya
   }
 }
 
-/** The one form of a complaint about a file: `file:line:column: key: what was expected`. */
+/**
+ * The one form of a complaint about a file: `file:line:column: key: what was expected`. One line of
+ * bounded length, whatever the file holds.
+ */
 export function faultText(
   file: string,
   at: TextPosition,
@@ -120,14 +123,36 @@ export function faultText(
   expectation: string,
 ): string {
   const key = pathText(path);
-  return `${file}:${at.line}:${at.column}: ${key === '' ? '' : `${key}: `}${expectation}`;
+  const text = `${at.line}:${at.column}: ${key === '' ? '' : `${key}: `}`;
+  return `${file}:${text}${shown(expectation, MAX_EXPECTATION)}`;
 }
 
 /** A path as people write it: `entries[3].spiffe_id`. */
 export function pathText(path: YamlPath): string {
   return path
-    .map((step, n) => (typeof step === 'number' ? `[${step}]` : n === 0 ? step : `.${step}`))
+    .map((step, n) =>
+      typeof step === 'number' ? `[${step}]` : `${n === 0 ? '' : '.'}${shown(step)}`,
+    )
     .join('');
+}
+
+/** Of a name or value out of a file, as a complaint quotes it. */
+const MAX_SHOWN = 64;
+/** Long enough for a list of all keys, or for the path of another file. */
+const MAX_EXPECTATION = 1024;
+/** What steers a terminal, breaks a line, hides or turns the direction of writing. */
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** A text of a file's author as a complaint may quote it: shortened, on one line, harmless. */
+export function shown(text: string, maxLength = MAX_SHOWN): string {
+  // Not between the halves of a character.
+  const end = /[\uD800-\uDBFF]/.test(text.charAt(maxLength - 1)) ? maxLength - 1 : maxLength;
+  const short = text.length > maxLength ? `${text.slice(0, end)}…` : text;
+  return short.replace(UNPRINTABLE, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }
 
 /** A value's kind in the words of a complaint: `a list`, `5`, `nothing`. */
@@ -174,9 +199,10 @@ function checkNodes(document: Document.Parsed, fail: (offset: number, reason: st
     Alias(_, alias, path) {
       const offset = alias.range?.[0] ?? 0;
       if (path.some((node) => isCollection(node) && node.anchor === alias.source)) {
-        fail(offset, `*${alias.source} stands inside what it stands for`);
+        fail(offset, `*${shown(alias.source)} stands inside what it stands for`);
       }
-      if (!anchors.has(alias.source)) fail(offset, `there is no anchor &${alias.source} before it`);
+      if (!anchors.has(alias.source))
+        fail(offset, `there is no anchor &${shown(alias.source)} before it`);
       if (++aliases > MAX_ALIASES) fail(offset, `at most ${MAX_ALIASES} aliases are allowed`);
     },
     Map(_, map) {
@@ -186,7 +212,7 @@ function checkNodes(document: Document.Parsed, fail: (offset: number, reason: st
         const offset = isNode(key) ? (key.range?.[0] ?? 0) : 0;
         const name = isScalar(key) ? key.value : undefined;
         if (name === '<<') fail(offset, 'merge keys (<<) are not allowed');
-        if (seen.has(name)) fail(offset, `the key "${String(name)}" is there twice`);
+        if (seen.has(name)) fail(offset, `the key "${shown(String(name))}" is there twice`);
         seen.add(name);
       }
     },

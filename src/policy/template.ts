@@ -1,3 +1,4 @@
+import { shown } from '../core/yaml.ts';
 import type { Selector } from '../identity/selector.ts';
 import {
   MAX_ID_BYTES,
@@ -37,7 +38,7 @@ export function templateFault(text: string, trustDomain: TrustDomain): string | 
   if (brace >= 0 && slash >= 0 && brace < slash) return 'its trust domain holds a placeholder';
   for (const [whole, inside = ''] of text.matchAll(PLACEHOLDER)) {
     if (!PLACEHOLDER_INSIDE.test(inside)) {
-      return `its placeholder ${whole} is not written {type:key}, as in {k8s:ns}`;
+      return `its placeholder ${shown(whole)} is not written {type:key}, as in {k8s:ns}`;
     }
   }
   const filled = text.replace(PLACEHOLDER, 'x');
@@ -46,7 +47,7 @@ export function templateFault(text: string, trustDomain: TrustDomain): string | 
   if (fault) return fault;
   const domain = text.slice('spiffe://'.length, slash);
   if (domain !== trustDomain) {
-    return `its trust domain is ${domain}, this one's is ${trustDomain}`;
+    return `its trust domain is ${shown(domain)}, this one's is ${trustDomain}`;
   }
   return undefined;
 }
@@ -83,7 +84,8 @@ export function expandTemplate(template: IdTemplate, selectors: readonly Selecto
     const value = theOne(selectors, prefix);
     if (value === undefined) return none(prefix, 'the caller has no such selector');
     if (value === SEVERAL) return none(prefix, 'the caller has several such selectors');
-    if (pathSegmentFault(value)) return none(prefix, `"${value}" does not make a path segment`);
+    if (pathSegmentFault(value))
+      return none(prefix, `"${shown(value)}" does not make a path segment`);
     id += value + (template.literals[n + 1] ?? '');
   }
   if (id.length > MAX_ID_BYTES) {
