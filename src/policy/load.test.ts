@@ -451,6 +451,34 @@ describe('loadPolicy()', () => {
   });
 });
 
+describe('an unknown key', () => {
+  it('is quoted shortened and harmless, whoever wrote it', () => {
+    const key = JSON.stringify(`\u001b[2J${'k'.repeat(900)}`);
+    assert.equal(
+      refusal(`${HEAD}    ${key}: 1\n`).split(', expected')[0],
+      `p.yaml:4:5: entries[0].\\u{1b}[2J${'k'.repeat(60)}…: unknown key`,
+    );
+  });
+
+  it('makes one harmless line of bounded length in every place and layout', () => {
+    const places = [
+      (key: string) => `${key}: 1\n${HEAD}`,
+      (key: string) => `${HEAD}    ${key}: 1\n`,
+      (key: string) =>
+        `{"entries":[{"spiffe_id":"spiffe://example.org/a","selectors":[{"type":"unix","value":"uid:1",${key}:1}]}]}`,
+      (key: string) => `{"entries":[{${key}:1}]}`,
+    ];
+    const keys = fc.string({ unit: 'binary', minLength: 20, maxLength: 300 });
+    fc.assert(
+      fc.property(keys, fc.constantFrom(...places), (key, place) => {
+        const message = refusal(place(JSON.stringify(key)));
+        assert.doesNotMatch(message, /[\p{C}\p{Zl}\p{Zp}]/u);
+        assert.ok(message.length < 2000, String(message.length));
+      }),
+    );
+  });
+});
+
 describe('loadPolicy() of folders', () => {
   it('reads the documents in the order of their names and nothing else', () => {
     for (const [n, name] of [
@@ -519,6 +547,20 @@ describe('loadPolicy() of folders', () => {
 });
 
 describe('warnings', () => {
+  const digest = `unix:sha256:${'0'.repeat(64)}`;
+  for (const [selectors, found] of [
+    [['unix:path:/usr/bin/envoy'], /^p\.yaml:2: unix:path without a user: .* add unix:uid$/],
+    [[digest], /^p\.yaml:2: unix:sha256 without a user: .* add unix:uid$/],
+    [['unix:path:/usr/bin/envoy', digest], /^p\.yaml:2: unix:sha256 without a user: /],
+    [['unix:path:/usr/bin/envoy', 'unix:uid:1'], /^$/],
+    [[digest, 'k8s:ns:prod'], /^$/],
+  ] as const) {
+    it(`${found.source === '^$' ? 'do not tell' : 'tell'} of an entry for ${selectors.map((one) => one.slice(0, 16)).join(' and ')}`, () => {
+      const text = `entries:\n${entry('spiffe://example.org/web', ...selectors)}`;
+      assert.match(warnings(text).join('\n'), found);
+    });
+  }
+
   const warnings = (text: string, name?: string) =>
     load(text, name).warnings.map(
       ({ file, line, message }) => `${file.slice(folder.length + 1)}:${line}: ${message}`,

@@ -2,13 +2,13 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { faultText, kindOf } from '../core/yaml.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { readListItems } from './documents.ts';
+import { doubtsAbout } from './doubts.ts';
 import type { ListItem } from './entry-list.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
 import { isMapping, type Report } from './fields.ts';
 import { listDocuments, MAX_DOCUMENT_BYTES, MAX_POLICY_BYTES, readDocumentText } from './files.ts';
 import { readOwnEntry } from './own-entry.ts';
 import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
-import { isAmbiguous } from './template.ts';
 
 /** Where a policy comes from. Plain data. */
 export interface PolicySources {
@@ -140,15 +140,7 @@ function addEntry(
     return;
   }
   into.entries.push(entry);
-  if (entry.spiffeId.includes('{') && isAmbiguous(entry.spiffeId)) {
-    const message = `${entry.spiffeId}: two placeholders in one segment can give different callers the same ID`;
-    warn(into, file, item.line, message);
-  }
-  const { caTtlMs } = into.sources;
-  if (caTtlMs !== undefined && entry.x509SvidTtlMs !== undefined && entry.x509SvidTtlMs > caTtlMs) {
-    const message = 'x509_svid_ttl is longer than issuer.ca_ttl: certificates will end earlier';
-    warn(into, file, item.line, message);
-  }
+  for (const doubt of doubtsAbout(entry, into.sources.caTtlMs)) warn(into, file, item.line, doubt);
 }
 
 /** The place of an entry with the same SPIFFE ID and selectors; else remembers this one. */
