@@ -63,6 +63,7 @@ export async function createForger(
     await pair(P256),
   ];
   const bits = (names: readonly (keyof typeof KeyUsageFlags)[]) =>
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment -- its bits are joined
     names.reduce<number>((sum, name) => sum | x509.KeyUsageFlags[name], 0) as KeyUsageFlags;
 
   async function ca(name: string, keys: webcrypto.CryptoKeyPair, signer = keys, issuer = name) {
