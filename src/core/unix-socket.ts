@@ -1,19 +1,10 @@
-import {
-  chmodSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  realpathSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  type Stats,
-} from 'node:fs';
+import { chmodSync, linkSync, lstatSync, renameSync, unlinkSync, type Stats } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { basename, dirname, resolve } from 'node:path';
 import type { Clock } from './clock.ts';
 import { errorText, IdentityError, systemCode } from './errors.ts';
 import { systemRandom } from './random.ts';
+import { prepareFolder } from './unix-socket-folder.ts';
 
 /** Linux `sun_path` without its final zero byte. */
 export const MAX_SOCKET_PATH_BYTES = 107;
@@ -21,8 +12,6 @@ export const MAX_SOCKET_PATH_BYTES = 107;
 const BACKLOG = 4096;
 const PROBE_TIMEOUT_MS = 1000;
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'ENOSYS']);
-/** Of folders above the socket's own that have to be made. */
-const PARENT_MODE = 0o755;
 
 export interface SocketOptions {
   readonly path: string;
@@ -35,6 +24,11 @@ export interface SocketOptions {
 
 /** A listening socket; `close` takes its file away unless another has replaced it; never throws. */
 export interface BoundSocket {
+  /**
+   * Folders above the socket's own through which another user could replace it, each a sentence for
+   * the log: a home folder may be meant so, an operator should know.
+   */
+  readonly doubts: readonly string[];
   close(): void;
 }
 
@@ -54,7 +48,7 @@ export async function listenOnSocket(server: Server, options: SocketOptions): Pr
 async function bind(server: Server, options: SocketOptions): Promise<BoundSocket> {
   const { path, mode, folderMode, clock } = options;
   checkPath(path);
-  prepareFolder(resolve(dirname(path)), folderMode);
+  const doubts = prepareFolder(resolve(dirname(path)), folderMode);
   await findStale(path, clock);
   const temporary = temporaryName(path);
   await listen(server, temporary);
@@ -63,6 +57,7 @@ async function bind(server: Server, options: SocketOptions): Promise<BoundSocket
     const ours = lstatSync(temporary);
     await publish(temporary, path, clock);
     return {
+      doubts,
       close() {
         try {
           const now = lstatSync(path, { throwIfNoEntry: false });
@@ -144,69 +139,6 @@ function takeAway(path: string, stale: Stats): void {
 /** Inode numbers are used again at once, so the time of making counts too; a rename keeps all three. */
 function sameFile(a: Stats, b: Stats): boolean {
   return a.ino === b.ino && a.dev === b.dev && a.mtimeMs === b.mtimeMs;
-}
-
-/** Whoever may write the folder can put a socket of his own in the place of ours. */
-function prepareFolder(folder: string, mode: number): void {
-  makeFolder(folder, mode);
-  const stats = statSync(folder);
-  if (!stats.isDirectory()) throw new IdentityError('ERR_SOCKET', `${folder} is not a folder`);
-  const fault = folderFault(stats, false);
-  if (fault) throw unsafeFolder(folder, stats, fault);
-  checkAncestors(dirname(folder));
-  checkAncestors(dirname(realpathSync(folder)));
-}
-
-/** Makes what is missing, with the mode that was asked for, whatever the umask. */
-function makeFolder(folder: string, mode: number): void {
-  if (statSync(folder, { throwIfNoEntry: false })) return;
-  const parent = dirname(folder);
-  makeFolder(parent, PARENT_MODE);
-  // Before the chmod: nobody may exchange the folder in between.
-  checkAncestors(parent);
-  checkAncestors(realpathSync(parent));
-  try {
-    mkdirSync(folder, { mode });
-  } catch (thrown) {
-    // Another daemon, or another socket's folder: it is checked like any other.
-    if (systemCode(thrown) === 'EEXIST') return;
-    throw new IdentityError('ERR_SOCKET', `cannot create ${folder}: ${errorText(thrown)}`, {
-      cause: thrown,
-    });
-  }
-  chmodSync(folder, mode);
-}
-
-function checkAncestors(folder: string): void {
-  for (let at = folder; ; at = dirname(at)) {
-    const stats = statSync(at);
-    const reason = folderFault(stats, true);
-    if (reason) throw unsafeFolder(at, stats, reason);
-    if (at === dirname(at)) return;
-  }
-}
-
-function folderFault(stats: Stats, ancestor: boolean): string | undefined {
-  if (ancestor) {
-    // In a sticky folder others cannot rename what is ours.
-    const open = (stats.mode & 0o002) !== 0 && (stats.mode & 0o1000) === 0;
-    return open ? 'may be written by everybody' : undefined;
-  }
-  const uid = process.geteuid?.() ?? 0;
-  if (stats.uid !== 0 && stats.uid !== uid) return `belongs to uid ${stats.uid}`;
-  if ((stats.mode & 0o002) !== 0) return 'may be written by everybody';
-  const group = stats.gid !== 0 && stats.gid !== process.getegid?.();
-  if ((stats.mode & 0o020) !== 0 && group) return `may be written by group ${stats.gid}`;
-  return undefined;
-}
-
-function unsafeFolder(folder: string, stats: Stats, fault: string): IdentityError {
-  const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0');
-  return new IdentityError(
-    'ERR_SOCKET',
-    `folder ${folder} of the socket ${fault} (mode ${mode}): another user could replace the socket`,
-    { hint: `use a folder of your own, or: chmod go-w ${folder}` },
-  );
 }
 
 /** The socket file that nobody listens on any more, or undefined when the name is free. */

@@ -1,6 +1,6 @@
 // Folders of other users and groups. Needs root.
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,13 +14,14 @@ describe("the folder of a socket among other users' folders", () => {
   beforeEach(async () => (folder = await mkdtemp(join(tmpdir(), 'credence-socket-'))));
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  async function listens(): Promise<void> {
+  async function listens(...below: readonly string[]): Promise<readonly string[]> {
     const server = createServer();
-    const path = join(folder, 'api.sock');
+    const path = join(folder, ...below, 'api.sock');
     const socket = { path, mode: 0o777, folderMode: 0o755, clock: systemClock };
     const bound = await listenOnSocket(server, socket);
     bound.close();
     server.close();
+    return bound.doubts;
   }
 
   it('may be written by its owner and a group of root', async () => {
@@ -45,6 +46,38 @@ describe("the folder of a socket among other users' folders", () => {
     await chmod(folder, 0o755);
     await assert.rejects(listens(), { code: 'ERR_SOCKET', message: /belongs to uid 4242/ });
     assert.deepEqual(await readdir(folder), []);
+  });
+
+  it('may stand in a folder of another user, of which the caller is told', async () => {
+    await chown(folder, 4242, 4242);
+    await chmod(folder, 0o755);
+    const said = `folder ${folder} of the socket belongs to uid 4242 (mode 0755): another user could replace the socket`;
+    assert.deepEqual(await listens('run', 'credence'), [said]);
+    assert.deepEqual(await listens('run', 'credence'), [said], 'also when it is there already');
+    await chmod(folder, 0o1755);
+    assert.match(
+      String(await listens('run')),
+      /uid 4242 \(mode 1755\)/,
+      'the owner may do it still',
+    );
+  });
+
+  it('may stand in a folder that a foreign group may write, of which the caller is told', async () => {
+    await chown(folder, 0, 4242);
+    await chmod(folder, 0o775);
+    assert.match(String(await listens('run')), /may be written by group 4242 \(mode 0775\)/);
+    await chmod(folder, 0o1775);
+    assert.deepEqual(await listens('run'), [], 'sticky: the group cannot rename it');
+  });
+
+  it('is told of where a link leads through', async () => {
+    await mkdir(join(folder, 'theirs', 'ours'), { recursive: true });
+    await symlink(join(folder, 'theirs', 'ours'), join(folder, 'run'));
+    await chown(join(folder, 'theirs'), 4242, 0);
+    assert.match(
+      String(await listens('run')),
+      /folder \S+\/theirs of the socket belongs to uid 4242/,
+    );
   });
 
   it('may be out of reach at the end: the file stays, nothing is thrown', async () => {
