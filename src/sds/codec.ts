@@ -14,11 +14,17 @@ export interface Applied {
   readonly fault: IdentityError | undefined;
 }
 
-/** One variant of the protocol on the common subscription: how requests read, how responses look. */
-export interface Codec<Request> {
+/** How the responses of one variant of the protocol look. */
+export interface ResponseCodec {
   readonly kind: 'sotw' | 'delta';
-  apply(request: Request, subscription: Subscription): Applied;
+  /** A whole response around secrets that are encoded already. */
   encode(nonce: string, secrets: readonly Secret[]): Buffer;
+}
+
+/** One variant of the protocol on the common subscription: how requests read, how responses look. */
+export interface Codec<Request> extends ResponseCodec {
+  /** Takes a request into the subscription; it throws nothing, a fault is part of the result. */
+  apply(request: Request, subscription: Subscription): Applied;
 }
 
 /**

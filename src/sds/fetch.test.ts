@@ -130,6 +130,20 @@ describe('fetchSecrets()', () => {
     assert.equal(state.attached, 0);
   });
 
+  it('counts the time to wait from the end of the attestation', async () => {
+    const { fetch, state, clock, caller } = daemon();
+    let attest: (who: Caller) => void = () => undefined;
+    state.attested = new Promise((resolve) => (attest = resolve));
+    state.signed = false;
+    const { outcome } = fetch('default');
+    await clock.advance(4000);
+    attest(caller);
+    await clock.advance(4999);
+    assert.deepEqual(outcome, {});
+    await clock.advance(1);
+    assert.deepEqual(outcome.end, ['UNAVAILABLE', 'default is being signed']);
+  });
+
   it('does not wait for attestation without an end', async () => {
     const { fetch, state, clock } = daemon();
     state.attested = new Promise(() => undefined);

@@ -3,15 +3,17 @@ import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Codec, Incoming } from './codec.ts';
+import type { Connection, SdsContext, SdsSource } from './context.ts';
 import type { DiscoveryRequest } from './messages.ts';
 import type { SdsMetrics } from './metrics.ts';
-import { everyName, survey, type ResolveContext } from './resolve.ts';
+import { Patience } from './patience.ts';
+import { ATTESTATION, type ResolveContext } from './resolve.ts';
 import { bundleFormOf, type Secret } from './resources.ts';
-import type { Connection, SdsContext, SdsSource } from './context.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { Subscription } from './subscription.ts';
+import { judge, look } from './verdict.ts';
 
-/** Answers `FetchSecrets`: all names at once or a status, waiting a bounded time for a first SVID. */
+/** Answers `FetchSecrets`: all names at once or a status, waiting a bounded time for first SVIDs. */
 export async function fetchSecrets(
   call: ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>,
   callback: sendUnaryData<Buffer>,
@@ -19,17 +21,14 @@ export async function fetchSecrets(
   codec: Codec<DiscoveryRequest>,
   context: SdsContext,
 ): Promise<void> {
-  const { clock, log, metrics } = context;
+  const { clock, config, log, metrics } = context;
   const abort = new AbortController();
   call.on('cancelled', () => abort.abort(new IdentityError('ERR_SHUTDOWN', 'call cancelled')));
-  const fetching: Fetching = {
-    waiting: ['the process has not been attested yet'],
-    source: undefined,
-    signal: abort.signal,
-  };
-  const timer = clock.after(context.config.pendingTimeoutMs, () =>
-    abort.abort(new IdentityError('ERR_NOT_READY', summary(fetching.waiting))),
+  const patience = new Patience(clock, config, ({ code, names }) =>
+    abort.abort(new IdentityError(code, summary(names.map(({ reason }) => reason)))),
   );
+  const fetching: Fetching = { patience, source: undefined, signal: abort.signal };
+  patience.wait({ code: 'ERR_NOT_READY', names: [ATTESTATION] });
   metrics.opened('fetch');
   try {
     const incoming = call.request;
@@ -47,15 +46,15 @@ export async function fetchSecrets(
     else log.info({ ...fields, reason: printable(error.message) }, 'fetch refused');
     callback(statusOf(error));
   } finally {
-    timer.cancel();
+    patience.wait(undefined);
     fetching.source?.close();
     metrics.closed('fetch');
   }
 }
 
-/** A fetch that goes on: what it waits for now, and what it has to let go of. */
+/** A fetch that goes on: its patience, and what it has to let go of. */
 interface Fetching {
-  waiting: readonly string[];
+  readonly patience: Patience;
   source: SdsSource | undefined;
   readonly signal: AbortSignal;
 }
@@ -68,29 +67,26 @@ async function collect(
   fetching: Fetching,
 ): Promise<Secret[]> {
   const { signal } = fetching;
+  const { admission, attach, config, encoder, metrics } = context;
   const subscription = new Subscription();
   const { node, fault } = codec.apply(request, subscription);
   if (fault) throw fault;
-  context.admission.request(connection.credentials, subscription.size, true);
+  admission.request(connection.credentials, subscription.size, true);
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(abortReason(signal)), { once: true });
   });
   const caller = await Promise.race([attested(connection, signal), aborted]);
-  const form = bundleFormOf(node, context.config.spiffeCertValidation);
+  const form = bundleFormOf(node, config.spiffeCertValidation);
   const answer = new Promise<Secret[]>((resolve, reject) => {
-    const source = context.attach(caller, { refresh: look, gone: reject });
+    const source = attach(caller, { refresh, gone: reject });
     fetching.source = source;
-    look();
+    refresh();
 
-    function look(): void {
+    function refresh(): void {
       try {
         if (!source.caller.isAlive()) throw new IdentityError('ERR_PEER_GONE', 'it has ended');
-        const secrets = resolveAll(subscription, fetching, context.metrics, {
-          source,
-          encoder: context.encoder,
-          aliases: context.config.aliases,
-          form,
-        });
+        const resolving = { source, encoder, aliases: config.aliases, form };
+        const secrets = resolveAll(subscription, resolving, fetching.patience, metrics);
         if (secrets) resolve(secrets);
       } catch (thrown) {
         reject(toIdentityError(thrown));
@@ -111,17 +107,15 @@ async function attested(connection: Connection, signal: AbortSignal): Promise<Ca
 /** All secrets, or undefined while one has to be waited for; throws when one is refused. */
 function resolveAll(
   subscription: Subscription,
-  fetching: Fetching,
-  metrics: SdsMetrics,
   context: ResolveContext,
+  patience: Patience,
+  metrics: SdsMetrics,
 ): Secret[] | undefined {
-  const names = subscription.wildcard ? everyName(context) : [...subscription.names()];
-  const { ready, waiting, denied, refused } = survey(names, context);
-  fetching.waiting = waiting;
-  const reasons = refused === undefined ? denied.map(({ reason }) => reason) : [refused];
-  if (reasons.length > 0) {
-    metrics.denied(refused === undefined ? 'no_entry' : 'unknown_name');
-    throw new IdentityError('ERR_DENIED', summary(reasons));
+  const verdict = judge(look(subscription, context), () => false);
+  if (verdict.kind === 'deny') {
+    metrics.denied(verdict.why);
+    throw new IdentityError('ERR_DENIED', summary(verdict.reasons));
   }
-  return waiting.length === 0 ? ready.map(({ secret }) => secret) : undefined;
+  patience.wait(verdict.wait);
+  return verdict.wait ? undefined : verdict.ready.map(({ secret }) => secret);
 }

@@ -71,32 +71,46 @@ export function resolveName(
   }
 }
 
+/** A name that cannot be sent, and why. */
+export interface Unserved {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** What all names wait for before anything is known of the caller; no resource has an empty name. */
+export const ATTESTATION: Unserved = {
+  name: '',
+  reason: 'the process has not been attested yet',
+};
+
 /** What became of a list of names. */
 export interface Survey {
   /** Identities that the names need. */
   readonly used: ReadonlySet<SpiffeId>;
   readonly ready: readonly Ready[];
-  readonly waiting: readonly string[];
-  readonly denied: readonly { readonly name: string; readonly reason: string }[];
-  /** Why the first name that nobody can get was refused. */
-  readonly refused: string | undefined;
+  /** Entitled, with nothing to send yet. */
+  readonly waiting: readonly Unserved[];
+  /** Not entitled; a policy entry could change that. */
+  readonly denied: readonly Unserved[];
+  /** Served under no policy. */
+  readonly refused: readonly Unserved[];
 }
 
 /** Resolves all names; nothing is decided about what it means that some cannot be served. */
 export function survey(names: Iterable<string>, context: ResolveContext): Survey {
   const used = new Set<SpiffeId>();
   const ready: Ready[] = [];
-  const waiting: string[] = [];
-  const denied: { name: string; reason: string }[] = [];
-  let refusal: string | undefined;
+  const unserved = {
+    waiting: [] as Unserved[],
+    denied: [] as Unserved[],
+    refused: [] as Unserved[],
+  };
   for (const name of names) {
     const resolution = resolveName(name, used, context);
     if (resolution.kind === 'ready') ready.push(resolution);
-    else if (resolution.kind === 'waiting') waiting.push(resolution.reason);
-    else if (resolution.kind === 'denied') denied.push({ name, reason: resolution.reason });
-    else refusal ??= resolution.reason;
+    else unserved[resolution.kind].push({ name, reason: resolution.reason });
   }
-  return { used, ready, waiting, denied, refused: refusal };
+  return { used, ready, ...unserved };
 }
 
 /** Everything the caller holds, under SPIFFE names: bundles that are known, then identities. */

@@ -20,7 +20,7 @@ import { IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
-import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
+import { parseSpiffeId, type SpiffeId, type TrustDomain } from '../identity/spiffe-id.ts';
 import { createAdmission } from './admission.ts';
 import type { Incoming } from './codec.ts';
 import type { DiscoveryRequest } from './messages.ts';
@@ -337,6 +337,76 @@ describe('SecretStream', () => {
     ]);
   });
 
+  it('sends each of many names once it is signed, and counts the time from the last', async () => {
+    const { open, state, held, renew, refresh, clock } = daemon();
+    const ids = ['a', 'b', 'c'].map((name) => parseSpiffeId(`spiffe://example.org/${name}`));
+    state.identities = ids.map((id) => entitlement(id));
+    held.clear();
+    const { call, ask, stream } = open();
+    await ask(...ids);
+    for (const id of ids.slice(0, 2)) {
+      await clock.advance(4000);
+      renew(id, '01');
+      await refresh();
+      assert.deepEqual(
+        call.last.secrets.map(({ name }) => name),
+        [id],
+      );
+    }
+    assert.deepEqual(stream.snapshot().waiting, [`${ids[2]} is being signed`]);
+    await clock.advance(4999);
+    assert.equal(call.ended, undefined);
+    await clock.advance(1);
+    assert.deepEqual(call.refusal, ['UNAVAILABLE', `${ids[2]} is being signed`]);
+  });
+
+  it('takes neither a renewal nor another name for progress', async () => {
+    const { open, state, renew, refresh, clock } = daemon();
+    state.trustDomains = [OWN, PARTNER];
+    const { call, ask, ack } = open();
+    await ask('default', 'spiffe://partner.example');
+    await clock.advance(3000);
+    renew(WEB, '02');
+    await refresh();
+    await ack('default', 'spiffe://partner.example', 'ROOTCA');
+    assert.equal(call.responses.length, 3);
+    await clock.advance(2000);
+    assert.equal(call.refusal[0], 'UNAVAILABLE');
+  });
+
+  it('does not end a reader that stood still when what it waits for is there', async () => {
+    const { open, state, renew, refresh, clock } = daemon();
+    state.identities = [entitlement(WEB), entitlement(API)];
+    const { call, ask } = open();
+    call.stopped = true;
+    await ask('default', API);
+    renew(API, '01');
+    await refresh();
+    await clock.advance(60_000);
+    assert.equal(call.ended, undefined);
+    call.resume();
+    await settle();
+    assert.equal(call.last.secrets[0]?.name, API);
+    assert.equal(clock.timers, 0);
+  });
+
+  it('ends a reader that stood still 5 s after it goes on, if that is still not there', async () => {
+    const { open, state, bundles, refresh, clock } = daemon();
+    state.identities = [entitlement(WEB), entitlement(API)];
+    const { call, ask } = open();
+    call.stopped = true;
+    await ask('default', 'ROOTCA', API);
+    bundles.set(OWN, fakeBundle(OWN, 2));
+    await refresh();
+    await clock.advance(60_000);
+    call.resume();
+    await settle();
+    await clock.advance(4999);
+    assert.equal(call.ended, undefined);
+    await clock.advance(1);
+    assert.deepEqual(call.refusal, ['UNAVAILABLE', `${API} is being signed`]);
+  });
+
   it('ends when attestation takes too long, and gives the result up', async () => {
     const { open, state, clock, readers, caller } = daemon();
     let attest: (who: Caller) => void = () => undefined;
@@ -391,6 +461,24 @@ describe('SecretStream', () => {
     assert.equal(call.last.secrets[0]?.name, API);
     await clock.advance(60_000);
     assert.equal(call.ended, undefined);
+  });
+
+  it('parks one name no longer because another one was granted meanwhile', async () => {
+    const { open, state, renew, refresh, clock } = daemon();
+    const other = 'spiffe://example.org/other';
+    for (const name of [API, other]) await open().ask(name);
+    const { call, ask } = open();
+    await ask(API, other);
+    await clock.advance(20_000);
+    state.identities = [entitlement(API)];
+    renew(API, '01');
+    await refresh();
+    assert.equal(call.last.secrets[0]?.name, API);
+    await clock.advance(10_000);
+    assert.deepEqual(call.refusal, [
+      'PERMISSION_DENIED',
+      `no policy entry for this process grants ${other}`,
+    ]);
   });
 
   it('gives a granted name its own time to be signed after it was parked', async () => {

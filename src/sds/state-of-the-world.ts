@@ -57,11 +57,8 @@ function setNames(names: readonly string[], subscription: Subscription, opening:
   wanted.delete('');
   const all = wanted.delete('*');
   if (all || (wanted.size === 0 && (opening || subscription.wildcard))) {
-    const before = subscription.wildcard;
-    subscription.wildcard = true;
-    return !before;
+    return subscription.replace(new Set(), true);
   }
-  subscription.wildcard = false;
   return subscription.replace(wanted);
 }
 

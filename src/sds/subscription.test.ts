@@ -195,3 +195,39 @@ describe('Subscription', () => {
     );
   });
 });
+
+describe('Subscription of everything', () => {
+  const names = (subscription: Subscription) => [...subscription.names()].sort();
+
+  it('follows what everything is, and keeps what was asked for by name', () => {
+    const subscription = new Subscription();
+    assert.equal(subscription.replace(new Set(['named']), true), true);
+    subscription.follow(new Set(['a', 'b']));
+    subscription.follow(new Set(['b', 'c']));
+    assert.deepEqual(names(subscription), ['b', 'c', 'named']);
+    subscription.subscribe('c');
+    subscription.follow(new Set());
+    assert.deepEqual(names(subscription), ['c', 'named']);
+  });
+
+  it('remembers what was sent under a name that becomes a part of it', () => {
+    const { subscription, send } = watching('a', 'b');
+    send('v1', 'a');
+    send('v1', 'b');
+    assert.equal(subscription.replace(new Set(), true), true);
+    subscription.follow(new Set(['a', 'c']));
+    assert.deepEqual(names(subscription), ['a', 'c']);
+    assert.equal(subscription.isDue('a', 'v1'), false);
+    assert.equal(subscription.replace(new Set(['a'])), true);
+    assert.deepEqual([names(subscription), subscription.wildcard], [['a'], false]);
+    assert.equal(subscription.isDue('a', 'v1'), false);
+  });
+
+  it('does not change by being asked for again', () => {
+    const subscription = new Subscription();
+    subscription.replace(new Set(), true);
+    subscription.follow(new Set(['a']));
+    assert.equal(subscription.replace(new Set(), true), false);
+    assert.deepEqual(names(subscription), ['a']);
+  });
+});

@@ -16,6 +16,8 @@ export interface SentResource {
 /** What one stream knows about one resource. Versions are digests of the content. */
 export interface Subscribed {
   readonly name: string;
+  /** Asked for by name, not only with everything. */
+  named: boolean;
   /** Version last written to the stream. */
   sent: string | undefined;
   /** When it was written, wall clock in milliseconds. */
@@ -46,10 +48,14 @@ export class Subscription {
   readonly #resources = new Map<string, Subscribed>();
   readonly #outstanding = new Map<string, readonly SentResource[]>();
   #lastNonce: string | undefined;
-  /** Watches whatever the caller holds, instead of names it listed. */
-  wildcard = false;
+  #wildcard = false;
   /** A request has said what it wants; an empty list after that means nothing, not everything. */
   stated = false;
+
+  /** Watches whatever the caller holds, beside names it asked for. */
+  get wildcard(): boolean {
+    return this.#wildcard;
+  }
 
   /** Nonce of the newest response, undefined before the first. */
   get lastNonce(): string | undefined {
@@ -75,35 +81,39 @@ export class Subscription {
 
   /** Starts watching a name. Asked for again after an unsubscribe it is answered anew. */
   subscribe(name: string): void {
-    if (this.#resources.has(name)) return;
-    this.#resources.set(name, {
-      name,
-      sent: undefined,
-      sentAtMs: 0,
-      svid: undefined,
-      acknowledged: undefined,
-      rejected: undefined,
-      refused: undefined,
-    });
+    this.#watch(name).named = true;
   }
 
   unsubscribe(name: string): void {
     this.#resources.delete(name);
   }
 
-  /** Makes the watched names exactly these; true when that changed anything. */
-  replace(names: ReadonlySet<string>): boolean {
-    let changed = false;
-    for (const name of [...this.#resources.keys()]) {
-      if (names.has(name)) continue;
-      this.#resources.delete(name);
-      changed = true;
+  /**
+   * Makes the names that are asked for exactly these, and with `wildcard` watches whatever the
+   * caller holds as well; true when that changed anything.
+   */
+  replace(names: ReadonlySet<string>, wildcard = false): boolean {
+    let changed = this.#wildcard !== wildcard;
+    this.#wildcard = wildcard;
+    for (const known of [...this.#resources.values()]) {
+      if (names.has(known.name)) continue;
+      // It may be part of everything: `follow` knows, and what was sent need not be sent again.
+      if (wildcard) known.named = false;
+      else changed = this.#resources.delete(known.name);
     }
     for (const name of names) {
       changed ||= !this.#resources.has(name);
       this.subscribe(name);
     }
     return changed;
+  }
+
+  /** Takes over what everything is now; what was asked for by name stays watched. */
+  follow(everything: ReadonlySet<string>): void {
+    for (const { name, named } of [...this.#resources.values()]) {
+      if (!named && !everything.has(name)) this.#resources.delete(name);
+    }
+    for (const name of everything) this.#watch(name);
   }
 
   /** Whether this content has to be written: it is neither what was sent last nor refused. */
@@ -156,6 +166,23 @@ export class Subscription {
     }
     if (nonce === this.#lastNonce) return 'current';
     return versions ? 'earlier' : 'stale';
+  }
+
+  #watch(name: string): Subscribed {
+    const known = this.#resources.get(name);
+    if (known) return known;
+    const fresh: Subscribed = {
+      name,
+      named: false,
+      sent: undefined,
+      sentAtMs: 0,
+      svid: undefined,
+      acknowledged: undefined,
+      rejected: undefined,
+      refused: undefined,
+    };
+    this.#resources.set(name, fresh);
+    return fresh;
   }
 }
 

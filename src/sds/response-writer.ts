@@ -1,0 +1,96 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import type { ResponseCodec } from './codec.ts';
+import type { SdsContext } from './context.ts';
+import type { Ready } from './resolve.ts';
+import type { SentResource, Subscription } from './subscription.ts';
+
+/** The server's end of a stream, as far as responses go. */
+export type ResponseSink = Pick<ServerDuplexStream<unknown, Buffer>, 'write'>;
+
+/**
+ * Writes the responses of one stream, one at a time: a reader that is slow or stopped costs one
+ * response of memory and gets the newest state when it goes on.
+ */
+export class ResponseWriter {
+  readonly #sink: ResponseSink;
+  readonly #codec: ResponseCodec;
+  readonly #subscription: Subscription;
+  readonly #context: Pick<SdsContext, 'clock' | 'metrics' | 'nextNonce'>;
+  readonly #again: () => void;
+  readonly #openedAt: number;
+  /** The response that is being written: none, the newest state, or one that something outdated. */
+  #inFlight: 'none' | 'newest' | 'stale' = 'none';
+  #served = false;
+
+  /** `again` is called when a response has gone out that `postpone` was called during. */
+  constructor(
+    sink: ResponseSink,
+    codec: ResponseCodec,
+    subscription: Subscription,
+    context: Pick<SdsContext, 'clock' | 'metrics' | 'nextNonce'>,
+    again: () => void,
+  ) {
+    this.#sink = sink;
+    this.#codec = codec;
+    this.#subscription = subscription;
+    this.#context = context;
+    this.#again = again;
+    this.#openedAt = context.clock.monotonic();
+  }
+
+  /** Whether anything was written. */
+  get served(): boolean {
+    return this.#served;
+  }
+
+  /** Whether a response is in flight that is not the newest state. */
+  get stale(): boolean {
+    return this.#inFlight === 'stale';
+  }
+
+  /** Notes that there may be news; true when they have to wait for the response in flight. */
+  postpone(): boolean {
+    if (this.#inFlight === 'none') return false;
+    this.#inFlight = 'stale';
+    return true;
+  }
+
+  /** Writes what the proxy neither has nor refused; to be called with no response in flight. */
+  write(ready: readonly Ready[]): void {
+    const subscription = this.#subscription;
+    const due = ready.filter(({ secret: { name, version } }) => subscription.isDue(name, version));
+    if (due.length === 0) return;
+    const { clock, metrics, nextNonce } = this.#context;
+    const nonce = nextNonce();
+    const now = clock.now();
+    const response = this.#codec.encode(
+      nonce,
+      due.map(({ secret }) => secret),
+    );
+    // A renewal, not the first copy of a certificate that was renewed earlier.
+    const renewed = due.find(
+      ({ secret, held }) => held?.dueAtMs !== undefined && subscription.wasSent(secret.name),
+    );
+    subscription.sent(nonce, due.map(sentResource), now);
+    this.#inFlight = 'newest';
+    this.#sink.write(response, (error?: Error | null) => this.#written(error));
+    metrics.pushed(this.#codec.kind, 'sent');
+    if (renewed?.held?.dueAtMs !== undefined) metrics.rotated(now - renewed.held.dueAtMs);
+    if (this.#served) return;
+    this.#served = true;
+    metrics.firstSecret(clock.monotonic() - this.#openedAt);
+  }
+
+  #written(error?: Error | null): void {
+    const { stale } = this;
+    this.#inFlight = 'none';
+    if (error) this.#context.metrics.pushed(this.#codec.kind, 'error');
+    if (stale) this.#again();
+  }
+}
+
+function sentResource({ secret: { name, version }, held }: Ready): SentResource {
+  if (!held) return { name, version, svid: undefined };
+  const { serial, notAfterMs } = held.svid;
+  return { name, version, svid: { serial, notAfterMs, renewAtMs: held.renewAtMs } };
+}

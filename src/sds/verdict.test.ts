@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Survey, Unserved } from './resolve.ts';
+import { judge } from './verdict.ts';
+
+const unserved = (...names: string[]): Unserved[] =>
+  names.map((name) => ({ name, reason: `no ${name}` }));
+
+function seen(parts: Partial<Survey>): Survey {
+  return { used: new Set(), ready: [], waiting: [], denied: [], refused: [], ...parts };
+}
+
+const never = (): boolean => assert.fail('asked about nothing');
+
+describe('judge()', () => {
+  it('serves without asking when no name is denied', () => {
+    const verdict = judge(seen({ waiting: unserved('a') }), never);
+    assert.deepEqual(verdict, {
+      kind: 'serve',
+      ready: [],
+      wait: { code: 'ERR_NOT_READY', names: unserved('a') },
+    });
+    assert.deepEqual(judge(seen({}), never), { kind: 'serve', ready: [], wait: undefined });
+  });
+
+  it('denies with the first name that nobody can get, before any name that somebody could', () => {
+    const parts = { denied: unserved('a'), refused: unserved('b', 'c') };
+    assert.deepEqual(judge(seen(parts), never), {
+      kind: 'deny',
+      why: 'unknown_name',
+      reasons: ['no b'],
+    });
+  });
+
+  it('denies with the reason of each name that is not parked', () => {
+    const asked: Unserved[] = [];
+    const verdict = judge(seen({ denied: unserved('a', 'b') }), (denied) => {
+      asked.push(...denied);
+      return false;
+    });
+    assert.deepEqual(asked, unserved('a', 'b'));
+    assert.deepEqual(verdict, { kind: 'deny', why: 'no_entry', reasons: ['no a', 'no b'] });
+  });
+
+  it('waits for what is being made before it waits for what is parked', () => {
+    const denied = unserved('a');
+    const both = judge(seen({ denied, waiting: unserved('b') }), () => true);
+    assert.ok(both.kind === 'serve');
+    assert.deepEqual(both.wait, { code: 'ERR_NOT_READY', names: unserved('b', 'a') });
+    const parked = judge(seen({ denied }), () => true);
+    assert.ok(parked.kind === 'serve');
+    assert.deepEqual(parked.wait, { code: 'ERR_DENIED', names: denied });
+  });
+});
