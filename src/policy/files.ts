@@ -23,22 +23,75 @@ export function isDocumentName(name: string): boolean {
   return SUFFIX.test(name) && !name.startsWith('.');
 }
 
-/**
- * The files a configured path stands for: itself, or a folder's documents in the order of their
- * names' bytes. Links are followed, folders in the folder are not. Throws `ERR_POLICY`.
- */
-export function listDocuments(path: string): { folder: boolean; files: readonly string[] } {
+/** What a configured path stands for. */
+export interface Documents {
+  readonly path: string;
+  readonly folder: boolean;
+  /** The path itself, or a folder's documents in the order of their names' bytes. */
+  readonly files: readonly string[];
+  /** Those of a folder's documents that are links. */
+  readonly links: readonly string[];
+  /** `ERR_POLICY`, when there was nothing to list. */
+  readonly fault?: IdentityError;
+}
+
+/** Lists the documents of each path; links are followed, folders in a folder are not. */
+export function listDocuments(paths: readonly string[]): readonly Documents[] {
+  return paths.map((path) => {
+    try {
+      if (!statSync(path).isDirectory()) return { path, folder: false, files: [path], links: [] };
+      return { path, folder: true, ...listFolder(path) };
+    } catch (thrown) {
+      return { path, folder: false, files: [], links: [], fault: unreadable(path, thrown) };
+    }
+  });
+}
+
+function listFolder(path: string): Pick<Documents, 'files' | 'links'> {
+  const files: { file: string; bytes: Buffer; isLink: boolean }[] = [];
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const file = join(path, entry.name);
+    const isLink = entry.isSymbolicLink();
+    if (!isDocumentName(entry.name) || entry.isDirectory() || (isLink && isFolder(file))) continue;
+    files.push({ file, bytes: Buffer.from(entry.name), isLink });
+  }
+  files.sort((a, b) => Buffer.compare(a.bytes, b.bytes));
+  return {
+    files: files.map(({ file }) => file),
+    links: files.filter(({ isLink }) => isLink).map(({ file }) => file),
+  };
+}
+
+/** A link to nowhere is none: reading it says which file it is. */
+function isFolder(link: string): boolean {
   try {
-    if (!statSync(path).isDirectory()) return { folder: false, files: [path] };
-    const files = readdirSync(path)
-      .filter(isDocumentName)
-      .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-      .map((name) => join(path, name))
-      // A link to nowhere stays in the list: reading it says which file it is.
-      .filter((file) => !statSync(file, { throwIfNoEntry: false })?.isDirectory());
-    return { folder: true, files };
-  } catch (thrown) {
-    throw unreadable(path, thrown);
+    return statSync(link).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the documents are so few and short that reading them is quick; looks at no more of them. */
+export function areSmall(
+  listed: readonly Documents[],
+  limit: { readonly files: number; readonly bytes: number },
+): boolean {
+  const files = listed.flatMap((documents) => documents.files);
+  if (files.length > limit.files) return false;
+  let bytes = 0;
+  for (const file of files) {
+    // What is not there costs nothing; the load will say so.
+    bytes += sizeOf(file);
+    if (bytes > limit.bytes) return false;
+  }
+  return true;
+}
+
+function sizeOf(file: string): number {
+  try {
+    return statSync(file).size;
+  } catch {
+    return 0;
   }
 }
 

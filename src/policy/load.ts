@@ -6,7 +6,13 @@ import { doubtsAbout } from './doubts.ts';
 import type { ListItem } from './entry-list.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
 import { isMapping, type Report } from './fields.ts';
-import { listDocuments, MAX_DOCUMENT_BYTES, MAX_POLICY_BYTES, readDocumentText } from './files.ts';
+import {
+  listDocuments,
+  type Documents,
+  MAX_DOCUMENT_BYTES,
+  MAX_POLICY_BYTES,
+  readDocumentText,
+} from './files.ts';
 import { readOwnEntry } from './own-entry.ts';
 import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
 
@@ -44,7 +50,10 @@ interface Collected {
 }
 
 /** Reads all documents and goes on after a fault, so that `credence check` can show them all. */
-export function readPolicy(sources: PolicySources): PolicyReading {
+export function readPolicy(
+  sources: PolicySources,
+  listed: readonly Documents[] = listDocuments(sources.paths),
+): PolicyReading {
   const into: Collected = {
     sources,
     entries: [],
@@ -55,21 +64,19 @@ export function readPolicy(sources: PolicySources): PolicyReading {
     others: new Map(),
   };
   let left = MAX_POLICY_BYTES;
-  for (const path of sources.paths) {
-    attempt(into, () => {
-      const { folder, files } = listDocuments(path);
-      if (folder && files.length === 0) {
-        warn(into, path, 1, 'the folder holds no *.yaml, *.yml or *.json: nobody gets an identity');
-      }
-      for (const file of files) attempt(into, () => (left -= readFile(into, file, left)));
-    });
+  for (const { path, folder, files, fault } of listed) {
+    if (fault) addFault(into, fault.message);
+    if (folder && files.length === 0) {
+      warn(into, path, 1, 'the folder holds no *.yaml, *.yml or *.json: nobody gets an identity');
+    }
+    for (const file of files) attempt(into, () => (left -= readFile(into, file, left)));
   }
   return into;
 }
 
 /** Reads all documents; throws `ERR_POLICY` with the first fault and the number of the others. */
-export function loadPolicy(sources: PolicySources): PolicyReading {
-  const reading = readPolicy(sources);
+export function loadPolicy(sources: PolicySources, listed?: readonly Documents[]): PolicyReading {
+  const reading = readPolicy(sources, listed);
   const [first] = reading.faults;
   if (first === undefined) return reading;
   const more = reading.faultCount - 1;

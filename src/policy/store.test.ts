@@ -18,6 +18,7 @@ import { systemClock } from '../core/clock.ts';
 import { silentLogger, type LogFields, type Logger } from '../core/log.ts';
 import { parseSelector } from '../identity/selector.ts';
 import { parseTrustDomain } from '../identity/spiffe-id.ts';
+import { areSmall, listDocuments } from './files.ts';
 import { registerPolicyMetrics } from './metrics.ts';
 import { createPolicyStore, type PolicyStore, type PolicyStoreDeps } from './store.ts';
 import { foldersToWatch } from './watch.ts';
@@ -276,9 +277,9 @@ describe('debounce', () => {
     let reloads = 0;
     const store = await open([folder], {
       clock,
-      watch: (_, change, failure) => {
+      watch: (paths, change, failure) => {
         [onChange, onFailure] = [change, failure];
-        return { rearm: () => {}, close: () => {} };
+        return { rearm: () => listDocuments(paths), close: () => {} };
       },
     });
     store.onReload(() => reloads++);
@@ -323,14 +324,49 @@ describe('debounce', () => {
   });
 });
 
+describe('areSmall()', () => {
+  const limit = { files: 2, bytes: 20 };
+  for (const [what, sizes, small] of [
+    ['no documents', [], true],
+    ['as many and as long as may be', [10, 10], true],
+    ['one byte more', [10, 11], false],
+    ['one document more', [1, 1, 1], false],
+  ] as const) {
+    it(`says ${small ? 'yes' : 'no'} for ${what}`, () => {
+      for (const [n, size] of sizes.entries()) {
+        writeFileSync(join(folder, `${n}.yaml`), 'x'.repeat(size));
+      }
+      assert.equal(areSmall(listDocuments([folder]), limit), small);
+    });
+  }
+
+  it('does not mind what is not there', () => {
+    symlinkSync('nothere', join(folder, 'q.yaml'));
+    symlinkSync('loop.yaml', join(folder, 'loop.yaml'));
+    assert.equal(areSmall(listDocuments([folder, join(root, 'gone')]), limit), true);
+  });
+});
+
 describe('foldersToWatch()', () => {
-  const interests = (...paths: readonly string[]) =>
-    Object.fromEntries(
-      [...foldersToWatch(paths)].map(([at, { names, documents }]) => [
+  type Found = Parameters<Parameters<typeof foldersToWatch>[1]>;
+  const interests = (...paths: readonly string[]) => {
+    const found: Found[] = [];
+    foldersToWatch(paths, (...one) => found.push(one));
+    return Object.fromEntries(
+      found.map(([at, { names, documents }]) => [
         at.slice(root.length),
         [...names].sort().join() + (documents ? ' *' : ''),
       ]),
     );
+  };
+
+  it('tells of a folder before it is listed: what comes in between is not missed', () => {
+    const late = join(folder, 'late.json');
+    const listed = foldersToWatch([folder], (at) => {
+      if (at === folder) writeFileSync(late, text('late'));
+    });
+    assert.deepEqual(listed.map(({ files }) => files).flat(), [late]);
+  });
 
   it('is the folder itself and its name in the one above', () => {
     assert.deepEqual(interests(folder), { '': 'policy', '/policy': ' *' });

@@ -3,10 +3,11 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { createListeners } from '../core/listeners.ts';
 import type { Logger } from '../core/log.ts';
 import type { PolicyWarning } from './entry.ts';
+import { areSmall, type Documents } from './files.ts';
 import { loadInThread, type LoadedPolicy } from './load-in-thread.ts';
 import { loadPolicy, type PolicySources } from './load.ts';
 import { compilePolicy, type Policy } from './policy.ts';
-import { documentBytes, watchPaths, type OpenWatch } from './watch.ts';
+import { watchPaths, type OpenWatch } from './watch.ts';
 
 /** What became of a change of the documents. */
 export type ReloadResult = 'applied' | 'unchanged' | 'refused';
@@ -42,13 +43,13 @@ export interface PolicyStoreDeps {
 }
 
 /** Quiet time after a change, so that a burst of writes is one reload. */
-export const DEBOUNCE_MS = 30;
+const DEBOUNCE_MS = 30;
 /** A burst that does not end is read anyway after this. */
-export const MAX_DEBOUNCE_MS = 1000;
+const MAX_DEBOUNCE_MS = 1000;
 /** How long until the documents are looked at again where they cannot be watched. */
-export const RETRY_MS = 10_000;
-/** Up to this size the full parser is done before a thread would have started. */
-const SMALL_BYTES = 32 * 1024;
+const RETRY_MS = 10_000;
+/** Up to this the full parser takes under 10 ms of the event loop, and a thread would not be quicker. */
+const SMALL = { files: 64, bytes: 16 * 1024 };
 
 /**
  * Loads the policy and follows its documents: a change takes effect as a whole or, refused with a
@@ -79,11 +80,10 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
     log.warn({ err, retry_in_ms: RETRY_MS }, 'the policy cannot be watched');
     schedule(RETRY_MS);
   });
-  // Watched before it is read: what changes in between is seen.
-  watch.rearm();
   let loaded: LoadedPolicy;
   try {
-    loaded = loadHere(sources);
+    // Watched before it is read: what changes in between is seen.
+    loaded = loadHere(sources, watch.rearm());
   } catch (thrown) {
     close();
     throw thrown;
@@ -119,9 +119,10 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
 
   async function reloadOnce(): Promise<void> {
     try {
-      watch.rearm();
-      const small = documentBytes(sources.paths) <= SMALL_BYTES;
-      const next = small ? loadHere(sources) : await loadInThread(sources, closing);
+      const listed = watch.rearm();
+      const next = areSmall(listed, SMALL)
+        ? loadHere(sources, listed)
+        : await loadInThread(sources, closing);
       if (!closing.signal.aborted) take(next);
     } catch (thrown) {
       if (!closing.signal.aborted) refuse(toIdentityError(thrown, 'ERR_POLICY'));
@@ -177,7 +178,7 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
   };
 }
 
-function loadHere(sources: PolicySources): LoadedPolicy {
-  const { entries, warnings } = loadPolicy(sources);
+function loadHere(sources: PolicySources, listed: readonly Documents[]): LoadedPolicy {
+  const { entries, warnings } = loadPolicy(sources, listed);
   return { policy: compilePolicy(entries), warnings };
 }

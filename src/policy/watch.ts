@@ -1,10 +1,11 @@
 import { lstatSync, readlinkSync, realpathSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { basename, join, parse, resolve, sep } from 'node:path';
-import { isDocumentName, listDocuments } from './files.ts';
+import { isDocumentName, listDocuments, type Documents } from './files.ts';
 
-/** Watches until closed; `rearm` looks again at what has to be watched. */
+/** Watches until closed. */
 export interface Watch {
-  rearm(): void;
+  /** Looks again at what has to be watched, and returns what there is now. */
+  rearm(): readonly Documents[];
   close(): void;
 }
 
@@ -33,13 +34,13 @@ const MAX_LINKS = 40;
 export const watchPaths: OpenWatch = (paths, onChange, onFailure) => {
   let watchers: readonly FSWatcher[] = [];
 
-  function open(folder: string, { names, documents }: Interest): FSWatcher | undefined {
+  function open(folder: string, interest: Interest): FSWatcher | undefined {
     try {
       const own = basename(folder);
       const watcher = watch(folder, { persistent: false }, (_, name) => {
         // The folder's own end comes under its own name.
-        const matters = name === null || name === own || names.has(name);
-        if (matters || (documents && isDocumentName(name))) onChange();
+        const matters = name === null || name === own || interest.names.has(name);
+        if (matters || (interest.documents && isDocumentName(name))) onChange();
       });
       watcher.on('error', onFailure);
       return watcher;
@@ -54,10 +55,14 @@ export const watchPaths: OpenWatch = (paths, onChange, onFailure) => {
     // does not tell. The new ones are open before the old ones close, so nothing is missed.
     rearm() {
       const old = watchers;
-      watchers = [...foldersToWatch(paths)].flatMap(
-        ([folder, interest]) => open(folder, interest) ?? [],
-      );
+      const opened: FSWatcher[] = [];
+      const listed = foldersToWatch(paths, (folder, interest) => {
+        const watcher = open(folder, interest);
+        if (watcher) opened.push(watcher);
+      });
+      watchers = opened;
       for (const watcher of old) watcher.close();
+      return listed;
     },
     close() {
       for (const watcher of watchers) watcher.close();
@@ -66,28 +71,42 @@ export const watchPaths: OpenWatch = (paths, onChange, onFailure) => {
   };
 };
 
-/** The folders in which a change can alter what the paths stand for, with the names that matter. */
-export function foldersToWatch(paths: readonly string[]): ReadonlyMap<string, Interest> {
+/**
+ * Calls back with each folder in which a change can alter what the paths stand for, and the names that
+ * matter there, of which more may follow. A folder is told of before it is listed, so that what changes
+ * in between is noticed. Returns the documents.
+ */
+export function foldersToWatch(
+  paths: readonly string[],
+  onFolder: (folder: string, interest: Interest) => void,
+): readonly Documents[] {
   const folders = new Map<string, Interest>();
   const interestIn = (folder: string): Interest => {
-    const known = folders.get(folder) ?? { names: new Set<string>(), documents: false };
-    folders.set(folder, known);
-    return known;
+    const known = folders.get(folder);
+    if (known) return known;
+    const interest = { names: new Set<string>(), documents: false };
+    folders.set(folder, interest);
+    onFolder(folder, interest);
+    return interest;
   };
   const add = (folder: string, name: string): void => void interestIn(folder).names.add(name);
   for (const path of paths) {
     trail(path, add);
-    try {
-      // Before its documents are looked at: one that cannot be read must not hide the others.
-      if (statSync(path).isDirectory()) interestIn(realpathSync(path)).documents = true;
-      for (const file of listDocuments(path).files) {
-        if (lstatSync(file).isSymbolicLink()) trail(file, add);
-      }
-    } catch {
-      // Gone or unreadable: what is there of it is watched.
-    }
+    const folder = realFolder(path);
+    if (folder !== undefined) interestIn(folder).documents = true;
   }
-  return folders;
+  const listed = listDocuments(paths);
+  for (const link of listed.flatMap(({ links }) => links)) trail(link, add);
+  return listed;
+}
+
+/** Undefined for a file, and for what is gone or unreadable: what is there of it is watched. */
+function realFolder(path: string): string | undefined {
+  try {
+    return statSync(path).isDirectory() ? realpathSync(path) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Walks to a path as the kernel does and reports each link on the way, then the end or the gap. */
@@ -123,17 +142,4 @@ function linkTarget(link: string, folder: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Bytes of all documents, to decide where to parse them; what cannot be read counts nothing. */
-export function documentBytes(paths: readonly string[]): number {
-  let bytes = 0;
-  for (const path of paths) {
-    try {
-      for (const file of listDocuments(path).files) bytes += statSync(file).size;
-    } catch {
-      // The load itself will say what is wrong.
-    }
-  }
-  return bytes;
 }
