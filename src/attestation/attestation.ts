@@ -9,7 +9,8 @@ import { describeProcess, type ProcessDescription } from './by-pid.ts';
 import { createCallers, failureFields } from './callers.ts';
 import type { Kernel } from './kernel.ts';
 import { identifyPeer } from './peer.ts';
-import { createProcesses, type Process } from './processes.ts';
+import type { Process } from './process.ts';
+import { createProcesses } from './processes.ts';
 
 /** One accepted connection and the process at its other end. */
 export interface PeerConnection {

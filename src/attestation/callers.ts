@@ -3,7 +3,8 @@ import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import type { Caller } from '../identity/caller.ts';
 import { gatherEvidence, type Attestor } from './attestor.ts';
-import type { Process, Processes } from './processes.ts';
+import type { Process } from './process.ts';
+import type { Processes } from './processes.ts';
 
 export interface CallersDeps {
   readonly attestors: readonly Attestor[];

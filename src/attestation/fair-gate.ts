@@ -11,22 +11,35 @@ export interface FairGate {
 }
 
 export function createFairGate(places: number): FairGate {
-  // Both in the order of coming; a party that has had its turn goes to the end.
-  const waiting = new Map<number, Set<() => void>>();
+  const queue = createTurnQueue();
   const busy = new Set<number>();
 
   function admit(): void {
-    // At most `places` of the parties that are passed over are busy.
-    for (const [party, turns] of waiting) {
-      if (busy.size >= places) return;
-      const [turn] = turns;
-      if (busy.has(party) || !turn) continue;
-      forget(party, turn);
-      if (waiting.delete(party)) waiting.set(party, turns);
-      busy.add(party);
-      turn();
+    while (busy.size < places) {
+      const next = queue.take(busy);
+      if (!next) return;
+      busy.add(next.party);
+      next.turn();
     }
   }
+
+  return {
+    async run(party, work, signal) {
+      const turn = queue.wait(party, signal);
+      admit();
+      await turn;
+      const done = work().finally(() => {
+        busy.delete(party);
+        admit();
+      });
+      return unlessAborted(done, signal);
+    },
+  };
+}
+
+/** Who waits, party by party, both in the order of coming. */
+function createTurnQueue() {
+  const waiting = new Map<number, Set<() => void>>();
 
   function forget(party: number, turn: () => void): void {
     const turns = waiting.get(party);
@@ -34,35 +47,34 @@ export function createFairGate(places: number): FairGate {
     if (turns?.size === 0) waiting.delete(party);
   }
 
-  function enter(party: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(abortReason(signal));
-      const onAbort = () => {
-        forget(party, turn);
-        reject(abortReason(signal));
-      };
-      const turn = () => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      const turns = waiting.get(party);
-      if (turns) turns.add(turn);
-      else waiting.set(party, new Set([turn]));
-      admit();
-    });
-  }
-
-  function leave(party: number): void {
-    busy.delete(party);
-    admit();
-  }
-
   return {
-    async run(party, work, signal) {
-      await enter(party, signal);
-      const done = work().finally(() => leave(party));
-      return unlessAborted(done, signal);
+    /** Resolves when its turn is taken. */
+    wait: (party: number, signal: AbortSignal): Promise<void> =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(abortReason(signal));
+        const onAbort = () => {
+          forget(party, turn);
+          reject(abortReason(signal));
+        };
+        const turn = () => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        };
+        signal.addEventListener('abort', onAbort, { once: true });
+        const turns = waiting.get(party);
+        if (turns) turns.add(turn);
+        else waiting.set(party, new Set([turn]));
+      }),
+    /** The next turn of the first party that is not among these; that party goes to the end. */
+    take(busy: ReadonlySet<number>): { party: number; turn: () => void } | undefined {
+      for (const [party, turns] of waiting) {
+        const [turn] = turns;
+        if (busy.has(party) || !turn) continue;
+        forget(party, turn);
+        if (waiting.delete(party)) waiting.set(party, turns);
+        return { party, turn };
+      }
+      return undefined;
     },
   };
 }

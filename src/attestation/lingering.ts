@@ -6,9 +6,9 @@ const MAX_LINGERING = 1024;
 
 /** Things without a connection that stay for a while, the longest waiting leaving first. */
 export interface Lingering<T> {
-  start(thing: T): void;
+  start: (thing: T) => void;
   /** It is in use again, or gone. */
-  stop(thing: T): void;
+  stop: (thing: T) => void;
 }
 
 /** @param onEnd called with each that was not stopped in time, or has to make room. */
