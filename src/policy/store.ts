@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { createListeners } from '../core/listeners.ts';
 import type { Logger } from '../core/log.ts';
@@ -7,6 +7,7 @@ import { areSmall, type Documents } from './files.ts';
 import { loadInThread, type LoadedPolicy } from './load-in-thread.ts';
 import { loadPolicy, type PolicySources } from './load.ts';
 import { compilePolicy, type Policy } from './policy.ts';
+import { createReloadSchedule, RETRY_MS } from './reload-schedule.ts';
 import { watchPaths, type OpenWatch } from './watch.ts';
 
 /** What became of a change of the documents. */
@@ -42,12 +43,6 @@ export interface PolicyStoreDeps {
   readonly watch?: OpenWatch;
 }
 
-/** Quiet time after a change, so that a burst of writes is one reload. */
-const DEBOUNCE_MS = 30;
-/** A burst that does not end is read anyway after this. */
-const MAX_DEBOUNCE_MS = 1000;
-/** How long until the documents are looked at again where they cannot be watched. */
-const RETRY_MS = 10_000;
 /** Up to this the full parser takes under 10 ms of the event loop, and a thread would not be quicker. */
 const SMALL = { files: 64, bytes: 16 * 1024 };
 
@@ -70,15 +65,12 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
   const changes = createListeners<Policy>(onListenerError);
   const reloads = createListeners<ReloadResult>(onListenerError);
   const closing = new AbortController();
-  let timer: Timer | undefined;
-  let burstSinceMs: number | undefined;
-  let reloading = false;
-  let again = false;
   let fault: { readonly message: string; readonly atMs: number } | undefined;
 
-  const watch = (deps.watch ?? watchPaths)(sources.paths, changed, (err) => {
+  const schedule = createReloadSchedule(clock, reload);
+  const watch = (deps.watch ?? watchPaths)(sources.paths, schedule.changed, (err) => {
     log.warn({ err, retry_in_ms: RETRY_MS }, 'the policy cannot be watched');
-    schedule(RETRY_MS);
+    schedule.blind();
   });
   let loaded: LoadedPolicy;
   try {
@@ -91,33 +83,7 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
   let loadedAtMs = clock.now();
   report(loaded, 'policy loaded');
 
-  function changed(): void {
-    const now = clock.now();
-    burstSinceMs ??= now;
-    schedule(Math.min(DEBOUNCE_MS, Math.max(burstSinceMs + MAX_DEBOUNCE_MS - now, 0)));
-  }
-
-  function schedule(delayMs: number): void {
-    timer?.cancel();
-    timer = closing.signal.aborted ? undefined : clock.after(delayMs, () => void reload());
-  }
-
   async function reload(): Promise<void> {
-    burstSinceMs = undefined;
-    if (reloading) {
-      again = true;
-      return;
-    }
-    reloading = true;
-    await reloadOnce();
-    reloading = false;
-    if (again && !closing.signal.aborted) {
-      again = false;
-      await reload();
-    }
-  }
-
-  async function reloadOnce(): Promise<void> {
     try {
       const listed = watch.rearm();
       const next = areSmall(listed, SMALL)
@@ -158,7 +124,7 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
 
   function close(): void {
     closing.abort(new IdentityError('ERR_SHUTDOWN', 'the policy store is closed'));
-    timer?.cancel();
+    schedule.close();
     watch.close();
   }
 
