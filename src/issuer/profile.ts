@@ -1,5 +1,6 @@
 import { IdentityError } from '../core/errors.ts';
 import type { Random } from '../core/random.ts';
+import { dnsNameFault } from '../identity/dns-name.ts';
 import { spiffeIdFault, trustDomainOf, type SpiffeId } from '../identity/spiffe-id.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { der, TAG } from '../core/der.ts';
@@ -11,8 +12,6 @@ const BACKDATE_MS = 10_000;
 export const SERIAL_BYTES = 16;
 const MIN_TTL_MS = 1000;
 const MAX_DNS_NAMES = 256;
-const MAX_DNS_NAME_BYTES = 253;
-const DNS_LABEL = /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
 
 /** What a caller of the issuer asks for. */
 export interface MintRequest {
@@ -66,19 +65,13 @@ export function checkMintRequest(request: MintRequest, trustDomain: TrustDomain)
     throw refused(`${id} has ${dnsNames.length} DNS names, at most ${MAX_DNS_NAMES} are allowed`);
   }
   for (const name of dnsNames) {
-    if (!isDnsName(name)) throw refused(`${id} has the malformed DNS name ${JSON.stringify(name)}`);
+    const wrong = dnsNameFault(name);
+    if (wrong) throw refused(`${id} has the malformed DNS name ${JSON.stringify(name)}: ${wrong}`);
   }
 }
 
 function refused(why: string): IdentityError {
   return new IdentityError('ERR_ISSUER', `cannot sign: ${why}`);
-}
-
-/** RFC 1123 labels, underscores as SPIRE allows them, and `*` as the whole first of several labels. */
-function isDnsName(name: string): boolean {
-  if (name.length > MAX_DNS_NAME_BYTES) return false;
-  const labels = (name.startsWith('*.') ? name.slice(2) : name).split('.');
-  return labels.every((label) => DNS_LABEL.test(label));
 }
 
 /** From a little before now until `ttlMs` from now, but never beyond the issuer's own end. */

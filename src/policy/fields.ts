@@ -1,9 +1,9 @@
 import { formatDuration, parseDuration } from '../core/duration.ts';
 import { nearestWord } from '../core/nearest-word.ts';
 import { kindOf, type YamlPath } from '../core/yaml.ts';
+import { dnsNameFault } from '../identity/dns-name.ts';
 import { selectorFault, type Selector } from '../identity/selector.ts';
 import { trustDomainFault, type TrustDomain } from '../identity/spiffe-id.ts';
-import { dnsNameFault } from './dns-name.ts';
 import { templateFault } from './template.ts';
 
 /** Called for each thing that is wrong; `path` begins inside the entry. */
