@@ -1,28 +1,18 @@
 import type { Clock } from '../core/clock.ts';
-import { errorText, IdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
-import { buildCaCertificate } from './ca-builder.ts';
-import { checkIssuedBy, readCaCertificate, type CaCertificate } from './ca-certificate.ts';
-import type { JournalAuthority, JournalState } from './journal.ts';
-import type { KeyType } from './key-type.ts';
-import type { SigningKey } from './keys.ts';
-import { createSerials, validityFrom, type Validity } from './profile.ts';
-import { refuseLostJournal, type AuthorityStore } from './store.ts';
-
-/** A signing authority: its certificate and the key that fits it. */
-export interface Authority {
-  readonly certificate: CaCertificate;
-  readonly key: SigningKey;
-}
-
-interface AuthoritiesConfig {
-  readonly trustDomain: TrustDomain;
-  readonly caKeyType: KeyType;
-  readonly caTtlMs: number;
-  readonly rootTtlMs: number;
-}
+import {
+  checkRootTime,
+  createAuthorityMaker,
+  describe,
+  isValidAt,
+  type AuthoritiesConfig,
+  type Authority,
+  type AuthorityMaker,
+} from './authority.ts';
+import type { JournalState } from './journal.ts';
+import { loadRecorded, readRecorded, toEntry } from './recorded.ts';
+import { beginJournal, type AuthorityStore } from './store.ts';
 
 export interface AuthoritiesDeps {
   readonly clock: Clock;
@@ -43,11 +33,6 @@ export interface Authorities {
   readonly bundleSequence: number;
 }
 
-/** Whether a certificate is valid now, and for long enough to be worth signing with. */
-export function isValidAt(validity: Validity, nowMs: number): boolean {
-  return validity.notBeforeMs <= nowMs && nowMs + 1000 <= validity.notAfterMs;
-}
-
 /**
  * Continues with the authorities of the store, or makes the first root when there never was one.
  * Throws `ERR_KEY_STORE` for anything in the store that does not fit together, `ERR_DISK`, and
@@ -58,174 +43,93 @@ export async function openAuthorities(
   config: AuthoritiesConfig,
   deps: AuthoritiesDeps,
 ): Promise<Authorities> {
-  const { clock, random, log } = deps;
-  const { trustDomain, caKeyType } = config;
-  const nextSerial = createSerials(random);
-  let state = store.journal.read() ?? (await createJournal());
-  checkTrustDomain(state, config, store.journal.path);
-  const known = readAuthorities(state, trustDomain, store.journal.path);
-  const root = (known.root && (await withKey(known.root))) ?? (await createRoot());
+  const { clock, log } = deps;
+  const { journal } = store;
+  const make = createAuthorityMaker(store.keys, config, deps);
+  let state = journal.read() ?? (await beginJournal(store, config.trustDomain, clock.now()));
+  const recorded = readRecorded(state, config.trustDomain, journal.path);
+  let root = recorded.root && (await loadRecorded(store, recorded.root));
+  if (!root) {
+    root = await make(undefined);
+    const bundleSequence = state.bundleSequence + 1;
+    state = { ...state, bundleSequence, authorities: [toEntry('root', root)] };
+    journal.write(state);
+    log.info(describe(root.certificate), 'made a self-signed root');
+  }
   checkRootTime(root.certificate, clock.now());
-  let issuing =
-    known.issuing && isValidAt(known.issuing.certificate.validity, clock.now())
-      ? await withKey(known.issuing)
+  const timely =
+    recorded.issuing && isValidAt(recorded.issuing.certificate.validity, clock.now())
+      ? await loadRecorded(store, recorded.issuing)
       : undefined;
-  await prune();
+  const authorities = new StoredAuthorities({ store, make, state, root, issuing: timely, deps });
+  await authorities.prune();
+  return authorities;
+}
 
-  async function createJournal(): Promise<JournalState> {
-    await refuseLostJournal(store);
-    // The clock as the first number: a daemon that lost its disk still never counts backwards.
-    const bundleSequence = Math.floor(clock.now() / 1000);
-    const first = { trustDomain, bundleSequence, authorities: [] };
-    store.journal.write(first);
-    return first;
+interface Opened {
+  readonly store: AuthorityStore;
+  readonly make: AuthorityMaker;
+  readonly state: JournalState;
+  readonly root: Authority;
+  readonly issuing: Authority | undefined;
+  readonly deps: AuthoritiesDeps;
+}
+
+class StoredAuthorities implements Authorities {
+  readonly root: Authority;
+  readonly bundleSequence: number;
+  readonly #store: AuthorityStore;
+  readonly #make: AuthorityMaker;
+  readonly #deps: AuthoritiesDeps;
+  /** As the journal was last written. */
+  #state: JournalState;
+  #issuing: Authority | undefined;
+
+  constructor({ store, make, state, root, issuing, deps }: Opened) {
+    this.root = root;
+    this.bundleSequence = state.bundleSequence;
+    this.#store = store;
+    this.#make = make;
+    this.#deps = deps;
+    this.#state = state;
+    this.#issuing = issuing;
   }
 
-  async function withKey({ entry, certificate }: Known): Promise<Authority> {
-    const key = await store.keys.load(entry.keyId, entry.keyType);
-    if (key.spki.equals(certificate.spki)) return { certificate, key };
-    throw unusable(store.journal.path, entry, `the key ${entry.keyId} does not fit it`);
-  }
-
-  async function createRoot(): Promise<Authority> {
-    const key = await store.keys.generate(caKeyType);
-    const validity = validityFrom(clock.now(), config.rootTtlMs, Infinity);
-    const serial = nextSerial();
-    const request = { trustDomain, key, serial, validity, issuer: undefined };
-    const certificate = await buildCaCertificate(request);
-    const authorities = [toEntry('root', { certificate, key })];
-    save({ trustDomain, bundleSequence: state.bundleSequence + 1, authorities });
-    log.info(describe(certificate), 'made a self-signed root');
-    return { certificate, key };
+  issuing(): Authority | undefined {
+    return this.#issuing;
   }
 
   /** The key is on disk before the journal names it. */
-  async function replaceIssuing({ signal }: { signal: AbortSignal }): Promise<Authority> {
-    checkRootTime(root.certificate, clock.now());
-    const key = await store.keys.generate(caKeyType);
+  async replaceIssuing({ signal }: { signal: AbortSignal }): Promise<Authority> {
+    const { clock, log } = this.#deps;
+    checkRootTime(this.root.certificate, clock.now());
     try {
-      const end = root.certificate.validity.notAfterMs;
-      const validity = validityFrom(clock.now(), config.caTtlMs, end);
-      const serial = nextSerial();
-      const request = { trustDomain, key, serial, validity, issuer: root };
-      const certificate = await buildCaCertificate(request);
+      const next = await this.#make(this.root);
       signal.throwIfAborted();
-      const next = { certificate, key };
-      save({ ...state, authorities: [toEntry('root', root), toEntry('issuing', next)] });
-      issuing = next;
+      const authorities = [toEntry('root', this.root), toEntry('issuing', next)];
+      const state = { ...this.#state, authorities };
+      this.#store.journal.write(state);
+      this.#state = state;
+      this.#issuing = next;
+      log.info(describe(next.certificate), 'made an issuing CA');
+      return next;
     } finally {
-      await prune();
+      await this.prune();
     }
-    log.info(describe(issuing.certificate), 'made an issuing CA');
-    return issuing;
-  }
-
-  function save(next: JournalState): void {
-    store.journal.write(next);
-    state = next;
   }
 
   /**
-   * Keys of CAs that were replaced, and of attempts that were cut short before their journal. The
-   * journal is asked as it is now: a write that failed late may have reached the disk.
+   * Removes keys of CAs that were replaced, and of attempts that were cut short before their
+   * journal. The journal is asked as it is now: a write that failed late may have reached the disk.
    */
-  async function prune(): Promise<void> {
+  async prune(): Promise<void> {
+    const { keys, journal } = this.#store;
     try {
-      const entries = [...state.authorities, ...(store.journal.read()?.authorities ?? [])];
+      const entries = [...this.#state.authorities, ...(journal.read()?.authorities ?? [])];
       const named = new Set(entries.map((entry) => entry.keyId));
-      for (const id of await store.keys.ids()) if (!named.has(id)) await store.keys.remove(id);
+      for (const id of await keys.ids()) if (!named.has(id)) await keys.remove(id);
     } catch (thrown) {
-      log.warn({ err: thrown }, 'an old CA key could not be removed');
+      this.#deps.log.warn({ err: thrown }, 'an old CA key could not be removed');
     }
   }
-
-  return {
-    root,
-    issuing: () => issuing,
-    replaceIssuing,
-    bundleSequence: state.bundleSequence,
-  };
-}
-
-interface Known {
-  readonly entry: JournalAuthority;
-  readonly certificate: CaCertificate;
-}
-
-function readAuthorities(
-  state: JournalState,
-  trustDomain: TrustDomain,
-  path: string,
-): { root?: Known; issuing?: Known } {
-  const known: { root?: Known; issuing?: Known } = {};
-  for (const entry of state.authorities) {
-    try {
-      known[entry.role] = { entry, certificate: readCaCertificate(entry.certificate, trustDomain) };
-    } catch (thrown) {
-      throw unusable(path, entry, errorText(thrown), thrown);
-    }
-  }
-  for (const item of [known.root, known.issuing]) {
-    if (!item || !known.root) continue;
-    try {
-      checkIssuedBy(item.certificate, known.root.certificate);
-    } catch (thrown) {
-      throw unusable(path, item.entry, errorText(thrown), thrown);
-    }
-  }
-  return known;
-}
-
-function toEntry(role: 'root' | 'issuing', { certificate, key }: Authority): JournalAuthority {
-  return { role, state: 'active', keyId: key.id, keyType: key.type, certificate: certificate.der };
-}
-
-function checkTrustDomain(state: JournalState, config: AuthoritiesConfig, path: string): void {
-  if (state.trustDomain === config.trustDomain) return;
-  throw new IdentityError(
-    'ERR_KEY_STORE',
-    `${path} belongs to the trust domain ${state.trustDomain}, the configuration says ${config.trustDomain}`,
-    { hint: 'set trust_domain back, or give the new trust domain a data_dir of its own' },
-  );
-}
-
-function checkRootTime(root: CaCertificate, nowMs: number): void {
-  const { notBeforeMs, notAfterMs } = root.validity;
-  if (isValidAt(root.validity, nowMs)) return;
-  if (nowMs < notBeforeMs) {
-    throw new IdentityError(
-      'ERR_ISSUER',
-      `the root ${root.subjectText} is valid from ${isoTime(notBeforeMs)}, but it is ${isoTime(nowMs)}`,
-      { hint: "check the machine's clock" },
-    );
-  }
-  throw new IdentityError(
-    'ERR_ISSUER',
-    `the root ${root.subjectText} expired at ${isoTime(notAfterMs)}`,
-    {
-      hint: "check the machine's clock; if it is right, move the data directory away for a new root, which every peer then has to learn",
-    },
-  );
-}
-
-function unusable(
-  path: string,
-  entry: JournalAuthority,
-  why: string,
-  cause?: unknown,
-): IdentityError {
-  const what = entry.role === 'root' ? 'root' : 'issuing CA';
-  return new IdentityError('ERR_KEY_STORE', `cannot use the ${what} in ${path}: ${why}`, {
-    cause,
-    hint: 'restore the data directory from a backup; to start anew with a new root, which every peer then has to learn, move it away',
-  });
-}
-
-function describe({ serial, validity, subjectText }: CaCertificate) {
-  return { serial, not_after: isoTime(validity.notAfterMs), detail: subjectText };
-}
-
-/** A time for people and logs. */
-export function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -1,20 +1,13 @@
 import { backoffDelay, isPutOff } from '../core/backoff.ts';
 import { abortReason, unlessAborted } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
-import { createSchedule, type Scheduled } from '../core/schedule.ts';
-import {
-  isoTime,
-  isValidAt,
-  type Authorities,
-  type AuthoritiesDeps,
-  type Authority,
-} from './authorities.ts';
+import { createSchedule, type Schedule, type Scheduled } from '../core/schedule.ts';
+import type { Authorities, AuthoritiesDeps } from './authorities.ts';
+import { isValidAt, type Authority } from './authority.ts';
 import type { Validity } from './profile.ts';
+import { announceRootEnd } from './root-notice.ts';
 
 const RETRY = { baseMs: 1000, maxMs: 300_000 };
-const DAY_MS = 86_400_000;
-/** The root's end is announced from here on, or from the last sixth of a shorter life. */
-const ROOT_NOTICE_MS = 30 * DAY_MS;
 
 /** Sees to it that there is an issuing CA to sign with, for as long as the root lives. */
 export interface CaRenewal {
@@ -43,91 +36,93 @@ export function createCaRenewal(
   caTtlMs: number,
   deps: AuthoritiesDeps,
 ): CaRenewal {
-  const { clock, random, log } = deps;
-  const lifetime = new AbortController();
-  const schedule = createSchedule(clock);
-  const root = authorities.root.certificate;
-  let planned: Scheduled | undefined;
-  let running: Promise<Authority> | undefined;
-  let failure: { readonly error: IdentityError; readonly retryAtMs: number } | undefined;
-  let attempt = 0;
+  return new ScheduledRenewal(authorities, caTtlMs, deps);
+}
 
-  function current(): Authority | undefined {
-    const issuing = authorities.issuing();
-    return issuing && isValidAt(issuing.certificate.validity, clock.now()) ? issuing : undefined;
+class ScheduledRenewal implements CaRenewal {
+  readonly #authorities: Authorities;
+  readonly #caTtlMs: number;
+  readonly #deps: AuthoritiesDeps;
+  readonly #lifetime = new AbortController();
+  readonly #schedule: Schedule;
+  #planned: Scheduled | undefined;
+  #running: Promise<Authority> | undefined;
+  #failure: { readonly error: IdentityError; readonly retryAtMs: number } | undefined;
+  #attempt = 0;
+
+  constructor(authorities: Authorities, caTtlMs: number, deps: AuthoritiesDeps) {
+    this.#authorities = authorities;
+    this.#caTtlMs = caTtlMs;
+    this.#deps = deps;
+    this.#schedule = createSchedule(deps.clock);
+    this.#plan();
+    announceRootEnd(authorities.root.certificate, { ...deps, schedule: this.#schedule });
+  }
+
+  current(): Authority | undefined {
+    const issuing = this.#authorities.issuing();
+    const now = this.#deps.clock.now();
+    return issuing && isValidAt(issuing.certificate.validity, now) ? issuing : undefined;
+  }
+
+  async usable({ signal }: { signal?: AbortSignal }): Promise<Authority> {
+    return this.current() ?? (await unlessAborted(this.#replace(), signal));
+  }
+
+  close(): void {
+    this.#lifetime.abort(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
+    this.#schedule.close();
   }
 
   /** One replacement at a time, for however many wait; after a failure not before its time. */
-  function replace(): Promise<Authority> {
-    if (lifetime.signal.aborted) return Promise.reject(abortReason(lifetime.signal));
-    if (failure && isPutOff(failure.retryAtMs, clock.now(), RETRY)) {
-      return Promise.reject(failure.error);
+  #replace(): Promise<Authority> {
+    const { signal } = this.#lifetime;
+    if (signal.aborted) return Promise.reject(abortReason(signal));
+    if (this.#failure && isPutOff(this.#failure.retryAtMs, this.#deps.clock.now(), RETRY)) {
+      return Promise.reject(this.#failure.error);
     }
-    running ??= replaceOnce().finally(() => (running = undefined));
-    return running;
+    this.#running ??= this.#replaceOnce().finally(() => (this.#running = undefined));
+    return this.#running;
   }
 
-  async function replaceOnce(): Promise<Authority> {
+  async #replaceOnce(): Promise<Authority> {
+    const { signal } = this.#lifetime;
     try {
-      const issuing = await authorities.replaceIssuing({ signal: lifetime.signal });
-      attempt = 0;
-      failure = undefined;
-      plan();
+      const issuing = await this.#authorities.replaceIssuing({ signal });
+      this.#attempt = 0;
+      this.#failure = undefined;
+      this.#plan();
       return issuing;
     } catch (thrown) {
-      if (lifetime.signal.aborted) throw abortReason(lifetime.signal);
-      throw putOff(toIdentityError(thrown, 'ERR_ISSUER'));
+      if (signal.aborted) throw abortReason(signal);
+      throw this.#putOff(toIdentityError(thrown, 'ERR_ISSUER'));
     }
   }
 
-  function putOff(error: IdentityError): IdentityError {
-    const delayMs = backoffDelay(attempt++, RETRY, random);
+  #putOff(error: IdentityError): IdentityError {
+    const { clock, random, log } = this.#deps;
+    const delayMs = backoffDelay(this.#attempt++, RETRY, random);
     const retryAtMs = clock.now() + delayMs;
-    failure = { error, retryAtMs };
-    renewAt(retryAtMs);
-    const fields = { err: error, code: error.code, attempt, retry_in_ms: Math.round(delayMs) };
-    if (current()) log.warn(fields, 'the issuing CA could not be replaced, the old one is valid');
-    else log.error(fields, 'there is no valid issuing CA and none could be made');
+    this.#failure = { error, retryAtMs };
+    this.#renewAt(retryAtMs);
+    const retry = { attempt: this.#attempt, retry_in_ms: Math.round(delayMs) };
+    const fields = { err: error, code: error.code, ...retry };
+    if (this.current()) {
+      log.warn(fields, 'the issuing CA could not be replaced, the old one is valid');
+    } else log.error(fields, 'there is no valid issuing CA and none could be made');
     return error;
   }
 
-  function plan(): void {
-    const issuing = authorities.issuing()?.certificate.validity;
-    const due = issuing && renewalTime(issuing, root.validity, caTtlMs);
-    if (due !== undefined) renewAt(due);
+  #plan(): void {
+    const root = this.#authorities.root.certificate.validity;
+    const issuing = this.#authorities.issuing()?.certificate.validity;
+    const due = issuing && renewalTime(issuing, root, this.#caTtlMs);
+    if (due !== undefined) this.#renewAt(due);
   }
 
-  function renewAt(dueMs: number): void {
-    planned?.cancel();
+  #renewAt(dueMs: number): void {
+    this.#planned?.cancel();
     // A failure has been logged and put off already.
-    planned = schedule.at(dueMs, () => void replace().catch(() => undefined));
+    this.#planned = this.#schedule.at(dueMs, () => void this.#replace().catch(() => undefined));
   }
-
-  function watchRoot(): void {
-    const { notBeforeMs, notAfterMs } = root.validity;
-    const noticeMs = Math.min(ROOT_NOTICE_MS, (notAfterMs - notBeforeMs) / 6);
-    const now = clock.now();
-    if (now >= notAfterMs - noticeMs) {
-      const fields = { not_after: isoTime(notAfterMs), detail: root.subjectText };
-      if (now < notAfterMs) log.warn(fields, 'the root ends soon, and nothing is valid after it');
-      else log.error(fields, 'the root has expired, nothing can be signed');
-    }
-    const next = now < notAfterMs - noticeMs ? notAfterMs - noticeMs : now + DAY_MS;
-    // At the end itself once more, then daily.
-    schedule.at(now < notAfterMs ? Math.min(next, notAfterMs) : next, watchRoot);
-  }
-
-  plan();
-  watchRoot();
-
-  return {
-    current,
-    async usable({ signal }) {
-      return current() ?? (await unlessAborted(replace(), signal));
-    },
-    close() {
-      lifetime.abort(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
-      schedule.close();
-    },
-  };
 }

@@ -13,6 +13,7 @@ import {
   type SigningKey,
 } from './keys.ts';
 import { ensurePrivateFolder, readPrivateFile } from './private-files.ts';
+import { unusable } from './unusable.ts';
 
 const KEY_FILE = /^([0-9a-f]{40})\.pem$/;
 /** What a write that was cut short leaves behind. */
@@ -72,10 +73,7 @@ function parseKey(path: string, pem: Buffer): KeyObject {
 }
 
 function damaged(path: string, why: string, cause?: unknown): IdentityError {
-  return new IdentityError('ERR_KEY_STORE', `cannot use the CA key ${path}: ${why}`, {
-    cause,
-    hint: 'restore the data directory from a backup; to start anew with a new root, which every peer then has to learn, move it away',
-  });
+  return unusable(`the CA key ${path}`, why, cause);
 }
 
 function list(folder: string): string[] {

@@ -5,8 +5,9 @@ import type { Random } from '../core/random.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { openAuthorities, type Authorities, type Authority } from './authorities.ts';
-import { createCaRenewal } from './ca-renewal.ts';
+import { openAuthorities, type Authorities } from './authorities.ts';
+import type { Authority } from './authority.ts';
+import { createCaRenewal, type CaRenewal } from './ca-renewal.ts';
 import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
 import { generatePrivateKey, localSigningKey } from './keys.ts';
@@ -104,24 +105,29 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       return issuing ? [root, statusOf('active', issuing)] : [root];
     },
     async rehearsal() {
-      const { certificate, key } = await ca.usable({});
-      const kinds = [KEY_TYPES[config.keyType].kind, KEY_TYPES[key.type].kind];
-      if (kinds.includes('rsa')) return undefined;
-      const thrownAway = localSigningKey(await generatePrivateKey(key.type), key.type);
-      const nobody = { certificate, key: thrownAway };
-      return createMint({
-        ...mintDeps,
-        ca: {
-          current: () => nobody,
-          usable: () => Promise.resolve(nobody),
-          close: () => undefined,
-        },
-      });
+      const nobody = await nobodyLike(await ca.usable({}), config.keyType);
+      return nobody && createMint({ ...mintDeps, ca: nobody });
     },
     close() {
       closed = true;
       ca.close();
     },
+  };
+}
+
+/** A CA that looks like `real` and has a key that nobody knows; undefined where making it takes long. */
+async function nobodyLike(real: Authority, leafType: KeyType): Promise<CaRenewal | undefined> {
+  const { certificate, key } = real;
+  const kinds = [KEY_TYPES[leafType].kind, KEY_TYPES[key.type].kind];
+  if (kinds.includes('rsa')) return undefined;
+  const nobody = {
+    certificate,
+    key: localSigningKey(await generatePrivateKey(key.type), key.type),
+  };
+  return {
+    current: () => nobody,
+    usable: () => Promise.resolve(nobody),
+    close: () => undefined,
   };
 }
 

@@ -4,6 +4,7 @@ import { writeFileAtomic } from '../core/atomic-file.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
 import { isKeyType, type KeyType } from './key-type.ts';
 import { readPrivateFile } from './private-files.ts';
+import { unusable } from './unusable.ts';
 
 const VERSION = 1;
 const MAX_BYTES = 1_048_576;
@@ -143,8 +144,5 @@ function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
 }
 
 function corrupt(path: string, why: string, cause?: unknown): IdentityError {
-  return new IdentityError('ERR_KEY_STORE', `cannot use the journal ${path}: ${why}`, {
-    cause,
-    hint: 'restore the data directory from a backup; to start anew with a new root, which every peer then has to learn, move it away',
-  });
+  return unusable(`the journal ${path}`, why, cause);
 }

@@ -4,7 +4,7 @@ import { pemBytes } from '../identity/pem.ts';
 import { PrivateKey } from '../identity/private-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import type { Authority } from './authorities.ts';
+import type { Authority } from './authority.ts';
 import type { CaRenewal } from './ca-renewal.ts';
 import { KEY_TYPES } from './key-type.ts';
 import type { LeafKey, LeafKeySource } from './leaf-keys.ts';
@@ -78,28 +78,28 @@ export function createMint(deps: MintDeps): Mint {
       keyId: subjectKeyId(key.spki),
     };
   }
+}
 
-  function finish(
-    { authority, issuer }: Signer,
-    key: LeafKey,
-    fields: LeafFields,
-    tbs: Buffer,
-    signature: Buffer,
-  ): X509Svid {
-    const { der, pem, validity: issuerValidity } = authority.certificate;
-    const leaf = assembleCertificate(tbs, issuer.signatureAlgorithm, signature);
-    lintLeaf(leaf, { fields, issuer, issuerValidity });
-    const { notBeforeMs, notAfterMs } = fields.validity;
-    return {
-      id: fields.id,
-      chain: [leaf, der],
-      chainPem: pemBytes('CERTIFICATE', leaf, pem),
-      key: new PrivateKey(key.pkcs8),
-      serial: fields.serial.toString('hex'),
-      notBeforeMs,
-      notAfterMs,
-    };
-  }
+function finish(
+  { authority, issuer }: Signer,
+  key: LeafKey,
+  fields: LeafFields,
+  tbs: Buffer,
+  signature: Buffer,
+): X509Svid {
+  const { der, pem, validity: issuerValidity } = authority.certificate;
+  const leaf = assembleCertificate(tbs, issuer.signatureAlgorithm, signature);
+  lintLeaf(leaf, { fields, issuer, issuerValidity });
+  const { notBeforeMs, notAfterMs } = fields.validity;
+  return {
+    id: fields.id,
+    chain: [leaf, der],
+    chainPem: pemBytes('CERTIFICATE', leaf, pem),
+    key: new PrivateKey(key.pkcs8),
+    serial: fields.serial.toString('hex'),
+    notBeforeMs,
+    notAfterMs,
+  };
 }
 
 function createSigner(authority: Authority): Signer {

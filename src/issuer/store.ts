@@ -1,7 +1,13 @@
 import { join } from 'node:path';
 import { IdentityError } from '../core/errors.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { createDiskKeys } from './disk-keys.ts';
-import { createDiskJournal, createMemoryJournal, type Journal } from './journal.ts';
+import {
+  createDiskJournal,
+  createMemoryJournal,
+  type Journal,
+  type JournalState,
+} from './journal.ts';
 import type { KeyManager } from './keys.ts';
 import { createMemoryKeys } from './memory-keys.ts';
 import { ensurePrivateFolder } from './private-files.ts';
@@ -29,11 +35,24 @@ function openDiskStore(dataDir: string): AuthorityStore {
   };
 }
 
+/** The empty journal of a first start. */
+export async function beginJournal(
+  store: AuthorityStore,
+  trustDomain: TrustDomain,
+  nowMs: number,
+): Promise<JournalState> {
+  await refuseLostJournal(store);
+  // The clock as the first number: a daemon that lost its disk still never counts backwards.
+  const first = { trustDomain, bundleSequence: Math.floor(nowMs / 1000), authorities: [] };
+  store.journal.write(first);
+  return first;
+}
+
 /**
  * Refuses keys that no journal names. A first start writes an empty journal before its first key,
  * so this is a journal that went missing, and a new root would lock out everybody who trusts the old.
  */
-export async function refuseLostJournal(store: AuthorityStore): Promise<void> {
+async function refuseLostJournal(store: AuthorityStore): Promise<void> {
   const ids = await store.keys.ids();
   if (ids.length === 0) return;
   throw new IdentityError(
