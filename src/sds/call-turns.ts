@@ -17,8 +17,10 @@ export interface CallTurns {
  * millisecond each: a newcomer's connection is read in time however many calls the others open.
  */
 const CALLS_A_TURN = 16;
-/** A connection that is read may bring 64 kB: hundreds of calls that are reset at once. */
-const READS_A_TURN = 1;
+/** Calls that had gone cost next to nothing, but there may be thousands. */
+const LOOKS_A_TURN = 512;
+/** A connection that is read may bring 64 kB: a thousand calls. */
+const READS_A_TURN = 2;
 
 /** Users take turns, and the processes of one user among themselves. */
 export function createCallTurns(): CallTurns {
@@ -36,7 +38,9 @@ export function createCallTurns(): CallTurns {
   function turn(): void {
     armed = false;
     started = 0;
-    while (started < CALLS_A_TURN && calls.size > 0) run(calls.shift());
+    for (let n = 0; n < LOOKS_A_TURN && started < CALLS_A_TURN && calls.size > 0; n++) {
+      run(calls.shift());
+    }
     for (let n = 0; n < READS_A_TURN; n++) reads.shift()?.();
     if (calls.size > 0 || reads.size > 0) arm();
   }

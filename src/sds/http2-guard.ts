@@ -10,6 +10,7 @@ import type { PeerCredentials } from '../identity/caller.ts';
 import { createCallTurns } from './call-turns.ts';
 import { http2ServerOf, wrapStreamHandler, type StreamHandler } from './http2-server.ts';
 import { MessageMeter } from './message-meter.ts';
+import { createReading, type ReadConnection } from './reading.ts';
 import { takeFrom, type Bucket } from '../core/rates.ts';
 
 export interface GuardOptions {
@@ -39,9 +40,6 @@ const RESETS = { burst: 900, perSecond: 30 };
  * has long been sent when it is closed as RFC 9113 8.1 allows.
  */
 const MAX_ANSWERED = 100;
-/** Calls of one connection that wait for their turn before it is read no further, and read again. */
-const WAITING = { pauseAt: 64, resumeAt: 16 };
-
 /**
  * What a peer may send before it hears of us. A first request of a real Envoy has about 61 kB, two of
  * them come at once, and the default of 65,535 bytes makes the second wait.
@@ -53,9 +51,7 @@ interface Guarded {
   readonly session: ServerHttp2Session;
   readonly id: string | undefined;
   readonly peer: PeerCredentials;
-  /** Calls that have not been handed to grpc-js yet. */
-  waiting: number;
-  reading: 'on' | 'paused' | 'waiting for its turn';
+  readonly reading: ReadConnection;
   readonly resets: Bucket;
   buffered: number;
   closing: boolean;
@@ -74,6 +70,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
   const { clock } = options;
   const sessions = new Map<ServerHttp2Session, Guarded>();
   const turns = createCallTurns();
+  const reading = createReading((peer, resume) => turns.readOn(peer, resume));
   let buffered = 0;
 
   function close(session: ServerHttp2Session, reason: string): void {
@@ -87,19 +84,23 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
 
   function onSession(session: ServerHttp2Session): void {
     const id = session.socket.remoteAddress;
-    sessions.set(session, {
+    const peer = options.peerOf(id) ?? NOBODY;
+    const guarded: Guarded = {
       session,
       id,
-      peer: options.peerOf(id) ?? NOBODY,
-      waiting: 0,
-      reading: 'on',
+      peer,
+      reading: reading.add({ peer, pause: (paused) => options.pauseReading(id, paused) }),
       resets: { level: RESETS.burst, atMs: clock.now() },
       buffered: 0,
       closing: false,
       answered: new Set(),
-    });
+    };
+    sessions.set(session, guarded);
     session.setLocalWindowSize(CONNECTION_WINDOW);
-    session.once('close', () => sessions.delete(session));
+    session.once('close', () => {
+      sessions.delete(session);
+      guarded.reading.close();
+    });
   }
 
   /** In turns with the calls of other peers; one that is gone by then costs nothing more. */
@@ -108,15 +109,14 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
       const guarded = stream.session && sessions.get(stream.session as ServerHttp2Session);
       if (!guarded) return;
       stream.once('error', () => undefined);
-      stream.once('close', () => {
-        if (stream.rstCode === constants.NGHTTP2_NO_ERROR) return;
-        if (!takeFrom(guarded.resets, RESETS, clock.now())) {
-          close(guarded.session, 'too many resets');
-        }
-      });
-      wait(guarded, 1);
+      stream.once('close', () => countReset(stream, guarded));
+      if (!guarded.reading.opened()) {
+        stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        close(guarded.session, 'too many calls at once');
+        return;
+      }
       turns.take(guarded.peer, () => {
-        wait(guarded, -1);
+        guarded.reading.started();
         if (stream.destroyed || stream.closed) return false;
         handle(stream, headers);
         // After grpc-js has seen it: a listener for data would let the first of it slip by.
@@ -126,19 +126,9 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
     };
   }
 
-  function wait(guarded: Guarded, more: number): void {
-    guarded.waiting += more;
-    const { id, peer, waiting, reading } = guarded;
-    if (reading === 'on' && waiting > WAITING.pauseAt) {
-      guarded.reading = 'paused';
-      options.pauseReading(id, true);
-    } else if (reading === 'paused' && waiting <= WAITING.resumeAt) {
-      guarded.reading = 'waiting for its turn';
-      turns.readOn(peer, () => {
-        guarded.reading = 'on';
-        options.pauseReading(id, false);
-      });
-    }
+  function countReset({ rstCode }: ServerHttp2Stream, { session, resets }: Guarded): void {
+    if (rstCode === constants.NGHTTP2_NO_ERROR) return;
+    if (!takeFrom(resets, RESETS, clock.now())) close(session, 'too many resets');
   }
 
   function watch(stream: ServerHttp2Stream, guarded: Guarded): void {

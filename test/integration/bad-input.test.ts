@@ -18,6 +18,7 @@ import {
   headerBlock,
   OPENING,
   openCall,
+  openManyCalls,
 } from '../support/http2-frames.ts';
 import { PYTHON } from '../support/peer-process.ts';
 import { connectRaw, type RawPeer } from '../support/raw-peer.ts';
@@ -299,6 +300,16 @@ describe('bad input on the public socket', { timeout: 240_000 }, () => {
       }
       const resets = () => peer.frames().filter(({ type }) => type === FRAME.reset).length;
       await eventually(() => resets() > 1000, { what: 'the daemon ends them' });
+    });
+
+    endures('a thousand calls in one read, on a hundred connections at once', async () => {
+      for (const method of ['Nothing', 'StreamSecrets']) {
+        const burst = openManyCalls(1000, method, END_HEADERS | END_STREAM);
+        const peers = await Promise.all(Array.from({ length: 100 }, raw));
+        await Promise.all(peers.map((peer) => peer.write(Buffer.concat([OPENING, burst]))));
+        await witness.look();
+        for (const peer of peers) peer.close();
+      }
     });
 
     endures('methods and content types that do not exist', async () => {

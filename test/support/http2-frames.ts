@@ -77,6 +77,30 @@ export function callHeaders(
   ];
 }
 
+/**
+ * Opens calls on streams 1, 3, 5 ... in the fewest bytes: the first one puts its headers into the
+ * table (RFC 7541 6.2.1), the others name them there, a byte each (6.1).
+ */
+export function openManyCalls(count: number, method: string, flags: number): Buffer {
+  const headers = callHeaders(method);
+  const literal = (header: readonly [string, string]) => {
+    const block = headerBlock([header]);
+    block.writeUInt8(0x40, 0);
+    return block;
+  };
+  const indexed = Buffer.from(headers.map((_, n) => 0x80 | (62 + headers.length - 1 - n)));
+  return Buffer.concat(
+    Array.from({ length: count }, (_, n) =>
+      frame(
+        FRAME.headers,
+        flags,
+        2 * n + 1,
+        n === 0 ? Buffer.concat(headers.map(literal)) : indexed,
+      ),
+    ),
+  );
+}
+
 /** Opens a call on a stream. */
 export function openCall(
   stream: number,
