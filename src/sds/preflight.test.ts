@@ -10,9 +10,13 @@ import {
   type Forger,
   type Forgery,
 } from '../../test/support/forged.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { OWN } from '../../test/support/identities.ts';
 import { IdentityError } from '../core/errors.ts';
+import type { TrustBundle } from '../identity/bundle.ts';
 import { readCertificate } from '../identity/certificate.ts';
-import { bundleFault, svidFault } from './preflight.ts';
+import type { X509Svid } from '../identity/svid.ts';
+import { bundleFault, preflighted, preflightedBundles, svidFault } from './preflight.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const SERVER = '1.3.6.1.5.5.7.3.1';
@@ -111,5 +115,42 @@ describe('bundleFault()', () => {
     const garbage = [{ der: Buffer.from('garbage'), notAfterMs: NOW }];
     const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage });
     assert.match(fault ?? '', /cannot be read/);
+  });
+});
+
+describe('preflighted()', () => {
+  it('makes a failed mint of an SVID that may not leave', async () => {
+    const forger = await createForger(NOW);
+    const [good, bad] = [await forger.svid(), await forger.svid({ otherKey: true })];
+    const mint = preflighted((svid: X509Svid) => Promise.resolve(svid), new FakeClock(NOW));
+    assert.equal(await mint(good), good);
+    await assert.rejects(mint(bad), {
+      code: 'ERR_ISSUER',
+      message: 'the SVID of spiffe://example.org/web is withheld: its private key does not fit',
+    });
+  });
+});
+
+describe('preflightedBundles()', () => {
+  it('keeps the last good bundle, and reports each bad one once', async () => {
+    const forger = await createForger(NOW);
+    const [good, bad, better] = [['root'], ['issuing'], ['root', 'root']] as const;
+    const reports: string[] = [];
+    let current: TrustBundle | undefined;
+    const get = preflightedBundles(
+      () => current,
+      (domain, fault) => void reports.push(`${domain}: ${fault}`),
+    );
+    const show = (roots?: readonly ('root' | 'issuing')[]) => {
+      current = roots && forger.bundle(...roots);
+      return [get(OWN), get(OWN)].map((bundle) => bundle?.x509Authorities.length);
+    };
+    assert.deepEqual(show(bad), [undefined, undefined]);
+    assert.deepEqual(show(good), [1, 1]);
+    assert.deepEqual(show(bad), [1, 1]);
+    assert.deepEqual(show(better), [2, 2]);
+    assert.deepEqual(show(undefined), [undefined, undefined]);
+    const report = 'example.org: a root is not self-signed';
+    assert.deepEqual(reports, [report, report]);
   });
 });

@@ -1,9 +1,11 @@
 import { createECDH, createPublicKey } from 'node:crypto';
 import { DerReader, TAG } from '../core/der.ts';
-import { errorText } from '../core/errors.ts';
+import type { Clock } from '../core/clock.ts';
+import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import { KEY_USE, readCertificate, type CertificateFacts } from '../identity/certificate.ts';
 import type { PrivateKey } from '../identity/private-key.ts';
+import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 
 /** id-kp-serverAuth and id-kp-clientAuth as DER: a proxy is looked at as both. */
@@ -18,6 +20,40 @@ const CURVES = [
   { name: 'secp384r1', oid: Buffer.from('06052b81040022', 'hex') },
 ];
 const MIN_RSA_BITS = 2048;
+
+/** Mints with a last look at the result: what may not leave is a failure of the issuer. */
+export function preflighted<Args extends readonly unknown[]>(
+  mint: (...args: Args) => Promise<X509Svid>,
+  clock: Clock,
+): (...args: Args) => Promise<X509Svid> {
+  return async (...args) => {
+    const svid = await mint(...args);
+    const fault = svidFault(svid, clock.now());
+    if (fault === undefined) return svid;
+    throw new IdentityError('ERR_ISSUER', `the SVID of ${svid.id} is withheld: ${fault}`);
+  };
+}
+
+/**
+ * The bundles that may leave: one that may not is reported once, and the one before it stays in its
+ * place, if there is one.
+ */
+export function preflightedBundles(
+  get: (domain: TrustDomain) => TrustBundle | undefined,
+  report: (domain: TrustDomain, fault: string) => void,
+): (domain: TrustDomain) => TrustBundle | undefined {
+  const looked = new Map<TrustDomain, { latest: TrustBundle; good: TrustBundle | undefined }>();
+  return (domain) => {
+    const latest = get(domain);
+    const before = looked.get(domain);
+    if (!latest || latest === before?.latest) return latest && before?.good;
+    const fault = bundleFault(latest);
+    if (fault !== undefined) report(domain, fault);
+    const good = fault === undefined ? latest : before?.good;
+    looked.set(domain, { latest, good });
+    return good;
+  };
+}
 
 /**
  * What is wrong with an SVID, in words; undefined when it may leave. Envoy accepts much that is
