@@ -16,7 +16,8 @@ import type { TrustBundle } from '../identity/bundle.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
-import { createWorkloads, type PlannedSvid, type WorkloadReader } from './workloads.ts';
+import type { PlannedSvid, WorkloadReader } from './attachment.ts';
+import { createWorkloads } from './workloads.ts';
 
 /** A holding as rotation keeps it. */
 interface Held {
