@@ -7,13 +7,13 @@ import type { AuthorityStore } from './store.ts';
 import { unusable } from './unusable.ts';
 
 /** An authority as the journal names it; its key has not been looked at. */
-export interface Recorded {
+interface Recorded {
   readonly entry: JournalAuthority;
   readonly certificate: CaCertificate;
 }
 
 /** The journal's authorities, at most one in each role. */
-export interface RecordedAuthorities {
+interface RecordedAuthorities {
   readonly root?: Recorded;
   readonly issuing?: Recorded;
 }

@@ -32,14 +32,6 @@ export function createMintTurns(): MintTurns {
   /** Those that rest; the first has the next turn. */
   const resting: Lane[] = [];
 
-  function obtain(holder: string): Lane {
-    const known = lanes.get(holder);
-    if (known) return known;
-    const lane = { holder, waiting: [], running: 0, begun: 0, resting: false };
-    lanes.set(holder, lane);
-    return lane;
-  }
-
   function advance(lane: Lane): void {
     while (!lane.resting && lane.running < AT_ONCE) {
       const task = lane.waiting.shift();
@@ -76,9 +68,18 @@ export function createMintTurns(): MintTurns {
 
   return {
     take(holder, task) {
-      const lane = obtain(holder);
+      let lane = lanes.get(holder);
+      if (!lane) lanes.set(holder, (lane = createLane(holder)));
       lane.waiting.push(task);
       advance(lane);
     },
   };
 }
+
+const createLane = (holder: string): Lane => ({
+  holder,
+  waiting: [],
+  running: 0,
+  begun: 0,
+  resting: false,
+});

@@ -35,7 +35,7 @@ export async function mintSvid(
 }
 
 /** Abort controllers for mints; one of a finished mint serves the next. */
-export interface AbortPool {
+interface AbortPool {
   take(): AbortController;
   /** Only one that was not aborted, and whose signal nobody listens to any more. */
   giveBack(abort: AbortController): void;

@@ -56,7 +56,7 @@ export function isValidAt({ notBeforeMs, notAfterMs }: Validity, nowMs: number):
 }
 
 /** An SVID and the moment it is to be renewed. */
-export interface Planned {
+interface Planned {
   readonly svid: Validity;
   readonly renewAtMs: number;
 }

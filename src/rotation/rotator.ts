@@ -11,7 +11,7 @@ import { createAbortPool, mintSvid, type SvidIssuer, type SvidRequest } from './
 import { dueTime, nextMint, type RenewalPolicy } from './renewal.ts';
 
 /** One user's view of an SVID; `release` it when nobody asks for it any more. */
-export interface Holding {
+interface Holding {
   /** An SVID valid now, or undefined while there is none: the first is being made, one ran out. */
   current(): HeldSvid | undefined;
   /** Why the last attempt failed, while that is still so. */
@@ -37,7 +37,7 @@ export interface RotationStats {
   readonly earliestNotAfterMs: number | undefined;
 }
 
-export interface RotatorDeps {
+interface RotatorDeps {
   readonly issuer: SvidIssuer;
   readonly clock: Clock;
   readonly random: Random;
