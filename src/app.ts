@@ -1,17 +1,12 @@
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
 import type { ExplainSources } from './admin/explain.ts';
-import { createArrivals } from './attestation/arrivals.ts';
-import { createAttestation, type Attestation } from './attestation/attestation.ts';
-import { createAttestorMetrics } from './attestation/metrics.ts';
-import { createExecutableReader } from './attestation/executable.ts';
+import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
-import { createAccountNames } from './attestation/names.ts';
-import { createKernel } from './attestation/native.ts';
-import { createUnixAttestor } from './attestation/unix.ts';
+import { createAttesting, type Attesting } from './attesting.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
-import { silentLogger, type Logger } from './core/log.ts';
+import type { LogFields, Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
 import { createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
@@ -22,7 +17,6 @@ import { listenForOperator, type OperatorSources } from './operator.ts';
 import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
-import { createPeerLog } from './sds/peer-log.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
 import { warmUp } from './warm-up.ts';
@@ -87,38 +81,26 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const shown = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
   const doors = cleanup.closing(await listenForOperator(operatorSources(shown), parts));
   cleanup.add(() => serving.close());
-  const listener = await listenForPeers({
-    paths: config.socketPaths,
-    admits: attesting.admits,
-    attestation,
-    onConnection: (socket, connection) => serving.serve(socket, connection),
-    clock,
-    log: log.child({ component: 'listener' }),
-  });
-  cleanup.add(() => listener.close());
-
-  const { trustDomain, dataDir } = config;
-  const issuer = await openIssuer({ ...config.issuer, trustDomain, dataDir }, deps);
-  signing.begin(withIssuerMetrics(deps.decorateIssuer?.(issuer) ?? issuer, registry, clock));
-  starting();
-  const path = config.socketPaths[0] ?? '';
-  const policyEntries = () => policy.status().entries;
-  const detail = attesting.protection;
-  log.info(
-    { version: VERSION, trust_domain: trustDomain, path, entries: policyEntries(), detail },
-    'credence is ready',
+  cleanup.closing(
+    await listenForPeers({
+      paths: config.socketPaths,
+      admits: attesting.admits,
+      attestation,
+      onConnection: (socket, connection) => serving.serve(socket, connection),
+      clock,
+      log: log.child({ component: 'listener' }),
+    }),
   );
+
+  const issuer = await beginSigning(signing, config, registry, deps);
+  starting();
+  log.info(readyFields(config, policy, attesting), 'credence is ready');
   const warming = new AbortController();
   return {
-    trustDomain,
-    policyEntries,
+    trustDomain: config.trustDomain,
+    policyEntries: () => policy.status().entries,
     metricsPort: doors.metricsPort,
-    async warmUp() {
-      const mint = await issuer.rehearsal();
-      if (mint) {
-        await warmUp({ ...parts, issuer: svidIssuer(mint) }, attesting.rehearsed, warming.signal);
-      }
-    },
+    warmUp: () => rehearse(parts, issuer, () => attesting.rehearsed(), warming.signal),
     async close() {
       warming.abort();
       readiness.block('shutting down');
@@ -127,35 +109,41 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   };
 }
 
+async function beginSigning(
+  signing: Signing,
+  config: Config,
+  registry: Registry,
+  deps: AppDeps,
+): Promise<Issuer> {
+  const { trustDomain, dataDir } = config;
+  const issuer = await openIssuer({ ...config.issuer, trustDomain, dataDir }, deps);
+  signing.begin(withIssuerMetrics(deps.decorateIssuer?.(issuer) ?? issuer, registry, deps.clock));
+  return issuer;
+}
+
+function readyFields(config: Config, policy: PolicyStore, { protection }: Attesting): LogFields {
+  return {
+    version: VERSION,
+    trust_domain: config.trustDomain,
+    path: config.socketPaths[0] ?? '',
+    entries: policy.status().entries,
+    detail: protection,
+  };
+}
+
+async function rehearse(
+  parts: ServingParts,
+  issuer: Issuer,
+  attest: () => Attestation,
+  signal: AbortSignal,
+): Promise<void> {
+  const mint = await issuer.rehearsal();
+  if (mint) await warmUp({ ...parts, issuer: svidIssuer(mint) }, attest, signal);
+}
+
 function openPolicy(config: Config, { clock, log }: AppDeps): Promise<PolicyStore> {
   const { policyPaths: paths, trustDomain, issuer } = config;
   return createPolicyStore({ paths, trustDomain, caTtlMs: issuer.caTtlMs }, { clock, log });
-}
-
-/** How to find out who a peer is: for the daemon, and once more for its rehearsals. */
-function createAttesting(config: Config, registry: Registry, { clock, log }: AppDeps) {
-  const kernel = createKernel();
-  const attestors = [
-    createUnixAttestor({
-      names: createAccountNames(),
-      executable: config.attestation.unix.discoverPath ? createExecutableReader() : undefined,
-    }),
-  ];
-  return {
-    protection: kernel.protection,
-    admits: createArrivals(kernel, clock),
-    measured(): Attestation {
-      const measured = attestors.map(createAttestorMetrics(registry, clock));
-      // What it says is said about peers, as often as they want.
-      return createAttestation({
-        kernel,
-        attestors: measured,
-        clock,
-        log: createPeerLog(log, clock),
-      });
-    },
-    rehearsed: () => createAttestation({ kernel, attestors, clock, log: silentLogger }),
-  };
 }
 
 function servingParts(

@@ -21,14 +21,14 @@ export interface OperatorSources {
   readonly registry: Registry;
 }
 
-export interface OperatorDeps {
+interface OperatorDeps {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /** The operator's doors: the admin socket, and the metrics port if there is one. */
-export interface OperatorDoors {
+interface OperatorDoors {
   /** Where the metrics are served, as bound. */
   readonly metricsPort: number | undefined;
   close(): void;

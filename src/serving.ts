@@ -14,14 +14,14 @@ import { registerRotationMetrics } from './rotation/metrics.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
 import { createRotator, type RotationStats } from './rotation/rotator.ts';
 import { createAdmission } from './sds/admission.ts';
-import { createSdsMetrics } from './sds/metrics.ts';
+import { createSdsMetrics, type SdsMetrics } from './sds/metrics.ts';
 import { createPeerLog } from './sds/peer-log.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
 import type { StreamSnapshot } from './sds/secret-stream.ts';
-import { createSdsServer } from './sds/server.ts';
+import { createSdsServer, type SdsServer } from './sds/server.ts';
 import type { OwnBundle } from './signing.ts';
-import { createWorkloads, type Entitlements } from './workload/workloads.ts';
+import { createWorkloads, type Entitlements, type Workloads } from './workload/workloads.ts';
 
 export interface ServingParts {
   readonly config: Config;
@@ -69,8 +69,33 @@ export function createServing(parts: ServingParts): Serving {
   const draining = new AbortController();
   // Listened to by every call that is being attested.
   setMaxListeners(0, draining.signal);
+  const metrics = createSdsMetrics(registry, (ms) => rotation.observeLag(ms));
+  const sds = createSds(parts, { workloads, metrics, closing: draining.signal });
+  return {
+    serve: (socket, connection) => sds.serve(socket, connection),
+    streams: () => sds.streams(),
+    rotation: () => rotator.stats(),
+    async close() {
+      await sds.drain(config.drainDeadlineMs);
+      draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
+      workloads.close();
+      rotator.close();
+      schedule.close();
+    },
+  };
+}
+
+interface SdsParts {
+  readonly workloads: Workloads;
+  readonly metrics: SdsMetrics;
+  readonly closing: AbortSignal;
+}
+
+/** The server for workloads' readers, with the limits of the configuration. */
+function createSds({ config, clock, log }: ServingParts, parts: SdsParts): SdsServer {
+  const { workloads, metrics, closing } = parts;
   let nonces = 0;
-  const sds = createSdsServer(
+  return createSdsServer(
     {
       controlPlane: `credence/${VERSION} node=${config.nodeName}`,
       maxMessageBytes: config.limits.messageBytes,
@@ -84,24 +109,12 @@ export function createServing(parts: ServingParts): Serving {
       refusals: createRefusals(),
       admission: createAdmission({ ...config.limits, connections: connectionBudget() }, clock),
       clock,
-      metrics: createSdsMetrics(registry, (ms) => rotation.observeLag(ms)),
+      metrics,
       log: createPeerLog(log.child({ component: 'sds' }), clock),
-      closing: draining.signal,
+      closing,
       nextNonce: () => (++nonces).toString(36),
     },
   );
-  return {
-    serve: (socket, connection) => sds.serve(socket, connection),
-    streams: () => sds.streams(),
-    rotation: () => rotator.stats(),
-    async close() {
-      await sds.drain(config.drainDeadlineMs);
-      draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
-      workloads.close();
-      rotator.close();
-      schedule.close();
-    },
-  };
 }
 
 /** Descriptors of a connection: its socket, and the pidfd and folder of a process. */

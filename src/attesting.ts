@@ -1,0 +1,54 @@
+import type { Registry } from 'prom-client';
+import { createArrivals } from './attestation/arrivals.ts';
+import { createAttestation, type Attestation } from './attestation/attestation.ts';
+import { createExecutableReader } from './attestation/executable.ts';
+import { createAttestorMetrics } from './attestation/metrics.ts';
+import { createAccountNames } from './attestation/names.ts';
+import { createKernel } from './attestation/native.ts';
+import { createUnixAttestor } from './attestation/unix.ts';
+import type { Config } from './config.ts';
+import type { Clock } from './core/clock.ts';
+import { silentLogger, type Logger } from './core/log.ts';
+import { createPeerLog } from './sds/peer-log.ts';
+
+/** How to find out who a peer is. */
+export interface Attesting {
+  /** How the kernel pins the process of a peer. */
+  readonly protection: string;
+  /** Whether a connection is worth any work. */
+  readonly admits: (fd: number) => boolean;
+  /** The daemon's own attestation; once. */
+  measured(): Attestation;
+  /** Another one, without metrics and without a word, for a rehearsal. */
+  rehearsed(): Attestation;
+}
+
+/** Chooses the attestors; registers their metrics when `measured` is called. */
+export function createAttesting(
+  config: Config,
+  registry: Registry,
+  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+): Attesting {
+  const kernel = createKernel();
+  const attestors = [
+    createUnixAttestor({
+      names: createAccountNames(),
+      executable: config.attestation.unix.discoverPath ? createExecutableReader() : undefined,
+    }),
+  ];
+  return {
+    protection: kernel.protection,
+    admits: createArrivals(kernel, clock),
+    measured() {
+      const measured = attestors.map(createAttestorMetrics(registry, clock));
+      // What it says is said about peers, as often as they want.
+      return createAttestation({
+        kernel,
+        attestors: measured,
+        clock,
+        log: createPeerLog(log, clock),
+      });
+    },
+    rehearsed: () => createAttestation({ kernel, attestors, clock, log: silentLogger }),
+  };
+}
