@@ -28,11 +28,14 @@ export interface SdsSource extends IdentitySource {
   close(): void;
 }
 
+/** The settings of `sds.*`, durations in milliseconds. */
 export interface SdsConfig {
   readonly aliases: AliasNames;
   /** Bundles in the form of Envoy's SPIFFE validator, unless a proxy says otherwise. */
   readonly spiffeCertValidation: boolean;
+  /** How long attestation and first SVIDs are waited for since one of them last came. */
   readonly pendingTimeoutMs: number;
+  /** How long a name that was refused before is waited for; 0: not at all. */
   readonly deniedParkMs: number;
 }
 

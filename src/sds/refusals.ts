@@ -9,6 +9,7 @@ export interface Refusals {
 /** Names remembered per process: they are chosen by the caller, so they are bounded. */
 const MAX_NAMES = 64;
 
+/** Refusals of each process, forgotten with it. */
 export function createRefusals(): Refusals {
   const byCaller = new WeakMap<Caller, Set<string>>();
   return {

@@ -43,6 +43,7 @@ export type Resolution =
   /** Nothing that Credence serves under any policy. */
   | { readonly kind: 'refused'; readonly reason: string };
 
+/** For whom names are resolved, and how what they stand for is written. */
 export interface ResolveContext {
   readonly source: IdentitySource;
   readonly encoder: SecretEncoder;
@@ -100,17 +101,16 @@ export interface Survey {
 export function survey(names: Iterable<string>, context: ResolveContext): Survey {
   const used = new Set<SpiffeId>();
   const ready: Ready[] = [];
-  const unserved = {
-    waiting: [] as Unserved[],
-    denied: [] as Unserved[],
-    refused: [] as Unserved[],
-  };
+  const waiting: Unserved[] = [];
+  const denied: Unserved[] = [];
+  const refused: Unserved[] = [];
+  const lists = { waiting, denied, refused };
   for (const name of names) {
     const resolution = resolveName(name, used, context);
     if (resolution.kind === 'ready') ready.push(resolution);
-    else unserved[resolution.kind].push({ name, reason: resolution.reason });
+    else lists[resolution.kind].push({ name, reason: resolution.reason });
   }
-  return { used, ready, ...unserved };
+  return { used, ready, waiting, denied, refused };
 }
 
 /** Everything the caller holds, under SPIFFE names: bundles that are known, then identities. */

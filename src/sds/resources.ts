@@ -40,6 +40,7 @@ interface EncodedBundles {
   readonly secret: Secret;
 }
 
+/** An encoder whose secrets live as long as the SVIDs and bundles they were made from. */
 export function createSecretEncoder(): SecretEncoder {
   // Keyed by the objects themselves: an SVID or bundle that is dropped takes its bytes along.
   const certificates = new WeakMap<X509Svid, Map<string, Secret>>();

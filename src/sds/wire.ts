@@ -10,6 +10,7 @@ import { IdentityError } from '../core/errors.ts';
 /** Wire types of the Protocol Buffers encoding. */
 const VARINT = 0;
 const FIXED64 = 1;
+/** The wire type of texts, bytes and embedded messages. */
 export const LENGTH_DELIMITED = 2;
 const FIXED32 = 5;
 
