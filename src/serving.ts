@@ -19,6 +19,7 @@ import { createPeerLog } from './sds/peer-log.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
 import type { StreamSnapshot } from './sds/secret-stream.ts';
+import { preflighted, preflightedBundles } from './sds/preflight.ts';
 import { createSdsServer, type SdsServer } from './sds/server.ts';
 import type { OwnBundle } from './signing.ts';
 import { createWorkloads, type Entitlements, type Workloads } from './workload/workloads.ts';
@@ -48,7 +49,8 @@ export function createServing(parts: ServingParts): Serving {
   const { config, clock, random, registry, issuer, bundle, log } = parts;
   const schedule = createSchedule(clock);
   const rotator = createRotator(config.rotation, {
-    issuer,
+    // What may not leave is a failed mint: the SVID before it stays, and another is tried.
+    issuer: { mint: preflighted((request, options) => issuer.mint(request, options), clock) },
     clock,
     random,
     schedule,
@@ -60,7 +62,10 @@ export function createServing(parts: ServingParts): Serving {
     entitlements: parts.entitlements,
     svids: rotator,
     bundles: {
-      get: (domain) => (domain === config.trustDomain ? bundle.current() : undefined),
+      get: preflightedBundles(
+        (domain) => (domain === config.trustDomain ? bundle.current() : undefined),
+        (trust_domain, reason) => log.error({ trust_domain, reason }, 'trust bundle withheld'),
+      ),
       onChange: (listener) => bundle.onChange(() => listener(config.trustDomain)),
     },
     clock,
