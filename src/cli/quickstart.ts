@@ -1,6 +1,6 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { look } from './look.ts';
+import { look, type Look } from './look.ts';
 
 const CONFIG = 'envoy-configs/quickstart/credence.yaml';
 /** Who can exchange one of these decides where commands look for the daemon. */
@@ -12,15 +12,15 @@ const MAX_PACKAGE_BYTES = 64 * 1024;
  * What `npm start` runs in the clone that `folder` is in, for commands that name no socket. Only a
  * clone that belongs to this user or root counts, or the one this very executable was built in.
  */
-export function findQuickstart(folder: string): string | undefined {
+export function findQuickstart(folder: string, see: Look = look): string | undefined {
   for (let at = folder; ; at = dirname(at)) {
-    if (isClone(at)) return join(at, CONFIG);
+    if (isClone(at, see)) return join(at, CONFIG);
     if (at === dirname(at)) return undefined;
   }
 }
 
-function isClone(folder: string): boolean {
-  const all = GUARDED.map((path) => look(join(folder, path)));
+function isClone(folder: string, see: Look): boolean {
+  const all = GUARDED.map((path) => see(join(folder, path)));
   const me = process.geteuid?.() ?? 0;
   const ours = all.every((stats) => stats?.uid === me || stats?.uid === 0);
   const [, manifest, , , config] = all;

@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../core/atomic-file.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
 import type { Terminal } from './command.ts';
 import { foreignLink } from './foreign-link.ts';
+import { look, type Look } from './look.ts';
 import type { FetchedSecrets } from './sds-client.ts';
 
 /**
@@ -17,8 +18,9 @@ export function writeSecrets(
   secrets: FetchedSecrets,
   svids: boolean,
   { err }: Pick<Terminal, 'err'>,
+  see: Look = look,
 ): void {
-  prepareFolder(folder, err);
+  prepareFolder(folder, err, see);
   const put = (name: string, text: string, mode: number) => {
     writeFileAtomic(join(folder, name), text, mode);
     err(`wrote ${join(folder, name)}\n`);
@@ -37,8 +39,8 @@ export function writeSecrets(
   removeBeyond(folder, numbered, secrets.certificates.length, err);
 }
 
-function prepareFolder(folder: string, err: Terminal['err']): void {
-  const link = foreignLink(folder);
+function prepareFolder(folder: string, err: Terminal['err'], see: Look): void {
+  const link = foreignLink(folder, see);
   if (link) {
     throw new IdentityError(
       'ERR_DENIED',
@@ -51,7 +53,7 @@ function prepareFolder(folder: string, err: Terminal['err']): void {
   } catch (thrown) {
     throw unfitFolder(folder, thrown);
   }
-  const { uid, mode } = statSync(folder);
+  const { uid, mode } = see(realpathSync(folder)) ?? statSync(folder);
   const me = process.geteuid?.() ?? 0;
   const open = (mode & 0o002) !== 0 && (mode & 0o1000) === 0;
   if (uid === me && !open) return;

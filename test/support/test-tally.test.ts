@@ -43,7 +43,7 @@ describe('the count of tests', () => {
     assert.match(failed.join(), /^a \(some\.test\.mjs:\d+\)$/);
   });
 
-  it('names what was skipped or left to do, however that was said', (t) => {
+  it('names what was skipped or left to do, however that was said, and why', (t) => {
     const { left } = tallyOf(
       t,
       [
@@ -57,8 +57,16 @@ describe('the count of tests', () => {
       ].join('\n'),
     );
     assert.deepEqual(
-      left.map((line) => line.replace(/ \(.*/, '')),
-      ['skip: a', 'skip: b', 'skip: c', 'skip: d', 'todo: e', 'todo: f', 'skip: g'],
+      left.map((line) => line.replace(/ \(.*\)/, '')),
+      [
+        'skip: a',
+        'skip: b: no root',
+        'skip: c: not here',
+        'skip: d',
+        'todo: e',
+        'todo: f',
+        'skip: g',
+      ],
     );
   });
 });
