@@ -39,6 +39,11 @@ function step(label, command, args) {
   console.error(`credence: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
+/** Whether dist/ is there and newer than all it is made of. */
+export function isBuilt() {
+  return time('dist/credence.js') >= Math.max(newest('src'), ...BUILT_WITH.map(time));
+}
+
 /** Installs and builds what is missing. */
 export async function bootstrap() {
   const [major, minor] = process.versions.node.split('.').map(Number);
@@ -58,7 +63,7 @@ export async function bootstrap() {
       '--loglevel=error',
     ]);
   }
-  if (time('dist/credence.js') < Math.max(newest('src'), ...BUILT_WITH.map(time))) {
+  if (!isBuilt()) {
     step('building', process.execPath, ['scripts/build.mjs']);
   }
 }
