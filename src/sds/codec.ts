@@ -1,6 +1,7 @@
-import type { IdentityError } from '../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
 import type { NodeInfo } from './node-info.ts';
 import type { Secret } from './resources.ts';
+import { SECRET_TYPE_URL } from './secret-messages.ts';
 import type { Answer, Subscription } from './subscription.ts';
 
 /** What a request meant, after the subscription has taken it in. */
@@ -17,8 +18,10 @@ export interface Applied {
 /** How the responses of one variant of the protocol look. */
 export interface ResponseCodec {
   readonly kind: 'sotw' | 'delta';
-  /** A whole response around secrets that are encoded already. */
-  encode(nonce: string, secrets: readonly Secret[]): Buffer;
+  /** Whether it can say that a name is no more; what cannot ends the stream instead. */
+  readonly saysAbsence: boolean;
+  /** A whole response around secrets that are encoded already, and names that are no more. */
+  encode(nonce: string, secrets: readonly Secret[], absent?: readonly string[]): Buffer;
 }
 
 /** One variant of the protocol on the common subscription: how requests read, how responses look. */
@@ -35,3 +38,12 @@ export interface Codec<Request> extends ResponseCodec {
 export type Incoming<Request> =
   | { readonly kind: 'request'; readonly request: Request }
   | { readonly kind: 'malformed'; readonly error: IdentityError };
+
+/** What is wrong with the type of a request; a service for one type may leave it unsaid. */
+export function requestTypeFault(typeUrl: string): IdentityError | undefined {
+  if (typeUrl === '' || typeUrl === SECRET_TYPE_URL) return undefined;
+  return new IdentityError(
+    'ERR_BAD_REQUEST',
+    `type_url is ${typeUrl}, this service serves ${SECRET_TYPE_URL}`,
+  );
+}

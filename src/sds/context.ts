@@ -46,6 +46,8 @@ export interface SdsContext {
   readonly encoder: SecretEncoder;
   readonly refusals: Refusals;
   readonly admission: Admission;
+  /** Names that one stream may watch. */
+  readonly namesPerStream: number;
   readonly clock: Clock;
   readonly metrics: SdsMetrics;
   readonly log: Logger;

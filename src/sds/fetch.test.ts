@@ -66,6 +66,7 @@ function daemon() {
     },
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    namesPerStream: 2000,
     admission: createAdmission(
       { connections: 10, connectionsPerUid: 10, streams: 10, requestsPerSecond: 100 },
       clock,

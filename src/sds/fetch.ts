@@ -11,7 +11,7 @@ import { ATTESTATION, type ResolveContext } from './resolve.ts';
 import { bundleFormOf, type Secret } from './resources.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { Subscription } from './subscription.ts';
-import { judge, look } from './verdict.ts';
+import { judge, look, type Leeway } from './verdict.ts';
 
 /** Answers `FetchSecrets`: all names at once or a status, waiting a bounded time for first SVIDs. */
 export async function fetchSecrets(
@@ -104,6 +104,8 @@ async function attested(connection: Connection, signal: AbortSignal): Promise<Ca
   }
 }
 
+const NO_LEEWAY: Leeway = { goesOn: false, mayPark: () => false };
+
 /** All secrets, or undefined while one has to be waited for; throws when one is refused. */
 function resolveAll(
   subscription: Subscription,
@@ -111,7 +113,7 @@ function resolveAll(
   patience: Patience,
   metrics: SdsMetrics,
 ): Secret[] | undefined {
-  const verdict = judge(look(subscription, context), () => false);
+  const verdict = judge(look(subscription, context).seen, NO_LEEWAY);
   if (verdict.kind === 'deny') {
     metrics.denied(verdict.why);
     throw new IdentityError('ERR_DENIED', summary(verdict.reasons));

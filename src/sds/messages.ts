@@ -83,7 +83,7 @@ export function decodeDiscoveryRequest(bytes: Uint8Array, limits: RequestLimits)
 }
 
 /** Appends the name the reader stands at to `names`, within the limits. */
-function readName(r: WireReader, names: string[], limits: RequestLimits): void {
+export function readName(r: WireReader, names: string[], limits: RequestLimits): void {
   if (names.length >= limits.maxNames) {
     throw new IdentityError(
       'ERR_LIMIT',
@@ -94,7 +94,7 @@ function readName(r: WireReader, names: string[], limits: RequestLimits): void {
 }
 
 /** Reads the `google.rpc.Status` the reader stands at; `earlier` is what it is merged into. */
-function readErrorDetail(r: WireReader, earlier: ErrorDetail | undefined): ErrorDetail {
+export function readErrorDetail(r: WireReader, earlier: ErrorDetail | undefined): ErrorDetail {
   let code = earlier?.code ?? 0;
   let message = earlier?.message ?? '';
   const outer = r.enter();

@@ -18,7 +18,7 @@ export interface SdsMetrics {
   rotated(ms: number): void;
 }
 
-const KINDS: readonly StreamKind[] = ['sotw', 'fetch'];
+const KINDS: readonly StreamKind[] = ['sotw', 'delta', 'fetch'];
 const RESULTS: readonly PushResult[] = ['ack', 'nack', 'sent', 'error'];
 
 export function createSdsMetrics(registry: Registry, rotated: (ms: number) => void): SdsMetrics {

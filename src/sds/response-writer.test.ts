@@ -36,6 +36,7 @@ function writing() {
     sink,
     {
       kind: 'sotw',
+      saysAbsence: false,
       encode: (nonce, secrets) =>
         Buffer.from([nonce, ...secrets.map(({ version }) => version)].join(' ')),
     },

@@ -55,28 +55,40 @@ export class ResponseWriter {
     return true;
   }
 
-  /** Writes what the proxy neither has nor refused; to be called with no response in flight. */
-  write(ready: readonly Ready[]): void {
+  /**
+   * Writes what the proxy neither has nor refused, and what it has yet to hear is absent; to be
+   * called with no response in flight. `dropped` are names it does not watch any more by itself.
+   */
+  write(
+    ready: readonly Ready[],
+    absent: readonly string[] = [],
+    dropped: readonly string[] = [],
+  ): void {
     const subscription = this.#subscription;
     const due = ready.filter(({ secret: { name, version } }) => subscription.isDue(name, version));
-    if (due.length === 0) return;
+    const { saysAbsence } = this.#codec;
+    const removed = saysAbsence
+      ? [...absent.filter((name) => subscription.isAbsenceDue(name)), ...dropped]
+      : [];
+    if (due.length === 0 && removed.length === 0) return;
     const { clock, metrics, nextNonce } = this.#context;
     const nonce = nextNonce();
     const now = clock.now();
     const response = this.#codec.encode(
       nonce,
       due.map(({ secret }) => secret),
+      removed,
     );
     // A renewal, not the first copy of a certificate that was renewed earlier.
     const renewed = due.find(
       ({ secret, held }) => held?.dueAtMs !== undefined && subscription.wasSent(secret.name),
     );
-    subscription.sent(nonce, due.map(sentResource), now);
+    subscription.sent(nonce, due.map(sentResource), now, removed);
     this.#inFlight = 'newest';
     this.#sink.write(response, (error?: Error | null) => this.#written(error));
     metrics.pushed(this.#codec.kind, 'sent');
     if (renewed?.held?.dueAtMs !== undefined) metrics.rotated(now - renewed.held.dueAtMs);
-    if (this.#served) return;
+    if (this.#served || due.length === 0) return;
     this.#served = true;
     metrics.firstSecret(clock.monotonic() - this.#openedAt);
   }

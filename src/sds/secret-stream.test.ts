@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { describe, it } from 'node:test';
-import { status, type ServerDuplexStream, type StatusObject } from '@grpc/grpc-js';
+import { Metadata, status, type ServerDuplexStream, type StatusObject } from '@grpc/grpc-js';
 import { Registry } from 'prom-client';
 import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import {
@@ -34,6 +34,7 @@ import { stateOfTheWorld } from './state-of-the-world.ts';
 
 /** The server's end of a stream, and what a proxy at the other end would see. */
 class FakeCall extends EventEmitter {
+  readonly metadata = new Metadata();
   readonly responses: DecodedResponse[] = [];
   ended: Partial<StatusObject> | 'normally' | undefined;
   /** Makes the reader stop: nothing that is written gets through before `resume`. */
@@ -122,6 +123,7 @@ function daemon(config: Partial<SdsContext['config']> = {}) {
     attach,
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    namesPerStream: 2000,
     admission: createAdmission(
       { connections: 1000, connectionsPerUid: 10, streams: 100, requestsPerSecond: 100 },
       clock,

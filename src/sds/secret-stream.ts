@@ -56,6 +56,8 @@ export class SecretStream<Request> implements SdsReader {
   #state: State = { kind: 'opened' };
   #node: NodeInfo | undefined;
   #form: BundleForm;
+  /** Whether it is or was there for more than one name, or knows what to do with an absence. */
+  #several: boolean;
 
   /** `onClose` is called once, when the stream has ended in any way. */
   constructor(
@@ -71,6 +73,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#context = context;
     this.#onClose = onClose;
     this.#openedAtMs = context.clock.now();
+    this.#several = call.metadata.get('credence-absent').includes('removed');
     this.#form = bundleFormOf(undefined, context.config.spiffeCertValidation);
     this.#patience = new Patience(context.clock, context.config, (wait) => this.#expired(wait));
     this.#writer = new ResponseWriter(call, codec, this.#subscription, context, () =>
@@ -143,6 +146,11 @@ export class SecretStream<Request> implements SdsReader {
     const unanswered = subscription.unanswered;
     const { node, answer, changed, fault } = this.#codec.apply(request, subscription);
     if (fault) throw fault;
+    const { namesPerStream: most } = this.#context;
+    if (changed && subscription.size > most && subscription.asked > most) {
+      const message = `a stream has ${subscription.asked} names, at most ${most} are allowed`;
+      throw new IdentityError('ERR_LIMIT', message);
+    }
     const opens = this.#state.kind === 'opened';
     // Mere answers are as many as the responses, so they are not counted.
     if (changed || subscription.unanswered === unanswered) {
@@ -191,12 +199,40 @@ export class SecretStream<Request> implements SdsReader {
     }
     const { encoder, config } = this.#context;
     const context = { source, encoder, aliases: config.aliases, form: this.#form };
-    const seen = look(this.#subscription, context);
-    const verdict = judge(seen, (denied) => this.#mayPark(caller, denied));
+    const { seen, dropped } = look(this.#subscription, context);
+    const verdict = judge(seen, {
+      goesOn: this.#goesOn(),
+      mayPark: (denied) => this.#mayPark(caller, denied),
+    });
     if (verdict.kind === 'deny') return this.#deny(caller, verdict);
     source.keep(seen.used);
     this.#patience.wait(verdict.wait);
-    this.#writer.write(verdict.ready);
+    this.#noteAbsent(caller, verdict.absent);
+    this.#writer.write(
+      verdict.ready,
+      verdict.absent.map(({ name }) => name),
+      dropped,
+    );
+  }
+
+  /**
+   * Whether the stream goes on without names that the caller may not have. One that is there for a
+   * single name ends instead: on hearing of its absence Envoy would go live without a certificate.
+   */
+  #goesOn(): boolean {
+    if (!this.#codec.saysAbsence) return false;
+    const { size, wildcard } = this.#subscription;
+    this.#several ||= size > 1 || wildcard;
+    return this.#several;
+  }
+
+  #noteAbsent(caller: Caller, absent: readonly Unserved[]): void {
+    const fresh = absent.filter(({ name }) => this.#subscription.isAbsenceDue(name));
+    if (fresh.length === 0) return;
+    const { log, metrics } = this.#context;
+    const reason = summary(fresh.map(({ reason }) => reason));
+    metrics.denied('no_entry');
+    log.info({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
   }
 
   /** A name is refused loudly once; asked for again it is waited for. */

@@ -4,7 +4,6 @@ import {
   Server,
   ServerCredentials,
   setLogVerbosity,
-  status,
   type sendUnaryData,
   type ServerDuplexStream,
   type ServerUnaryCall,
@@ -15,13 +14,15 @@ import { fetchSecrets } from './fetch.ts';
 import type { DiscoveryRequest } from './messages.ts';
 import type { Connection, SdsContext } from './context.ts';
 import { SecretStream, type StreamSnapshot } from './secret-stream.ts';
-import type { Incoming } from './codec.ts';
+import type { Codec, Incoming } from './codec.ts';
+import { delta } from './delta.ts';
+import type { DeltaDiscoveryRequest } from './delta-messages.ts';
 import { guardHttp2 } from './http2-guard.ts';
 import { createReadKeeper } from './read-keeper.ts';
 import type { StreamKind } from './metrics.ts';
 import { secretDiscoveryService } from './service.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';
-import { readable, statusOf } from './status.ts';
+import { statusOf } from './status.ts';
 
 /** Unfinished requests in memory; a real Envoy sends about 61 kB on each of its streams at once. */
 const MAX_BUFFERED_BYTES = 256 * 1024 * 1024;
@@ -30,7 +31,6 @@ export interface SdsServerOptions {
   /** `control_plane.identifier` of every response. */
   readonly controlPlane: string;
   readonly maxMessageBytes: number;
-  readonly namesPerStream: number;
   readonly streamsPerConnection: number;
 }
 
@@ -43,6 +43,8 @@ export interface SdsServer {
   drain(deadlineMs: number): Promise<void>;
 }
 
+type OpenStream = Pick<SecretStream<unknown>, 'snapshot' | 'end'>;
+
 /** A connection and the socket it goes over. */
 interface Served {
   readonly connection: Connection;
@@ -54,9 +56,10 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
   // It prints headers it does not like to stderr: those of any peer, as often as the peer wants.
   setLogVerbosity(logVerbosity.NONE);
   const connections = new Map<string, Served>();
-  const streams = new Set<SecretStream<DiscoveryRequest>>();
+  const streams = new Set<OpenStream>();
   const reading = createReadKeeper(context.clock);
   const codec = stateOfTheWorld(options.controlPlane);
+  const deltaCodec = delta(options.controlPlane);
 
   const server = new Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
@@ -100,29 +103,28 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     socket.destroy();
   }
 
-  const handlers = {
-    StreamSecrets(call: ServerDuplexStream<Incoming<DiscoveryRequest>, Buffer>) {
-      const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
-      const connection = admit('sotw', call.getPeer(), refuse);
-      if (!connection) return;
-      context.metrics.opened('sotw');
-      const stream = new SecretStream(call, connection, codec, context, (ended) => {
-        if (!streams.delete(ended)) return;
-        admission.close(connection.credentials);
-        context.metrics.closed('sotw');
-      });
-      streams.add(stream);
-    },
-    DeltaSecrets(call: ServerDuplexStream<unknown, Buffer>) {
-      const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
-      const connection = admit('delta', call.getPeer(), refuse);
-      if (!connection) return;
+  function stream<Request>(
+    call: ServerDuplexStream<Incoming<Request>, Buffer>,
+    codec: Codec<Request>,
+  ): void {
+    const { kind } = codec;
+    const refuse = (error: IdentityError) => void call.emit('error', statusOf(error));
+    const connection = admit(kind, call.getPeer(), refuse);
+    if (!connection) return;
+    context.metrics.opened(kind);
+    const opened = new SecretStream(call, connection, codec, context, () => {
+      if (!streams.delete(opened)) return;
       admission.close(connection.credentials);
-      call.emit('error', {
-        ...readable('DeltaSecrets is not served: use api_type GRPC'),
-        code: status.UNIMPLEMENTED,
-      });
-    },
+      context.metrics.closed(kind);
+    });
+    streams.add(opened);
+  }
+
+  const handlers = {
+    StreamSecrets: (call: ServerDuplexStream<Incoming<DiscoveryRequest>, Buffer>) =>
+      stream(call, codec),
+    DeltaSecrets: (call: ServerDuplexStream<Incoming<DeltaDiscoveryRequest>, Buffer>) =>
+      stream(call, deltaCodec),
     FetchSecrets(
       call: ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>,
       callback: sendUnaryData<Buffer>,
@@ -134,7 +136,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
       );
     },
   };
-  const limits = { maxNames: options.namesPerStream, maxNameBytes: MAX_ID_BYTES };
+  const limits = { maxNames: context.namesPerStream, maxNameBytes: MAX_ID_BYTES };
   server.addService(secretDiscoveryService(limits), handlers);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   guardHttp2(server, {

@@ -1,13 +1,13 @@
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Incoming } from './codec.ts';
+import { decodeDeltaDiscoveryRequest, type DeltaDiscoveryRequest } from './delta-messages.ts';
 import { decodeDiscoveryRequest, type DiscoveryRequest, type RequestLimits } from './messages.ts';
 
 /** `envoy.service.secret.v3.SecretDiscoveryService` for a grpc-js server. */
 export interface SecretDiscoveryService extends ServiceDefinition {
   readonly StreamSecrets: MethodDefinition<Incoming<DiscoveryRequest>, Buffer>;
-  /** Nothing of its requests is decoded: the method has no handler yet. */
-  readonly DeltaSecrets: MethodDefinition<undefined, Buffer>;
+  readonly DeltaSecrets: MethodDefinition<Incoming<DeltaDiscoveryRequest>, Buffer>;
   readonly FetchSecrets: MethodDefinition<Incoming<DiscoveryRequest>, Buffer>;
 }
 
@@ -15,17 +15,19 @@ const PATH = '/envoy.service.secret.v3.SecretDiscoveryService/';
 
 /** The service definition; requests are decoded within `limits`, responses are written as they are. */
 export function secretDiscoveryService(limits: RequestLimits): SecretDiscoveryService {
-  const decode = (bytes: Buffer): Incoming<DiscoveryRequest> => receive(bytes, limits);
+  const decode = (bytes: Buffer) => receive(() => decodeDiscoveryRequest(bytes, limits));
   return {
     StreamSecrets: method('StreamSecrets', true, decode),
-    DeltaSecrets: method('DeltaSecrets', true, () => undefined),
+    DeltaSecrets: method('DeltaSecrets', true, (bytes) =>
+      receive(() => decodeDeltaDiscoveryRequest(bytes, limits)),
+    ),
     FetchSecrets: method('FetchSecrets', false, decode),
   };
 }
 
-function receive(bytes: Buffer, limits: RequestLimits): Incoming<DiscoveryRequest> {
+function receive<Request>(decode: () => Request): Incoming<Request> {
   try {
-    return { kind: 'request', request: decodeDiscoveryRequest(bytes, limits) };
+    return { kind: 'request', request: decode() };
   } catch (thrown) {
     return { kind: 'malformed', error: toIdentityError(thrown) };
   }

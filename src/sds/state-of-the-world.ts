@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto';
-import { IdentityError } from '../core/errors.ts';
-import type { Applied, Codec } from './codec.ts';
+import { requestTypeFault, type Applied, type Codec } from './codec.ts';
 import { encodeDiscoveryResponse, type DiscoveryRequest } from './messages.ts';
 import type { Secret } from './resources.ts';
-import { SECRET_TYPE_URL } from './secret-messages.ts';
 import type { Subscription } from './subscription.ts';
 
 /** The codec of `StreamSecrets` and `FetchSecrets`: each request states all names. */
 export function stateOfTheWorld(controlPlane: string): Codec<DiscoveryRequest> {
   return {
     kind: 'sotw',
+    saysAbsence: false,
     apply,
     encode: (nonce, secrets) =>
       encodeDiscoveryResponse({
@@ -22,8 +21,7 @@ export function stateOfTheWorld(controlPlane: string): Codec<DiscoveryRequest> {
 }
 
 function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
-  const fault = typeFault(request.typeUrl);
-  // A service for one type may leave the type unsaid.
+  const fault = requestTypeFault(request.typeUrl);
   if (fault) return { node: undefined, answer: undefined, changed: false, fault };
   const { node } = request;
   if (subscription.lastNonce === undefined) {
@@ -37,14 +35,6 @@ function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
   // Only the answer to the newest response speaks for what the proxy wants now.
   const changed = kind === 'current' && setNames(request.resourceNames, subscription, false);
   return { node, answer: { kind, error }, changed, fault: undefined };
-}
-
-function typeFault(typeUrl: string): IdentityError | undefined {
-  if (typeUrl === '' || typeUrl === SECRET_TYPE_URL) return undefined;
-  return new IdentityError(
-    'ERR_BAD_REQUEST',
-    `type_url is ${typeUrl}, this service serves ${SECRET_TYPE_URL}`,
-  );
 }
 
 /**

@@ -18,8 +18,10 @@ export interface Subscribed {
   readonly name: string;
   /** Asked for by name, not only with everything. */
   named: boolean;
-  /** Version last written to the stream. */
+  /** Version last written to the stream, undefined before the first and after an absence. */
   sent: string | undefined;
+  /** The proxy was told that there is nothing of this name, and not otherwise since. */
+  absent: boolean;
   /** When it was written, wall clock in milliseconds. */
   sentAtMs: number;
   /** The certificate that was written, undefined for a trust bundle. */
@@ -71,6 +73,13 @@ export class Subscription {
     return this.#resources.size;
   }
 
+  /** Names that were asked for, not those of everything; counted anew each time. */
+  get asked(): number {
+    let asked = 0;
+    for (const { named } of this.#resources.values()) if (named) asked++;
+    return asked;
+  }
+
   names(): IterableIterator<string> {
     return this.#resources.keys();
   }
@@ -82,6 +91,14 @@ export class Subscription {
   /** Starts watching a name. Asked for again after an unsubscribe it is answered anew. */
   subscribe(name: string): void {
     this.#watch(name).named = true;
+  }
+
+  /** Watches a name and answers it in any case: an unsubscribe may have been left out before it. */
+  askAgain(name: string): void {
+    const known = this.#watch(name);
+    known.named = true;
+    known.sent = undefined;
+    known.absent = false;
   }
 
   unsubscribe(name: string): void {
@@ -108,12 +125,30 @@ export class Subscription {
     return changed;
   }
 
-  /** Takes over what everything is now; what was asked for by name stays watched. */
-  follow(everything: ReadonlySet<string>): void {
-    for (const { name, named } of [...this.#resources.values()]) {
-      if (!named && !everything.has(name)) this.#resources.delete(name);
+  /** Begins or ceases to watch whatever the caller holds, beside the names that are asked for. */
+  watchEverything(on: boolean): void {
+    this.#wildcard = on;
+    if (!on) this.follow(new Set());
+  }
+
+  /**
+   * Takes over what everything is now; what was asked for by name stays watched. Answers the names
+   * of what was sent and is no more.
+   */
+  follow(everything: ReadonlySet<string>): string[] {
+    const dropped: string[] = [];
+    for (const { name, named, sent } of [...this.#resources.values()]) {
+      if (named || everything.has(name)) continue;
+      this.#resources.delete(name);
+      if (sent !== undefined) dropped.push(name);
     }
     for (const name of everything) this.#watch(name);
+    return dropped;
+  }
+
+  /** Whether the proxy has yet to hear that there is nothing of this name. */
+  isAbsenceDue(name: string): boolean {
+    return this.#resources.get(name)?.absent === false;
   }
 
   /** Whether this content has to be written: it is neither what was sent last nor refused. */
@@ -127,12 +162,25 @@ export class Subscription {
     return this.#resources.get(name)?.sent !== undefined;
   }
 
-  /** Records a response that is about to be written. */
-  sent(nonce: string, resources: readonly SentResource[], nowMs: number): void {
+  /** Records a response that is about to be written; `absent` are names it says are no more. */
+  sent(
+    nonce: string,
+    resources: readonly SentResource[],
+    nowMs: number,
+    absent: readonly string[] = [],
+  ): void {
+    for (const name of absent) {
+      const known = this.#resources.get(name);
+      if (!known) continue;
+      known.absent = true;
+      known.sent = undefined;
+      known.svid = undefined;
+    }
     for (const { name, version, svid } of resources) {
       const known = this.#resources.get(name);
       if (!known) continue;
       known.sent = version;
+      known.absent = false;
       known.sentAtMs = nowMs;
       known.svid = svid;
     }
@@ -175,6 +223,7 @@ export class Subscription {
       name,
       named: false,
       sent: undefined,
+      absent: false,
       sentAtMs: 0,
       svid: undefined,
       acknowledged: undefined,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Survey, Unserved } from './resolve.ts';
-import { judge } from './verdict.ts';
+import { judge, type Leeway } from './verdict.ts';
 
 const unserved = (...names: string[]): Unserved[] =>
   names.map((name) => ({ name, reason: `no ${name}` }));
@@ -10,7 +10,8 @@ function seen(parts: Partial<Survey>): Survey {
   return { used: new Set(), ready: [], waiting: [], denied: [], refused: [], ...parts };
 }
 
-const never = (): boolean => assert.fail('asked about nothing');
+const ends = (mayPark: Leeway['mayPark']): Leeway => ({ goesOn: false, mayPark });
+const never = ends(() => assert.fail('asked about nothing'));
 
 describe('judge()', () => {
   it('serves without asking when no name is denied', () => {
@@ -18,9 +19,12 @@ describe('judge()', () => {
     assert.deepEqual(verdict, {
       kind: 'serve',
       ready: [],
+      absent: [],
       wait: { code: 'ERR_NOT_READY', names: unserved('a') },
     });
-    assert.deepEqual(judge(seen({}), never), { kind: 'serve', ready: [], wait: undefined });
+    assert.deepEqual(judge(seen({}), never), {
+      ...{ kind: 'serve', ready: [], absent: [], wait: undefined },
+    });
   });
 
   it('denies with the first name that nobody can get, before any name that somebody could', () => {
@@ -34,21 +38,39 @@ describe('judge()', () => {
 
   it('denies with the reason of each name that is not parked', () => {
     const asked: Unserved[] = [];
-    const verdict = judge(seen({ denied: unserved('a', 'b') }), (denied) => {
-      asked.push(...denied);
-      return false;
-    });
+    const verdict = judge(
+      seen({ denied: unserved('a', 'b') }),
+      ends((denied) => {
+        asked.push(...denied);
+        return false;
+      }),
+    );
     assert.deepEqual(asked, unserved('a', 'b'));
     assert.deepEqual(verdict, { kind: 'deny', why: 'no_entry', reasons: ['no a', 'no b'] });
   });
 
   it('waits for what is being made before it waits for what is parked', () => {
     const denied = unserved('a');
-    const both = judge(seen({ denied, waiting: unserved('b') }), () => true);
+    const both = judge(
+      seen({ denied, waiting: unserved('b') }),
+      ends(() => true),
+    );
     assert.ok(both.kind === 'serve');
     assert.deepEqual(both.wait, { code: 'ERR_NOT_READY', names: unserved('b', 'a') });
-    const parked = judge(seen({ denied }), () => true);
+    const parked = judge(
+      seen({ denied }),
+      ends(() => true),
+    );
     assert.ok(parked.kind === 'serve');
     assert.deepEqual(parked.wait, { code: 'ERR_DENIED', names: denied });
+  });
+
+  it('goes on without names that the caller may not have, when the protocol can say so', () => {
+    const parts = { denied: unserved('a'), refused: unserved('b'), waiting: unserved('c') };
+    const mayPark = () => assert.fail('asked about nothing');
+    const verdict = judge(seen(parts), { goesOn: true, mayPark });
+    assert.ok(verdict.kind === 'serve');
+    assert.deepEqual(verdict.absent, unserved('b', 'a'));
+    assert.deepEqual(verdict.wait, { code: 'ERR_NOT_READY', names: unserved('c') });
   });
 });

@@ -10,10 +10,12 @@ import {
 } from './resolve.ts';
 import type { Subscription } from './subscription.ts';
 
-/** Send what is ready, and wait for the rest, if any. */
+/** Send what is ready, say what is absent, and wait for the rest, if any. */
 export interface Serving {
   readonly kind: 'serve';
   readonly ready: readonly Ready[];
+  /** Names that the caller may not have, on a stream that goes on without them. */
+  readonly absent: readonly Unserved[];
   readonly wait: Wait | undefined;
 }
 
@@ -27,25 +29,41 @@ export interface Denial {
 /** What to do about all names that a caller watches. */
 export type Verdict = Serving | Denial;
 
-/** Resolves all names of a subscription, which follows the grant when it watches everything. */
-export function look(subscription: Subscription, context: ResolveContext): Survey {
-  if (subscription.wildcard) subscription.follow(new Set(everyName(context)));
-  return survey(subscription.names(), context);
+/** What became of all names, and the names of everything that are no more. */
+export interface Look {
+  readonly seen: Survey;
+  readonly dropped: readonly string[];
 }
 
-/**
- * Decides what it means that some names cannot be served. `mayPark` is asked about names that a
- * policy entry could still grant: whether they are waited for.
- */
+/** Resolves all names of a subscription, which follows the grant when it watches everything. */
+export function look(subscription: Subscription, context: ResolveContext): Look {
+  const dropped = subscription.wildcard ? subscription.follow(new Set(everyName(context))) : [];
+  return { seen: survey(subscription.names(), context), dropped };
+}
+
+/** What may be done about names that a caller may not have. */
+export interface Leeway {
+  /** The protocol can say that they are absent, and the stream is good for something else. */
+  readonly goesOn: boolean;
+  /** Whether names that a policy entry could still grant are waited for. */
+  readonly mayPark: (denied: readonly Unserved[]) => boolean;
+}
+
+/** Decides what it means that some names cannot be served. */
 export function judge(
-  { ready, waiting, denied, refused: [refused] }: Survey,
-  mayPark: (denied: readonly Unserved[]) => boolean,
+  { ready, waiting, denied, refused: all }: Survey,
+  { goesOn, mayPark }: Leeway,
 ): Verdict {
+  const [refused] = all;
+  if (goesOn) {
+    const absent = [...all, ...denied];
+    return { kind: 'serve', ready, absent, wait: waitFor(waiting, []) };
+  }
   if (refused) return { kind: 'deny', why: 'unknown_name', reasons: [refused.reason] };
   if (denied.length > 0 && !mayPark(denied)) {
     return { kind: 'deny', why: 'no_entry', reasons: denied.map(({ reason }) => reason) };
   }
-  return { kind: 'serve', ready, wait: waitFor(waiting, denied) };
+  return { kind: 'serve', ready, absent: [], wait: waitFor(waiting, denied) };
 }
 
 /** What is being made is waited for first: what is parked has its time after that. */

@@ -205,15 +205,6 @@ describe('SDS over the real socket', { timeout: 60_000 }, () => {
     });
   });
 
-  it('says that DeltaSecrets is not served', async () => {
-    const stream = proxy.stream('DeltaSecrets');
-    stream.send({});
-    assert.deepEqual(await stream.ending(), {
-      code: 'UNIMPLEMENTED',
-      details: 'DeltaSecrets is not served: use api_type GRPC',
-    });
-  });
-
   it('needs no metadata header, and ignores those it does not know', async () => {
     const response = await proxy.fetch({ resource_names: ['default'] });
     assert.equal(certificateOf(only(response)).uri, `URI:${WEB}`);

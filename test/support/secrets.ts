@@ -84,7 +84,7 @@ export function decodeResource(resource: Uint8Array): DecodedSecret {
   return secret;
 }
 
-function decodeSecret(bytes: Uint8Array): DecodedSecret {
+export function decodeSecret(bytes: Uint8Array): DecodedSecret {
   const {
     name,
     tls_certificate: tls,

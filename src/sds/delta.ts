@@ -1,0 +1,45 @@
+import { requestTypeFault, type Applied, type Codec } from './codec.ts';
+import { encodeDeltaDiscoveryResponse, type DeltaDiscoveryRequest } from './delta-messages.ts';
+import { versionOf } from './state-of-the-world.ts';
+import type { Subscription } from './subscription.ts';
+
+const EVERYTHING = '*';
+
+/** The codec of `DeltaSecrets`: requests say what changes, responses each resource's version. */
+export function delta(controlPlane: string): Codec<DeltaDiscoveryRequest> {
+  return {
+    kind: 'delta',
+    saysAbsence: true,
+    apply,
+    encode: (nonce, secrets, removed = []) =>
+      encodeDeltaDiscoveryResponse({
+        systemVersion: versionOf(secrets),
+        ...{ secrets, removed, nonce, controlPlane },
+      }),
+  };
+}
+
+/** One message may answer a response and change the names: both parts count, whatever the nonce. */
+function apply(request: DeltaDiscoveryRequest, subscription: Subscription): Applied {
+  const fault = requestTypeFault(request.typeUrl);
+  if (fault) return { node: undefined, answer: undefined, changed: false, fault };
+  const { node, subscribe, unsubscribe, responseNonce } = request;
+  const error = request.errorDetail && (request.errorDetail.message || 'no reason given');
+  const answer =
+    responseNonce === '' && error === undefined
+      ? undefined
+      : { kind: subscription.answered(responseNonce, error), error };
+  const opens = !subscription.stated;
+  subscription.stated = true;
+  // A first request that names nothing asks for everything (xDS protocol, "How the client
+  // specifies what resources to return").
+  const everything = subscribe.includes(EVERYTHING) || (opens && subscribe.length === 0);
+  for (const name of unsubscribe) {
+    if (name === EVERYTHING) subscription.watchEverything(false);
+    else subscription.unsubscribe(name);
+  }
+  if (everything) subscription.watchEverything(true);
+  for (const name of subscribe) if (name !== EVERYTHING) subscription.askAgain(name);
+  const changed = opens || subscribe.length > 0 || unsubscribe.length > 0;
+  return { node, answer, changed, fault: undefined };
+}
