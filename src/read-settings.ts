@@ -23,6 +23,7 @@ export function readSettings(
   env: Environment,
 ): { values: Values; complain: Complain } {
   const { ofFile, complain } = complainer(document, path, env);
+  checkVariables(env);
   checkKind(document, path);
   checkKeys(document.value, [], ofFile);
   checkValues(document.value, env, { ofFile, complain });
@@ -47,6 +48,26 @@ function complainer(document: YamlDocument, path: string, env: Environment) {
     throw new IdentityError('ERR_CONFIG', `${variable}: ${expectation}`);
   };
   return { ofFile, complain };
+}
+
+/** Variables of our own that are no settings: of commands, and of the project's tests. */
+const OTHER_VARIABLES = /^CREDENCE_(?:ADMIN_SOCKET$|BIN$|TEST_|UPDATE_)/;
+/** What Kubernetes tells every pod of a service named `credence` or `credence-…`. */
+const SERVICE_VARIABLES =
+  /^CREDENCE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)$/;
+
+/** One that is misspelled would be ignored, as `data_dri` in the file would be. */
+function checkVariables(env: Environment): void {
+  const known = SETTINGS.map(({ key }) => environmentName(key));
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('CREDENCE_') || env[name] === undefined || known.includes(name)) continue;
+    if (OTHER_VARIABLES.test(name) || SERVICE_VARIABLES.test(name)) continue;
+    const near = nearestWord(name, new Set(known.map((word) => word.toLowerCase())));
+    const help = near ? `, did you mean ${near.toUpperCase()}?` : '';
+    throw new IdentityError('ERR_CONFIG', `${name}: unknown variable${help}`, {
+      hint: 'credence config lists the variables of all settings',
+    });
+  }
 }
 
 /** The file that is most easily taken for the configuration is the other one. */

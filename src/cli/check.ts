@@ -1,10 +1,17 @@
-import { existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { loadConfig, type Config } from '../config.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
+import type { PolicyEntry } from '../policy/entry.ts';
 import { readPolicy } from '../policy/load.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';
+import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
+import { accountNames, neverMatches, type Attestable } from './unmatched.ts';
+
+/** Nobody reads more of them. */
+const MAX_IN_VAIN = 200;
 
 interface Finding {
   readonly severity: 'error' | 'warning';
@@ -22,18 +29,23 @@ export const check: Action = (given, _operands, terminal) => {
     });
   const { findings, entries, config } = examine(file, terminal.env);
   const errors = findings.filter(({ severity }) => severity === 'error').length;
+  // With an error none of them is.
+  const inForce = errors > 0 ? 0 : entries;
   const failed = errors > 0 || (given['strict'] === true && findings.length > 0);
   if (given['json'] === true) {
-    terminal.out(`${JSON.stringify({ ok: !failed, entries, findings }, undefined, 2)}\n`);
+    terminal.out(`${JSON.stringify({ ok: !failed, entries: inForce, findings }, undefined, 2)}\n`);
   } else {
     for (const { severity, message, hint } of findings) {
       terminal.out(`${severity}: ${message}\n`);
       if (hint !== undefined) terminal.out(`hint: ${hint}\n`);
     }
-    const warnings = findings.length - errors;
-    terminal.out(
-      `${file}: ${config ? `trust domain ${config.trustDomain}, ${count(entries, 'policy entry', 'policy entries')}, ` : ''}${count(errors, 'error')}, ${count(warnings, 'warning')}\n`,
-    );
+    const summary = [
+      ...(config ? [`trust domain ${config.trustDomain}`] : []),
+      ...(config && errors === 0 ? [count(inForce, 'policy entry', 'policy entries')] : []),
+      count(errors, 'error'),
+      count(findings.length - errors, 'warning'),
+    ];
+    terminal.out(`${file}: ${summary.join(', ')}\n`);
   }
   // As `credence run` would exit: what it does not start with is wrong configuration.
   if (errors > 0) return Promise.resolve(EXIT.usage);
@@ -75,8 +87,46 @@ function examine(
   for (const { file: at, line, message } of warnings) {
     findings.push({ severity: 'warning', message: `${at}:${line}: ${message}` });
   }
+  findings.push(...entriesInVain(entries, config), ...socketDoubts(config));
   for (const message of configWarnings(config)) findings.push({ severity: 'warning', message });
   return { findings, entries: entries.length, config };
+}
+
+/** Entries that ask for what no process on this machine can have. */
+function entriesInVain(entries: readonly PolicyEntry[], { attestation }: Config): Finding[] {
+  const machine: Attestable = {
+    users: accountNames('/etc/passwd'),
+    groups: accountNames('/etc/group'),
+    discoverPath: attestation.unix.discoverPath,
+  };
+  const findings: Finding[] = [];
+  for (const { selectors, source } of entries) {
+    for (const selector of selectors) {
+      const why = neverMatches(selector, machine);
+      if (why === undefined) continue;
+      if (findings.length === MAX_IN_VAIN) {
+        findings.push({ severity: 'warning', message: 'more entries can never apply' });
+        return findings;
+      }
+      findings.push({ severity: 'warning', message: `${source}: ${why}` });
+    }
+  }
+  return findings;
+}
+
+/**
+ * Folders that `credence run` refuses for its sockets, whoever runs it. Of owners and groups nothing is
+ * said: this may be another user than the daemon's.
+ */
+function socketDoubts({ socketPaths, adminSocketPath }: Config): Finding[] {
+  const folders = new Set([...socketPaths, adminSocketPath].map((path) => dirname(path)));
+  return [...folders]
+    .filter((folder) => ((look(`${folder}/.`)?.mode ?? 0) & constants.S_IWOTH) !== 0)
+    .map((folder) => ({
+      severity: 'warning',
+      message: `folder ${folder} of the socket may be written by everybody: credence run refuses it`,
+      hint: `use another one, or: chmod go-w ${folder}`,
+    }));
 }
 
 function count(n: number, one: string, many = `${one}s`): string {

@@ -8,7 +8,9 @@ export function findCommand(words: readonly string[], asksForHelp = false): Comm
   const line = words.join(' ');
   const found = COMMANDS.find((c) => line === c.words || line.startsWith(`${c.words} `));
   if (found) return found;
-  const typed = words.filter((word) => !word.startsWith('-'));
+  // What follows a flag may be its value.
+  const flag = words.findIndex((word) => word.startsWith('-'));
+  const typed = flag < 0 ? words : words.slice(0, flag);
   const [first = ''] = typed;
   const family = COMMANDS.find((c) => c.words.startsWith(`${first} `));
   if (family && asksForHelp) return family;

@@ -8,7 +8,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { errorText, IdentityError } from '../core/errors.ts';
+import { errorText, IdentityError, systemCode } from '../core/errors.ts';
 import { decodeText } from '../core/yaml.ts';
 
 /** One text takes no more: 100,000 entries of SPIRE's JSON are half of it. */
@@ -132,7 +132,14 @@ function tooLarge(path: string, size: number, maxBytes: number): IdentityError {
   return new IdentityError('ERR_POLICY', message);
 }
 
+const READ_FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file or folder',
+  ENOTDIR: 'there is no such file or folder',
+  EACCES: 'this user may not read it',
+};
+
 function unreadable(path: string, thrown: unknown): IdentityError {
-  const message = `cannot read the policy ${path}: ${errorText(thrown)}`;
+  const reason = READ_FAULTS[systemCode(thrown) ?? ''] ?? errorText(thrown);
+  const message = `cannot read the policy ${path}: ${reason}`;
   return new IdentityError('ERR_POLICY', message, { cause: thrown });
 }

@@ -169,7 +169,7 @@ describe('createPolicyStore()', () => {
     rmSync(folder, { recursive: true });
     await gone;
     assert.equal(granted(store), 'a');
-    assert.match(store.status().lastError ?? '', /ENOENT/);
+    assert.match(store.status().lastError ?? '', /there is no such file or folder/);
 
     const back = becomes(store, 'b');
     mkdirSync(folder);
@@ -194,6 +194,22 @@ describe('createPolicyStore()', () => {
     mkdirSync(join(root, 'x', 'y'), { recursive: true });
     writeFileSync(deep, text('b'));
     await back;
+  });
+
+  it('warns when the last entry goes, and only then', async () => {
+    writeFileSync(join(folder, 'p.json'), text('a'));
+    const warnings: string[] = [];
+    const log: Logger = {
+      ...silentLogger,
+      warn: (_, message) => void warnings.push(message),
+      child: () => log,
+    };
+    const store = await open([folder], { log });
+    assert.deepEqual(warnings, []);
+    const emptied = becomes(store, '');
+    writeFileSync(join(folder, 'p.json'), JSON.stringify({ entries: [] }));
+    await emptied;
+    assert.deepEqual(warnings, ['no policy entry is left: nobody gets an identity']);
   });
 
   it('refuses a change that is not good as a whole, loudly, and recovers', async () => {

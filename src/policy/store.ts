@@ -81,7 +81,8 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
     throw thrown;
   }
   let loadedAtMs = clock.now();
-  report(loaded, 'policy loaded');
+  // The line that says the daemon is ready has the number of entries; a start that fails has one error.
+  report(loaded, 'policy loaded', 'debug');
 
   async function reload(): Promise<void> {
     try {
@@ -101,7 +102,9 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
     loadedAtMs = clock.now();
     fault = undefined;
     if (same) log.debug({ revision: next.policy.revision }, 'policy read again, nothing new');
-    else report(next, 'policy reloaded');
+    else if (next.policy.size === 0)
+      report(next, 'no policy entry is left: nobody gets an identity', 'warn');
+    else report(next, 'policy reloaded', 'info');
     reloads.emit(same ? 'unchanged' : 'applied');
     if (!same) changes.emit(next.policy);
   }
@@ -115,8 +118,12 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
     reloads.emit('refused');
   }
 
-  function report({ policy, warnings }: LoadedPolicy, message: string): void {
-    log.info({ revision: policy.revision, entries: policy.size }, message);
+  function report(
+    { policy, warnings }: LoadedPolicy,
+    message: string,
+    level: 'debug' | 'info' | 'warn',
+  ): void {
+    log[level]({ revision: policy.revision, entries: policy.size }, message);
     for (const { file, line, message: detail } of warnings) {
       log.warn({ path: `${file}:${line}`, detail }, 'policy warning');
     }

@@ -208,6 +208,9 @@ describe('a daemon that cannot start', { concurrency: true }, () => {
       );
       const line = /folder .*\/open of the socket may be written by everybody \(mode 0777\)/;
       assertRefused(dir, await start(dir), 1, line);
+      const { code, out } = await runCredence(['check', '--config', join(dir, 'credence.yaml')]);
+      assert.equal(code, 0);
+      assert.match(out, /^warning: folder .*\/open of the socket may be written by everybody/m);
     });
   }
 

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { parseSelector } from '../identity/selector.ts';
+import { accountNames, neverMatches, type Attestable } from './unmatched.ts';
+
+const MACHINE: Attestable = {
+  users: new Set(['web']),
+  groups: new Set(['staff']),
+  discoverPath: true,
+};
+const DIGEST = 'ab'.repeat(32);
+const judge = (text: string, machine = MACHINE) => neverMatches(parseSelector(text), machine);
+
+describe('neverMatches()', () => {
+  it('says nothing of what a process here may have', () => {
+    for (const text of [
+      ...['unix:uid:0', 'unix:gid:1000', 'unix:supplementary_gid:4294967295', 'unix:user:web'],
+      ...['unix:group:staff', 'unix:supplementary_group:staff', 'unix:path:/usr/bin/envoy:1'],
+      ...[`unix:sha256:${DIGEST}`, 'k8s:ns:default', 'docker:label:a:b', 'systemd:id:web.service'],
+    ]) {
+      assert.equal(judge(text), undefined, text);
+    }
+  });
+
+  for (const [text, why] of [
+    ['unix:usr:x', 'did you mean unix:user?'],
+    ['unix:user', 'this machine has no such user in /etc/passwd'],
+    ['unix:zzzzzzzz:x', 'unix has uid, gid, supplementary_gid, user, group'],
+    ['unix:toString:x', 'unix has uid, '],
+    ['unix:uid:web', 'it takes a number without leading zeros'],
+    ['unix:gid:007', 'it takes a number without leading zeros'],
+    ['unix:user:nobodyhere', 'this machine has no such user in /etc/passwd'],
+    ['unix:group:web', 'this machine has no such group in /etc/group'],
+    ['unix:path:envoy', 'it takes an absolute path'],
+    [`unix:sha256:${DIGEST.toUpperCase()}`, 'it takes 64 hexadecimal digits in lower case'],
+    ['uinx:uid:1', 'did you mean unix?'],
+    ['constructor:x', 'no attestor makes selectors of the type constructor'],
+  ] as const) {
+    it(`says of ${text} why nothing has it`, () => {
+      assert.ok(judge(text)?.startsWith(`${text} matches no process: ${why}`), judge(text));
+    });
+  }
+
+  it('says of a path or digest that it is not looked for', () => {
+    const machine = { ...MACHINE, discoverPath: false };
+    for (const text of ['unix:path:/bin/true', `unix:sha256:${DIGEST}`]) {
+      assert.match(judge(text, machine) ?? '', /: attestation\.unix\.discover_path is not on$/);
+    }
+  });
+});
+
+describe('accountNames()', () => {
+  it('knows root, and nobody where there is no file', () => {
+    assert.ok(accountNames('/etc/passwd').has('root'));
+    assert.deepEqual(accountNames('/nowhere/passwd'), new Set());
+  });
+});
