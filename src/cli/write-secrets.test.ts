@@ -96,6 +96,16 @@ describe('writeSecrets()', () => {
     assert.equal(statSync(join(folder, 'svid.0.key')).size, 'key'.length);
   });
 
+  it('makes only the last folder of a path', () => {
+    const parent = join(base, 'missing');
+    folder = join(parent, 'svids');
+    assert.throws(() => write(), {
+      code: 'ERR_USAGE',
+      message: `--write ${folder}: there is no folder ${parent}`,
+    });
+    assert.deepEqual(readdirSync(base), []);
+  });
+
   it('says of a file that it must be a folder', () => {
     writeFileSync(folder, 'precious');
     const hint = 'svid.N.pem, svid.N.key and bundle.N.pem are written into it';

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomic } from '../core/atomic-file.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
 import type { Terminal } from './command.ts';
@@ -49,9 +49,10 @@ function prepareFolder(folder: string, err: Terminal['err'], see: Look): void {
     );
   }
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    mkdirSync(folder, { mode: 0o755 });
   } catch (thrown) {
-    throw unfitFolder(folder, thrown);
+    const there = look(`${folder}/.`)?.isDirectory() === true;
+    if (!there) throw unfitFolder(folder, thrown);
   }
   const { uid, mode } = see(realpathSync(folder)) ?? statSync(folder);
   const me = process.geteuid?.() ?? 0;
@@ -64,6 +65,13 @@ function prepareFolder(folder: string, err: Terminal['err'], see: Look): void {
 
 function unfitFolder(folder: string, cause: unknown): IdentityError {
   const code = systemCode(cause);
+  if (code === 'ENOENT') {
+    const parent = dirname(resolve(folder));
+    return new IdentityError('ERR_USAGE', `--write ${folder}: there is no folder ${parent}`, {
+      cause,
+      hint: `only the last folder is made; mkdir -p ${parent} makes the others`,
+    });
+  }
   if (code === 'EEXIST' || code === 'ENOTDIR') {
     const what = code === 'EEXIST' ? 'it is a file' : 'a part of its path is a file';
     return new IdentityError('ERR_USAGE', `--write ${folder}: ${what}, it must be a folder`, {

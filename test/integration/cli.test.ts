@@ -91,7 +91,7 @@ describe('commands that ask a running daemon', () => {
   });
 
   it('fetch --write gives files of which nobody else may read the keys', async () => {
-    const folder = join(dir, 'written/svids');
+    const folder = join(dir, 'svids');
     const { code, out, err } = await run('fetch', 'x509', '--write', folder);
     assert.equal(code, 0, err);
     assert.match(out, /^SPIFFE ID/);
