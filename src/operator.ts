@@ -40,13 +40,17 @@ export async function listenForOperator(
   { config, clock, log }: OperatorDeps,
 ): Promise<OperatorDoors> {
   const view = adminView(sources, config);
-  const admin = createAdminServer(view, log.child({ component: 'admin' }));
+  const adminLog = log.child({ component: 'admin' });
+  const admin = createAdminServer(view, adminLog);
   const socket = await listenOnSocket(admin, {
     path: config.adminSocketPath,
     mode: 0o600,
     folderMode: 0o700,
     clock,
   });
+  for (const reason of socket.doubts) {
+    adminLog.warn({ path: config.adminSocketPath, reason }, 'socket folder');
+  }
   const closeAdmin = () => {
     socket.close();
     closeServer(admin);
@@ -73,7 +77,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
     notReady: () => sources.notReady(),
     metrics: () =>
       (rendering ??= sources.registry.metrics().finally(() => (rendering = undefined))),
-    config: () => config.written,
+    config: () => ({ file: config.file, ...config.written }),
     bundle: (domain) => {
       const bundle = sources.bundle();
       if (!bundle || (domain !== undefined && domain !== bundle.trustDomain)) return undefined;

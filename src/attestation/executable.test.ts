@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import {
   chmodSync,
   closeSync,
@@ -23,6 +23,8 @@ import { createExecutableReader } from './executable.ts';
 import { programAt } from './program.ts';
 
 const signal = new AbortController().signal;
+// All who wait in these tests share it.
+setMaxListeners(0, signal);
 const PROGRAM = readFileSync(realpathSync('/bin/sleep'));
 const MEGABYTE = 1024 ** 2;
 

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { describe, it } from 'node:test';
 import { settle } from '../../test/support/fake-clock.ts';
 import { createFairGate } from './fair-gate.ts';
 
 const never = new AbortController().signal;
+// All who wait in these tests share it.
+setMaxListeners(0, never);
 
 /** Work that ends when it is told to, and the order in which it began. */
 function createWork() {

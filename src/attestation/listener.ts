@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
-import { IdentityError } from '../core/errors.ts';
+import { errorText, IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { listenOnSocket, type BoundSocket } from '../core/unix-socket.ts';
 import type { Attestation, PeerConnection } from './attestation.ts';
@@ -37,9 +37,13 @@ export async function listenForPeers(options: ListenerOptions): Promise<PeerList
   try {
     for (const path of options.paths) {
       const server = createServer((socket) => accept(socket, options));
-      server.on('error', (thrown) => options.log.error({ path, err: thrown }, 'accept failed'));
+      server.on('error', (thrown) =>
+        options.log.error({ path, reason: errorText(thrown) }, 'accept failed'),
+      );
       const socketOptions = { path, mode: 0o777, folderMode: 0o755, clock: options.clock };
-      bound.push({ server, socket: await listenOnSocket(server, socketOptions) });
+      const socket = await listenOnSocket(server, socketOptions);
+      bound.push({ server, socket });
+      for (const reason of socket.doubts) options.log.warn({ path, reason }, 'socket folder');
       if (admits) refuseEarly(server, admits);
     }
   } catch (thrown) {
@@ -60,7 +64,10 @@ function accept(socket: Socket, { attestation, onConnection, log }: ListenerOpti
     onConnection(socket, connection);
   } catch (thrown) {
     // One connection must not end the others.
-    log.error({ peer_pid: connection.credentials.pid, err: thrown }, 'connection not taken over');
+    const { code, message } = toIdentityError(thrown);
+    const fault = code === 'ERR_BUG' ? { err: thrown } : { code, reason: message };
+    const fields = { peer_pid: connection.credentials.pid, ...fault };
+    log.error(fields, 'connection not taken over');
     socket.destroy();
   }
 }
