@@ -35,7 +35,7 @@ export const fetch: Action = async (given, [what], terminal) => {
   if (json) {
     terminal.out(`${JSON.stringify({ identities, bundles }, undefined, 2)}\n`);
   } else {
-    for (const identity of identities) terminal.out(identityText(identity));
+    for (const identity of identities) terminal.out(`${identityText(identity)}\n`);
     for (const { trustDomain, rootsPem } of secrets.bundles) {
       const count = blocks(rootsPem).length;
       terminal.out(`bundle       ${oneLine(trustDomain)}, ${count} root(s)\n`);

@@ -60,8 +60,8 @@ describe('commands that ask a running daemon', () => {
     assert.match(lines[1] ?? '', /^serial {7}[0-9a-f]{24,40}$/);
     assert.match(lines[2] ?? '', /^valid until {2}2\S+Z, (?:1h|59m \d+s) left$/);
     assert.equal(lines[3], 'key, chain   prime256v1, 2 certificate(s)');
-    assert.equal(lines[4], `SPIFFE ID    ${WEB}`);
-    assert.deepEqual(lines.slice(8), ['bundle       example.org, 1 root(s)', '']);
+    assert.deepEqual(lines.slice(4, 6), ['', `SPIFFE ID    ${WEB}`]);
+    assert.deepEqual(lines.slice(9), ['', 'bundle       example.org, 1 root(s)', '']);
   });
 
   it('fetch --json is one document', async () => {
