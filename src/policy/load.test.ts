@@ -515,7 +515,10 @@ describe('loadPolicy() of folders', () => {
     writeFileSync(join(folder, 'p.yaml'), 'entries: 1');
     const { faults, faultCount } = readPolicy({ paths, trustDomain: TD });
     assert.equal(faultCount, 2);
-    assert.match(faults[0] ?? '', /^cannot read the policy .*absent: there is no such file or folder$/);
+    assert.match(
+      faults[0] ?? '',
+      /^cannot read the policy .*absent: there is no such file or folder$/,
+    );
     assert.match(faults[1] ?? '', /p\.yaml:1:10: entries: expected a list/);
   });
 
