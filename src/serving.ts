@@ -65,6 +65,7 @@ export function createServing(parts: ServingParts): Serving {
       get: preflightedBundles(
         (domain) => (domain === config.trustDomain ? bundle.current() : undefined),
         (trust_domain, reason) => log.error({ trust_domain, reason }, 'trust bundle withheld'),
+        clock,
       ),
       onChange: (listener) => bundle.onChange(() => listener(config.trustDomain)),
     },
@@ -81,8 +82,9 @@ export function createServing(parts: ServingParts): Serving {
     streams: () => sds.streams(),
     rotation: () => rotator.stats(),
     async close() {
-      await sds.drain(config.drainDeadlineMs);
+      // First: calls that are being attested end, and those that still wait for their turn.
       draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
+      await sds.drain(config.drainDeadlineMs);
       workloads.close();
       rotator.close();
       schedule.close();

@@ -114,6 +114,7 @@ describe('statusDocument()', () => {
             name: 'default',
             sent: 'v2',
             sentAtMs: AT,
+            absent: false,
             acknowledged: 'v1',
             rejected: { version: 'v2', text: 'no such curve' },
             svid: { serial: '0b', notAfterMs: AT + 2000, renewAtMs: AT + 1000 },
@@ -122,6 +123,7 @@ describe('statusDocument()', () => {
             name: 'ROOTCA',
             sent: undefined,
             sentAtMs: 0,
+            absent: true,
             acknowledged: undefined,
             rejected: undefined,
             svid: undefined,
@@ -133,6 +135,7 @@ describe('statusDocument()', () => {
       {
         name: 'default',
         sent: 'v2',
+        absent: false,
         sent_at: '2026-01-02T03:04:05.678Z',
         acknowledged: 'v1',
         refused: { version: 'v2', text: 'no such curve' },
@@ -143,6 +146,7 @@ describe('statusDocument()', () => {
       {
         name: 'ROOTCA',
         sent: null,
+        absent: true,
         sent_at: null,
         acknowledged: null,
         refused: null,

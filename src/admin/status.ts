@@ -45,6 +45,7 @@ interface StreamView {
   readonly resources: readonly {
     readonly name: string;
     readonly sent: string | undefined;
+    readonly absent: boolean;
     readonly sentAtMs: number;
     readonly acknowledged: string | undefined;
     readonly rejected: { readonly version: string; readonly text: string } | undefined;
@@ -108,6 +109,7 @@ function proxyView(streams: readonly StreamView[]): unknown {
       secrets: stream.resources.map((resource) => ({
         name: resource.name,
         sent: resource.sent ?? null,
+        absent: resource.absent,
         sent_at: resource.sent === undefined ? null : time(resource.sentAtMs),
         acknowledged: resource.acknowledged ?? null,
         refused: resource.rejected ?? null,

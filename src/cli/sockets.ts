@@ -6,7 +6,7 @@ import { findQuickstart } from './quickstart.ts';
 
 /** The admin socket a command asks: flag, environment, configuration, default. */
 export async function adminSocket(given: Given, terminal: Terminal): Promise<string> {
-  const explicit = textOf(given, 'admin-socket') ?? terminal.env['CREDENCE_ADMIN_SOCKET'];
+  const explicit = textOf(given, 'admin-socket') ?? variable(terminal, 'CREDENCE_ADMIN_SOCKET');
   return (
     explicit ?? (await fromConfig(given, terminal))?.adminSocketPath ?? DEFAULT_ADMIN_SOCKET_PATH
   );
@@ -16,9 +16,14 @@ export async function adminSocket(given: Given, terminal: Terminal): Promise<str
 export async function publicSocket(given: Given, terminal: Terminal): Promise<string> {
   const flag = textOf(given, 'socket');
   if (flag !== undefined) return flag.startsWith('unix:') ? endpointPath(flag) : flag;
-  const endpoint = terminal.env['SPIFFE_ENDPOINT_SOCKET'];
+  const endpoint = variable(terminal, 'SPIFFE_ENDPOINT_SOCKET');
   if (endpoint !== undefined) return endpointPath(endpoint);
   return (await fromConfig(given, terminal))?.socketPaths[0] ?? DEFAULT_SOCKET_PATH;
+}
+
+/** Manifests often leave a variable empty where it is not wanted. */
+function variable({ env }: Terminal, name: string): string | undefined {
+  return env[name] === '' ? undefined : env[name];
 }
 
 async function fromConfig(given: Given, terminal: Terminal) {

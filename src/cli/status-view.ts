@@ -4,6 +4,8 @@ import { IdentityError } from '../core/errors.ts';
 export interface SecretView {
   readonly name: string;
   readonly sent: string | null;
+  /** The proxy was told that it may not have it. */
+  readonly absent: boolean;
   readonly acknowledged: string | null;
   /** What the proxy refused last, with its words. */
   readonly refused: { readonly version: string; readonly text: string } | null;
@@ -94,6 +96,7 @@ function parseSecret(from: Fields): SecretView {
   return {
     name: text(from['name']) ?? '?',
     sent: text(from['sent']),
+    absent: from['absent'] === true,
     acknowledged: text(from['acknowledged']),
     refused: refused
       ? { version: text(refused['version']) ?? '', text: text(refused['text']) ?? '' }

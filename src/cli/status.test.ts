@@ -83,6 +83,7 @@ describe('statusText()', () => {
         secret({ name: 'b', refused, acknowledged: null, serial: null }),
         secret({ name: 'c', acknowledged: null }),
         secret({ name: 'd', sent: null, acknowledged: null, serial: null }),
+        secret({ name: 'e', sent: null, absent: true, acknowledged: null, serial: null }),
       ]),
     );
     assert.match(
@@ -92,6 +93,7 @@ describe('statusText()', () => {
     assert.match(text, /^ {2}b: fedcba987654 REFUSED, nothing is in use: "no such curve"$/m);
     assert.match(text, /^ {2}c: 0123456789ab sent, not answered yet, /m);
     assert.match(text, /^ {2}d: - not sent yet$/m);
+    assert.match(text, /^ {2}e: - DENIED, the proxy was told so$/m);
   });
 
   it('shows a refused change of the policy and why it is not ready', () => {

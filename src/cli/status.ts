@@ -117,12 +117,13 @@ function secretText(secret: SecretView, left: Left): string {
   return `${secret.name}: ${stateText(secret)}${life}`;
 }
 
-function stateText({ sent, acknowledged, refused }: SecretView): string {
+function stateText({ sent, absent, acknowledged, refused }: SecretView): string {
   const short = (version: string) => version.slice(0, SHORT);
   if (refused !== null) {
     const kept = acknowledged === null ? 'nothing is' : `${short(acknowledged)} stays`;
     return `${short(refused.version)} REFUSED, ${kept} in use: "${refused.text}"`;
   }
+  if (absent) return '- DENIED, the proxy was told so';
   if (sent === null) return '- not sent yet';
   return `${short(sent)} ${sent === acknowledged ? 'accepted' : 'sent, not answered yet'}`;
 }

@@ -1,5 +1,6 @@
 import { DerReader, TAG } from '../core/der.ts';
 import { readTime } from '../core/der-time.ts';
+import { IdentityError } from '../core/errors.ts';
 
 /** What a certificate says, as far as somebody has to judge it; nothing is verified. */
 export interface CertificateFacts {
@@ -36,8 +37,12 @@ const UNIQUE_IDS = [0xa1, 0xa2, 0x81, 0x82];
 /** Reads a certificate (RFC 5280 4.1). Throws `ERR_BAD_REQUEST` when it is none. */
 export function readCertificate(der: Uint8Array): CertificateFacts {
   const outer = new DerReader(Buffer.from(der.buffer, der.byteOffset, der.byteLength));
-  const tbs = outer.enter(TAG.sequence).enter(TAG.sequence);
+  const parts = outer.enter(TAG.sequence);
   outer.finish();
+  const tbs = parts.enter(TAG.sequence);
+  parts.enter(TAG.sequence);
+  parts.enter(TAG.bitString);
+  parts.finish();
   if (tbs.tag === TAG.version) tbs.enter(TAG.version);
   tbs.enter(TAG.integer);
   tbs.enter(TAG.sequence);
@@ -49,6 +54,7 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   const publicKey = tbs.element(TAG.sequence);
   while (tbs.tag !== undefined && UNIQUE_IDS.includes(tbs.tag)) tbs.enter(tbs.tag);
   const extensions = tbs.done ? new Map<number, DerReader>() : readExtensions(tbs);
+  tbs.finish();
   return {
     ...{ issuer, subject, notBeforeMs, notAfterMs, publicKey },
     keyUsage: readKeyUsage(extensions.get(EXTENSION.keyUsage)),
@@ -63,16 +69,26 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
 /** The values of the extensions 2.5.29.x, by x. */
 function readExtensions(tbs: DerReader): Map<number, DerReader> {
   const found = new Map<number, DerReader>();
-  const list = tbs.enter(TAG.extensions).enter(TAG.sequence);
+  const wrapper = tbs.enter(TAG.extensions);
+  const list = wrapper.enter(TAG.sequence);
+  wrapper.finish();
   while (!list.done) {
     const extension = list.enter(TAG.sequence);
     const { bytes, start, end } = extension.enter(TAG.oid);
     if (extension.tag === TAG.boolean) extension.enter(TAG.boolean);
     const value = extension.enter(TAG.octetString);
     const ours = end - start === 3 && bytes[start] === 0x55 && bytes[start + 1] === 0x1d;
-    if (ours) found.set(bytes[start + 2] ?? 0, value);
+    if (!ours) continue;
+    const last = bytes[start + 2] ?? 0;
+    // RFC 5280 4.2: read as the first by one and as the last by another, they say two things.
+    if (found.has(last)) throw twice(last);
+    found.set(last, value);
   }
   return found;
+}
+
+function twice(last: number): IdentityError {
+  return new IdentityError('ERR_BAD_REQUEST', `the extension 2.5.29.${last} is there twice`);
 }
 
 function readKeyUsage(value: DerReader | undefined): number {

@@ -67,9 +67,10 @@ describe('retryLimits()', () => {
     );
   });
 
-  it('stays slow enough near the end and after it', () => {
-    for (const notAfterMs of [1000, 0, -5000]) {
-      assert.deepEqual(retryLimits(0, notAfterMs), { baseMs: 500, maxMs: 500 });
+  it('stays slow enough near the end, and slows down again after it', () => {
+    assert.deepEqual(retryLimits(0, 1000), { baseMs: 500, maxMs: 500 });
+    for (const notAfterMs of [0, -5000]) {
+      assert.deepEqual(retryLimits(0, notAfterMs), { baseMs: 500, maxMs: 7500 });
     }
   });
 

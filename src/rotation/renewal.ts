@@ -30,6 +30,8 @@ export function renewalTime(life: Lifetime, policy: RenewalPolicy, unit: number)
 const MIN_RENEWAL_MS = 100;
 const RETRY_BASE_MS = 500;
 const RETRY_MAX_MS = 30_000;
+/** While there is nothing valid: somebody waits, but whatever fails gets no better by haste. */
+const RETRY_URGENT_MS = 7500;
 
 /**
  * Limits of the backoff after a failed renewal: never so slow that an SVID could run out between
@@ -39,8 +41,9 @@ export function retryLimits(
   nowMs: number,
   notAfterMs: number | undefined,
 ): { baseMs: number; maxMs: number } {
-  const left = notAfterMs === undefined ? RETRY_MAX_MS : Math.max(notAfterMs - nowMs, 0);
-  const maxMs = Math.min(RETRY_MAX_MS, Math.max(left / 4, RETRY_BASE_MS));
+  const leftMs = notAfterMs === undefined ? 0 : notAfterMs - nowMs;
+  const maxMs =
+    leftMs > 0 ? Math.min(RETRY_MAX_MS, Math.max(leftMs / 4, RETRY_BASE_MS)) : RETRY_URGENT_MS;
   return { baseMs: RETRY_BASE_MS, maxMs };
 }
 

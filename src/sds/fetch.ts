@@ -24,6 +24,8 @@ export async function fetchSecrets(
   const { clock, config, log, metrics } = context;
   const abort = new AbortController();
   call.on('cancelled', () => abort.abort(new IdentityError('ERR_SHUTDOWN', 'call cancelled')));
+  const stop = () => abort.abort(abortReason(context.closing));
+  context.closing.addEventListener('abort', stop, { once: true });
   const patience = new Patience(clock, config, ({ code, names }) =>
     abort.abort(new IdentityError(code, summary(names.map(({ reason }) => reason)))),
   );
@@ -46,6 +48,7 @@ export async function fetchSecrets(
     else log.info({ ...fields, reason: printable(error.message) }, 'fetch refused');
     callback(statusOf(error));
   } finally {
+    context.closing.removeEventListener('abort', stop);
     patience.wait(undefined);
     fetching.source?.close();
     metrics.closed('fetch');

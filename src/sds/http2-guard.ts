@@ -112,7 +112,8 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
       stream.once('close', () => countReset(stream, guarded));
       if (!guarded.reading.opened()) {
         stream.close(constants.NGHTTP2_REFUSED_STREAM);
-        close(guarded.session, 'too many calls at once');
+        // Others of the same user may be to blame: who has few calls waiting only tries again.
+        if (guarded.reading.busy) close(guarded.session, 'too many calls at once');
         return;
       }
       turns.take(guarded.peer, () => {

@@ -58,6 +58,11 @@ describe('svidFault()', () => {
     ['no extended key usage', { purposes: [] }, /extended key usage/],
     ['an extended key usage of a server alone', { purposes: [SERVER] }, /extended key usage/],
     ['an expired leaf', { notAfterMs: NOW - 1000 }, /expired at 2029-12-31T23:59:59/],
+    [
+      'a leaf that outlives its issuer',
+      { notAfterMs: NOW + 11 * 86_400_000 },
+      /life of its issuer/,
+    ],
     ['a leaf of tomorrow', { notBeforeMs: NOW + 1000 }, /not valid before/],
     ['another SPIFFE ID', { uris: ['spiffe://example.org/api'] }, /URI name is not/],
     ['two SPIFFE IDs', { uris: [ID, 'spiffe://example.org/api'] }, /URI name is not/],
@@ -108,12 +113,13 @@ describe('svidFault()', () => {
 describe('bundleFault()', () => {
   it('lets self-signed roots go and holds back everything else', async () => {
     const forger = await createForger(NOW);
-    assert.equal(bundleFault(forger.bundle('root')), undefined);
-    assert.match(bundleFault(forger.bundle('root', 'issuing')) ?? '', /not self-signed/);
-    assert.match(bundleFault(forger.bundle()) ?? '', /no root/);
+    assert.equal(bundleFault(forger.bundle('root'), NOW), undefined);
+    assert.match(bundleFault(forger.bundle('root', 'issuing'), NOW) ?? '', /not self-signed/);
+    assert.match(bundleFault(forger.bundle(), NOW) ?? '', /no root/);
+    assert.match(bundleFault(forger.bundle('root'), NOW + 11 * 86_400_000) ?? '', /expired/);
     const { trustDomain, sequence } = forger.bundle();
     const garbage = [{ der: Buffer.from('garbage'), notAfterMs: NOW }];
-    const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage });
+    const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage }, NOW);
     assert.match(fault ?? '', /cannot be read/);
   });
 });
@@ -140,6 +146,7 @@ describe('preflightedBundles()', () => {
     const get = preflightedBundles(
       () => current,
       (domain, fault) => void reports.push(`${domain}: ${fault}`),
+      new FakeClock(NOW),
     );
     const show = (roots?: readonly ('root' | 'issuing')[]) => {
       current = roots && forger.bundle(...roots);

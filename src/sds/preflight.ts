@@ -41,13 +41,14 @@ export function preflighted<Args extends readonly unknown[]>(
 export function preflightedBundles(
   get: (domain: TrustDomain) => TrustBundle | undefined,
   report: (domain: TrustDomain, fault: string) => void,
+  clock: Clock,
 ): (domain: TrustDomain) => TrustBundle | undefined {
   const looked = new Map<TrustDomain, { latest: TrustBundle; good: TrustBundle | undefined }>();
   return (domain) => {
     const latest = get(domain);
     const before = looked.get(domain);
     if (!latest || latest === before?.latest) return latest && before?.good;
-    const fault = bundleFault(latest);
+    const fault = bundleFault(latest, clock.now());
     if (fault !== undefined) report(domain, fault);
     const good = fault === undefined ? latest : before?.good;
     looked.set(domain, { latest, good });
@@ -63,26 +64,38 @@ export function preflightedBundles(
  */
 export function svidFault(svid: X509Svid, nowMs: number): string | undefined {
   try {
-    const [leaf, ...issuers] = svid.chain.map(readCertificate);
-    if (!leaf) return 'there is no certificate';
+    const [first, ...above] = svid.chain;
+    if (!first) return 'there is no certificate';
+    const leaf = readCertificate(first);
+    const issuers = above.map(issuerFacts);
     return (
       leafFault(leaf, svid.id) ??
       timeFault(leaf, nowMs) ??
       keyFault(leaf, svid.key) ??
-      chainFault([leaf, ...issuers])
+      chainFault([leaf, ...issuers], nowMs)
     );
   } catch (thrown) {
     return `it cannot be read: ${errorText(thrown)}`;
   }
 }
 
+/** The certificates above the leaves are the same objects in all SVIDs of an authority. */
+const issuerFactsOf = new WeakMap<Uint8Array, CertificateFacts>();
+
+function issuerFacts(der: Uint8Array): CertificateFacts {
+  let facts = issuerFactsOf.get(der);
+  if (!facts) issuerFactsOf.set(der, (facts = readCertificate(der)));
+  return facts;
+}
+
 /** What is wrong with the roots of a trust domain; undefined when they may leave. */
-export function bundleFault({ x509Authorities }: TrustBundle): string | undefined {
+export function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | undefined {
   // An empty bundle would be accepted, and nobody verified any more.
   if (x509Authorities.length === 0) return 'there is no root';
   for (const { der } of x509Authorities) {
     try {
       const root = readCertificate(der);
+      if (root.notAfterMs <= nowMs) return 'a root has expired';
       // A partial chain is an anchor to the plain validator, and none to the SPIFFE one.
       if (!root.isCa || !root.issuer.equals(root.subject)) return 'a root is not self-signed';
       const mayCertify = root.keyUsage === 0 || (root.keyUsage & KEY_USE.certSign) !== 0;
@@ -112,10 +125,13 @@ function timeFault({ notBeforeMs, notAfterMs }: CertificateFacts, nowMs: number)
 }
 
 /** Each certificate by the one behind it, and no root among them (contract: `SDS`). */
-function chainFault(chain: readonly CertificateFacts[]): string | undefined {
-  for (const [n, { issuer, authorityKeyId }] of chain.entries()) {
+function chainFault(chain: readonly CertificateFacts[], nowMs: number): string | undefined {
+  for (const [n, { issuer, authorityKeyId, notAfterMs }] of chain.entries()) {
     const above = chain[n + 1];
     if (!above) return undefined;
+    if (above.notBeforeMs > nowMs || above.notAfterMs < notAfterMs) {
+      return 'it is not within the life of its issuer';
+    }
     if (!above.isCa || !(above.keyUsage & KEY_USE.certSign)) return 'an issuer is not a CA';
     if (above.issuer.equals(above.subject)) return 'the chain holds a root';
     const named = authorityKeyId && above.subjectKeyId;

@@ -14,12 +14,12 @@ export interface Reading {
 
 /** A connection that is looked after. */
 export interface ReadConnection {
-  /** A call was opened and waits; false when there are too many: it is not to be kept. */
+  /** A call was opened and waits; false when its user has too many: it is not to be kept. */
   opened(): boolean;
   /** A call does not wait any more. */
   started(): void;
-  /** Calls that wait. */
-  readonly waiting: number;
+  /** Whether it has more calls waiting than are read at once. */
+  readonly busy: boolean;
   close(): void;
 }
 
@@ -146,8 +146,8 @@ export function createReading(
       return {
         opened: () => opened(connection),
         started: () => started(connection),
-        get waiting() {
-          return connection.waiting;
+        get busy() {
+          return connection.waiting > PAUSE_AT;
         },
         close: () => close(connection),
       };

@@ -17,7 +17,8 @@ export function createRefusals(): Refusals {
       const names = byCaller.get(caller) ?? new Set<string>();
       byCaller.set(caller, names);
       if (names.has(name)) return true;
-      if (names.size < MAX_NAMES) names.add(name);
+      names.add(name);
+      if (names.size > MAX_NAMES) names.delete(names.values().next().value ?? name);
       return false;
     },
   };

@@ -12,7 +12,7 @@ import { ResponseWriter } from './response-writer.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { logEnd, streamFields } from './stream-log.ts';
 import { Subscription, type Subscribed } from './subscription.ts';
-import { judge, look, type Denial } from './verdict.ts';
+import { judge, look, type Absent, type Denial } from './verdict.ts';
 
 /** A stream as `credence status` shows it. */
 export interface StreamSnapshot {
@@ -56,8 +56,8 @@ export class SecretStream<Request> implements SdsReader {
   #state: State = { kind: 'opened' };
   #node: NodeInfo | undefined;
   #form: BundleForm;
-  /** Whether it is or was there for more than one name, or knows what to do with an absence. */
-  #several: boolean;
+  /** Whether the proxy says that it knows what to do with an absence. */
+  readonly #takesAbsence: boolean;
 
   /** `onClose` is called once, when the stream has ended in any way. */
   constructor(
@@ -73,7 +73,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#context = context;
     this.#onClose = onClose;
     this.#openedAtMs = context.clock.now();
-    this.#several = call.metadata.get('credence-absent').includes('removed');
+    this.#takesAbsence = call.metadata.get('credence-absent').includes('removed');
     this.#form = bundleFormOf(undefined, context.config.spiffeCertValidation);
     this.#patience = new Patience(context.clock, context.config, (wait) => this.#expired(wait));
     this.#writer = new ResponseWriter(call, codec, this.#subscription, context, () =>
@@ -222,16 +222,15 @@ export class SecretStream<Request> implements SdsReader {
   #goesOn(): boolean {
     if (!this.#codec.saysAbsence) return false;
     const { size, wildcard } = this.#subscription;
-    this.#several ||= size > 1 || wildcard;
-    return this.#several;
+    return this.#takesAbsence || size > 1 || wildcard;
   }
 
-  #noteAbsent(caller: Caller, absent: readonly Unserved[]): void {
+  #noteAbsent(caller: Caller, absent: readonly Absent[]): void {
     const fresh = absent.filter(({ name }) => this.#subscription.isAbsenceDue(name));
     if (fresh.length === 0) return;
     const { log, metrics } = this.#context;
     const reason = summary(fresh.map(({ reason }) => reason));
-    metrics.denied('no_entry');
+    for (const { why } of fresh) metrics.denied(why);
     log.info({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
   }
 

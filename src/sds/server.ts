@@ -8,6 +8,7 @@ import {
   type ServerDuplexStream,
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
+import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { MAX_ID_BYTES } from '../identity/spiffe-id.ts';
 import { fetchSecrets } from './fetch.ts';
@@ -80,6 +81,10 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
       return undefined;
     }
     const { connection } = known;
+    if (context.closing.aborted) {
+      refuse(toIdentityError(abortReason(context.closing)));
+      return undefined;
+    }
     try {
       admission.open(connection.credentials);
       return connection;

@@ -174,6 +174,7 @@ export class Subscription {
       if (!known) continue;
       known.absent = true;
       known.sent = undefined;
+      known.acknowledged = undefined;
       known.svid = undefined;
     }
     for (const { name, version, svid } of resources) {

@@ -70,7 +70,13 @@ describe('judge()', () => {
     const mayPark = () => assert.fail('asked about nothing');
     const verdict = judge(seen(parts), { goesOn: true, mayPark });
     assert.ok(verdict.kind === 'serve');
-    assert.deepEqual(verdict.absent, unserved('b', 'a'));
+    assert.deepEqual(
+      verdict.absent.map(({ name, why }) => [name, why]),
+      [
+        ['b', 'unknown_name'],
+        ['a', 'no_entry'],
+      ],
+    );
     assert.deepEqual(verdict.wait, { code: 'ERR_NOT_READY', names: unserved('c') });
   });
 });

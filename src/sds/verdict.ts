@@ -10,12 +10,17 @@ import {
 } from './resolve.ts';
 import type { Subscription } from './subscription.ts';
 
+/** A name that the caller may not have. */
+export interface Absent extends Unserved {
+  readonly why: DenialReason;
+}
+
 /** Send what is ready, say what is absent, and wait for the rest, if any. */
 export interface Serving {
   readonly kind: 'serve';
   readonly ready: readonly Ready[];
   /** Names that the caller may not have, on a stream that goes on without them. */
-  readonly absent: readonly Unserved[];
+  readonly absent: readonly Absent[];
   readonly wait: Wait | undefined;
 }
 
@@ -56,7 +61,10 @@ export function judge(
 ): Verdict {
   const [refused] = all;
   if (goesOn) {
-    const absent = [...all, ...denied];
+    const absent = [
+      ...all.map((one) => ({ ...one, why: 'unknown_name' as const })),
+      ...denied.map((one) => ({ ...one, why: 'no_entry' as const })),
+    ];
     return { kind: 'serve', ready, absent, wait: waitFor(waiting, []) };
   }
   if (refused) return { kind: 'deny', why: 'unknown_name', reasons: [refused.reason] };

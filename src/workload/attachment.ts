@@ -151,6 +151,14 @@ class ReaderAttachment implements Attachment {
       else fanOut.mark(this.#reader);
     });
     if (holding.current()) arrived();
-    return holding;
+    return {
+      current: () => holding.current(),
+      failure: () => holding.failure(),
+      release() {
+        // What is given up is not waited for.
+        arrived();
+        holding.release();
+      },
+    };
   }
 }
