@@ -18,10 +18,10 @@ describe('createReadKeeper()', () => {
     const [a, b] = [socket(), socket()];
     keeper.add(a);
     keeper.add(b);
-    await clock.advance(10_000);
+    await clock.advance(30_000);
     assert.deepEqual([a.starts, b.starts], [2, 2]);
     a.destroy();
-    await clock.advance(5000);
+    await clock.advance(15_000);
     assert.deepEqual([a.starts, b.starts], [2, 3]);
   });
 
@@ -31,11 +31,11 @@ describe('createReadKeeper()', () => {
     const paused = socket();
     keeper.add(paused);
     keeper.pause(paused, true);
-    await clock.advance(5000);
+    await clock.advance(15_000);
     assert.deepEqual([paused.stops, paused.starts], [1, 0]);
     keeper.pause(paused, false);
     assert.deepEqual([paused.stops, paused.starts], [1, 1]);
-    await clock.advance(5000);
+    await clock.advance(15_000);
     assert.equal(paused.starts, 2);
     paused.destroy();
     await new Promise((resolve) => setImmediate(resolve));
@@ -52,7 +52,7 @@ describe('createReadKeeper()', () => {
     keeper.add(spoke);
     await clock.advance(29_000);
     assert.equal(silent.destroyed, false);
-    await clock.advance(10_000);
+    await clock.advance(30_000);
     assert.deepEqual([silent.destroyed, spoke.destroyed], [true, false]);
   });
 
@@ -64,7 +64,7 @@ describe('createReadKeeper()', () => {
     keeper.add(only);
     assert.equal(clock.timers, 1);
     only.destroy();
-    await clock.advance(5000);
+    await clock.advance(15_000);
     assert.equal(clock.timers, 0);
     keeper.add(socket());
     keeper.close();
@@ -76,7 +76,7 @@ describe('createReadKeeper()', () => {
     const keeper = createReadKeeper(clock);
     keeper.add(new PassThrough());
     keeper.add(Object.assign(new PassThrough(), { _handle: null }));
-    await clock.advance(5000);
+    await clock.advance(15_000);
     assert.equal(clock.timers, 1);
   });
 });

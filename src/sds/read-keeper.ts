@@ -10,7 +10,7 @@ export interface ReadKeeper {
   close(): void;
 }
 
-const LOOK_MS = 5000;
+const LOOK_MS = 15_000;
 /** Every HTTP/2 client speaks first (RFC 9113 3.4); who does not holds a connection for nothing. */
 const SILENCE_MS = 30_000;
 
