@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { tryLock } from './attestation/native.ts';
 import { errorText, IdentityError } from './core/errors.ts';
+import { tryLock } from './core/file-lock.ts';
 import { ensurePrivateFolder } from './issuer/private-files.ts';
 
 /** Opens what is there without waiting for anything: a pipe or a device would keep us for ever. */

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { IdentityError } from '../core/errors.ts';
 import type { ExitWatch } from './kernel.ts';
-import { libc } from './libc.ts';
+import { libc } from '../core/libc.ts';
 
 const POLLIN = 1;
 const EPOLL_CLOEXEC = 0o2000000;

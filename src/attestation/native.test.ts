@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { PYTHON } from '../../test/support/peer-process.ts';
-import { createKernel, tryLock } from './native.ts';
+import { createKernel } from './native.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'credence-native-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -127,23 +127,5 @@ describe('the kernel', () => {
     const before = readdirSync('/proc/self/fd').length;
     createKernel().createExitWatch().close();
     assert.equal(readdirSync('/proc/self/fd').length, before);
-  });
-});
-
-describe('tryLock()', () => {
-  it('gives the lock to one holder at a time, and to the next when that closes the file', () => {
-    const path = join(folder, 'lock');
-    const first = openSync(path, 'w');
-    const second = openSync(path, 'w');
-    assert.equal(tryLock(first), true);
-    assert.equal(tryLock(first), true, 'its holder has it already');
-    assert.equal(tryLock(second), false);
-    closeSync(first);
-    assert.equal(tryLock(second), true);
-    closeSync(second);
-  });
-
-  it('throws when the file cannot be locked at all', () => {
-    assert.throws(() => tryLock(-1), { code: 'ERR_DISK', message: /errno 9/ });
   });
 });

@@ -3,7 +3,7 @@ import { IdentityError } from '../core/errors.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
 import { createExitWatch } from './exit-watch.ts';
 import type { Kernel } from './kernel.ts';
-import { errno, libc } from './libc.ts';
+import { errno, libc } from '../core/libc.ts';
 
 // The constants of include/uapi for x86-64 and arm64.
 const SOL_SOCKET = 1;
@@ -11,9 +11,7 @@ const SO_PEERCRED = 17;
 const SO_PEERPIDFD = 77;
 const SYS_PIDFD_OPEN = 434;
 const POLLIN = 1;
-const LOCK_EX_NB = 2 | 4;
 const EINTR = 4;
-const EWOULDBLOCK = 11;
 const ENFILE = 23;
 const EMFILE = 24;
 const ENOPROTOOPT = 92;
@@ -118,11 +116,4 @@ function openPidfd(pid: number): number | undefined {
 
 function noDescriptorLeft(): IdentityError {
   return new IdentityError('ERR_LIMIT', 'credence has no file descriptor left for this process');
-}
-
-/** Takes an exclusive lock on an open file until it is closed; false when somebody else holds it. */
-export function tryLock(fd: number): boolean {
-  if (libc().flock(fd, LOCK_EX_NB) === 0) return true;
-  if (errno() === EWOULDBLOCK) return false;
-  throw new IdentityError('ERR_DISK', `the file cannot be locked (errno ${errno()})`);
 }

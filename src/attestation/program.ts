@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import { libc } from './libc.ts';
+import { libc } from '../core/libc.ts';
 
 // include/uapi/linux/fcntl.h and stat.h.
 const AT_FDCWD = -100;
