@@ -11,7 +11,7 @@ export interface CertificateFacts {
   readonly notAfterMs: number;
   /** SubjectPublicKeyInfo as DER. */
   readonly publicKey: Buffer;
-  /** First byte of RFC 5280 4.2.1.3, see `KEY_USE`; 0 when there is no such extension. */
+  /** First byte of RFC 5280 4.2.1.3, see `KEY_USAGE`; 0 when there is no such extension. */
   readonly keyUsage: number;
   /** RFC 5280 4.2.1.12: OIDs as DER; undefined when there is no such extension. */
   readonly purposes: readonly Buffer[] | undefined;
@@ -21,10 +21,15 @@ export interface CertificateFacts {
   readonly authorityKeyId: Buffer | undefined;
 }
 
-export const KEY_USE = { digitalSignature: 0x80, certSign: 0x04, crlSign: 0x02 } as const;
+/** keyUsage (RFC 5280 4.2.1.3) as the first byte of its bit string. */
+export const KEY_USAGE = { digitalSignature: 0x80, keyCertSign: 0x04, cRLSign: 0x02 } as const;
 
-/** Last byte of the OIDs 2.5.29.x. */
-const EXTENSION = {
+/** Purposes of RFC 5280 4.2.1.12, the OIDs as DER. */
+export const SERVER_AUTH = Buffer.from('06082b06010505070301', 'hex');
+export const CLIENT_AUTH = Buffer.from('06082b06010505070302', 'hex');
+
+/** Last byte of the id-ce OIDs (2.5.29.x) that anybody here writes or reads. */
+export const EXTENSION = {
   subjectKeyId: 14,
   keyUsage: 15,
   subjectAltName: 17,

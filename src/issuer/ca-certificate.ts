@@ -4,7 +4,8 @@ import { pemBytes } from '../identity/pem.ts';
 import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
 import { DerReader, TAG } from '../core/der.ts';
 import { readTime } from '../core/der-time.ts';
-import { EXTENSION, KEY_USAGE, type Validity } from './profile.ts';
+import { EXTENSION, KEY_USAGE } from '../identity/certificate.ts';
+import { type Validity } from './profile.ts';
 
 /** A signing certificate of our own, read and found to be one. */
 export interface CaCertificate {

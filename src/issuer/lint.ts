@@ -1,14 +1,8 @@
 import { errorText, IdentityError } from '../core/errors.ts';
 import { DerReader, TAG } from '../core/der.ts';
 import { readTime } from '../core/der-time.ts';
-import {
-  CLIENT_AUTH,
-  CRITICAL,
-  EXTENSION,
-  KEY_USAGE,
-  SERVER_AUTH,
-  type Validity,
-} from './profile.ts';
+import { CLIENT_AUTH, EXTENSION, KEY_USAGE, SERVER_AUTH } from '../identity/certificate.ts';
+import { CRITICAL, type Validity } from './profile.ts';
 import type { LeafFields, LeafIssuer } from './template.ts';
 
 /** What a leaf has to say: what was asked for, and by whom it is signed. */

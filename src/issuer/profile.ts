@@ -29,26 +29,12 @@ export interface Validity {
 
 const oid = (hex: string) => der(TAG.oid, Buffer.from(hex, 'hex'));
 
-/** Last byte of the id-ce OIDs (2.5.29.x) a certificate may carry here. */
-export const EXTENSION = {
-  subjectKeyId: 14,
-  keyUsage: 15,
-  subjectAltName: 17,
-  basicConstraints: 19,
-  authorityKeyId: 35,
-  extendedKeyUsage: 37,
-} as const;
-
 /** The OID 2.5.29.`last`, as DER. */
 export function extensionOid(last: number): Buffer {
   return oid(`551d${last.toString(16).padStart(2, '0')}`);
 }
 
-export const SERVER_AUTH = oid('2b06010505070301');
-export const CLIENT_AUTH = oid('2b06010505070302');
 export const CRITICAL = der(TAG.boolean, Buffer.of(0xff));
-/** keyUsage (RFC 5280 4.2.1.3) as the first byte of its bit string. */
-export const KEY_USAGE = { digitalSignature: 0x80, keyCertSign: 0x04, cRLSign: 0x02 } as const;
 
 /** Refuses, with `ERR_ISSUER`, what this issuer must never sign (X5-03, SV-01). */
 export function checkMintRequest(request: MintRequest, trustDomain: TrustDomain): void {

@@ -1,16 +1,8 @@
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import { der, headerBytes, TAG, writeHeader } from '../core/der.ts';
 import { timeBytes, writeTime } from '../core/der-time.ts';
-import {
-  CLIENT_AUTH,
-  CRITICAL,
-  EXTENSION,
-  extensionOid,
-  KEY_USAGE,
-  SERIAL_BYTES,
-  SERVER_AUTH,
-  type Validity,
-} from './profile.ts';
+import { CLIENT_AUTH, EXTENSION, KEY_USAGE, SERVER_AUTH } from '../identity/certificate.ts';
+import { CRITICAL, extensionOid, SERIAL_BYTES, type Validity } from './profile.ts';
 import { KEY_ID_BYTES } from './subject-key-id.ts';
 
 /** What the issuing CA puts into each leaf. */

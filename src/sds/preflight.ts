@@ -3,15 +3,19 @@ import { DerReader, TAG } from '../core/der.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
-import { KEY_USE, readCertificate, type CertificateFacts } from '../identity/certificate.ts';
+import {
+  CLIENT_AUTH,
+  KEY_USAGE,
+  readCertificate,
+  SERVER_AUTH,
+  type CertificateFacts,
+} from '../identity/certificate.ts';
 import type { PrivateKey } from '../identity/private-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 
-/** id-kp-serverAuth and id-kp-clientAuth as DER: a proxy is looked at as both. */
-const PURPOSES = ['2b06010505070301', '2b06010505070302'].map((hex) =>
-  Buffer.from(`0608${hex}`, 'hex'),
-);
+/** A proxy is looked at as a server by some and as a client by others. */
+const PURPOSES = [SERVER_AUTH, CLIENT_AUTH];
 const EC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
 const RSA_KEY = Buffer.from('06092a864886f70d010101', 'hex');
 /** Curves that Envoy takes; between its defaults Ed25519 leaves are refused. */
@@ -98,7 +102,7 @@ export function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): st
       if (root.notAfterMs <= nowMs) return 'a root has expired';
       // A partial chain is an anchor to the plain validator, and none to the SPIFFE one.
       if (!root.isCa || !root.issuer.equals(root.subject)) return 'a root is not self-signed';
-      const mayCertify = root.keyUsage === 0 || (root.keyUsage & KEY_USE.certSign) !== 0;
+      const mayCertify = root.keyUsage === 0 || (root.keyUsage & KEY_USAGE.keyCertSign) !== 0;
       if (!mayCertify) return 'a root may not sign certificates';
     } catch (thrown) {
       return `a root cannot be read: ${errorText(thrown)}`;
@@ -110,8 +114,9 @@ export function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): st
 function leafFault(leaf: CertificateFacts, id: string): string | undefined {
   const { keyUsage, purposes } = leaf;
   if (leaf.isCa) return 'the leaf is a CA';
-  if (!(keyUsage & KEY_USE.digitalSignature)) return 'its key usage lacks digitalSignature';
-  if (keyUsage & (KEY_USE.certSign | KEY_USE.crlSign)) return 'its key usage is that of a CA';
+  if (!(keyUsage & KEY_USAGE.digitalSignature)) return 'its key usage lacks digitalSignature';
+  if (keyUsage & (KEY_USAGE.keyCertSign | KEY_USAGE.cRLSign))
+    return 'its key usage is that of a CA';
   if (!PURPOSES.every((purpose) => purposes?.some((one) => one.equals(purpose)))) {
     return 'its extended key usage is not that of a server and a client';
   }
@@ -132,7 +137,7 @@ function chainFault(chain: readonly CertificateFacts[], nowMs: number): string |
     if (above.notBeforeMs > nowMs || above.notAfterMs < notAfterMs) {
       return 'it is not within the life of its issuer';
     }
-    if (!above.isCa || !(above.keyUsage & KEY_USE.certSign)) return 'an issuer is not a CA';
+    if (!above.isCa || !(above.keyUsage & KEY_USAGE.keyCertSign)) return 'an issuer is not a CA';
     if (above.issuer.equals(above.subject)) return 'the chain holds a root';
     const named = authorityKeyId && above.subjectKeyId;
     if (!issuer.equals(above.subject) || (named && !named.equals(authorityKeyId))) {
