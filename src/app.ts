@@ -17,6 +17,7 @@ import { listenForOperator, type OperatorSources } from './operator.ts';
 import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
+import { descriptorBudget } from './descriptors.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
 import { warmUp } from './warm-up.ts';
@@ -71,10 +72,11 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const policy = cleanup.closing(await openPolicy(config, deps));
   registerPolicyMetrics(registry, policy);
   if (config.issuer.keyManager === 'disk') cleanup.add(lockDataFolder(config.dataDir));
-  const attesting = createAttesting(config, registry, deps);
+  const { connections, lingering } = descriptorBudget();
+  const attesting = createAttesting(config, registry, { clock, log, mostLingering: lingering });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
-  const parts = servingParts(config, policy, signing, registry, deps);
+  const parts = { ...servingParts(config, policy, signing, registry, deps), connections };
   const serving = createServing(parts);
 
   // Opened first and closed last: the operator can see the start and the drain.
@@ -152,7 +154,7 @@ function servingParts(
   signing: Signing,
   registry: Registry,
   { clock, random, log, decorateBundle }: AppDeps,
-): ServingParts {
+): Omit<ServingParts, 'connections'> {
   return {
     config,
     entitlements: {

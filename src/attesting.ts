@@ -27,8 +27,9 @@ export interface Attesting {
 export function createAttesting(
   config: Config,
   registry: Registry,
-  { clock, log }: { readonly clock: Clock; readonly log: Logger },
+  deps: { readonly clock: Clock; readonly log: Logger; readonly mostLingering: number },
 ): Attesting {
+  const { clock, log, mostLingering } = deps;
   const kernel = createKernel();
   const attestors = [
     createUnixAttestor({
@@ -45,10 +46,11 @@ export function createAttesting(
       return createAttestation({
         kernel,
         attestors: measured,
-        clock,
         log: createPeerLog(log, clock),
+        ...{ clock, mostLingering },
       });
     },
-    rehearsed: () => createAttestation({ kernel, attestors, clock, log: silentLogger }),
+    rehearsed: () =>
+      createAttestation({ kernel, attestors, log: silentLogger, ...{ clock, mostLingering } }),
   };
 }

@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events';
-import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Registry } from 'prom-client';
 import type { PeerConnection } from './attestation/attestation.ts';
@@ -29,6 +28,8 @@ export interface ServingParts {
   readonly entitlements: Entitlements;
   readonly issuer: SvidIssuer;
   readonly bundle: OwnBundle;
+  /** That there are descriptors for. */
+  readonly connections: number;
   readonly registry: Registry;
   readonly clock: Clock;
   readonly random: Random;
@@ -99,7 +100,7 @@ interface SdsParts {
 }
 
 /** The server for workloads' readers, with the limits of the configuration. */
-function createSds({ config, clock, log }: ServingParts, parts: SdsParts): SdsServer {
+function createSds({ config, clock, log, connections }: ServingParts, parts: SdsParts): SdsServer {
   const { workloads, metrics, closing } = parts;
   let nonces = 0;
   return createSdsServer(
@@ -114,7 +115,7 @@ function createSds({ config, clock, log }: ServingParts, parts: SdsParts): SdsSe
       encoder: createSecretEncoder(),
       refusals: createRefusals(),
       namesPerStream: config.limits.namesPerStream,
-      admission: createAdmission({ ...config.limits, connections: connectionBudget() }, clock),
+      admission: createAdmission({ ...config.limits, connections }, clock),
       clock,
       metrics,
       log: createPeerLog(log.child({ component: 'sds' }), clock),
@@ -122,17 +123,4 @@ function createSds({ config, clock, log }: ServingParts, parts: SdsParts): SdsSe
       nextNonce: () => (++nonces).toString(36),
     },
   );
-}
-
-/** Descriptors of a connection: its socket, and the pidfd and folder of a process. */
-const PER_CONNECTION = 3;
-/** Left for the operator, the policy, keys and journal. */
-const SPARE = 64;
-
-/** Connections that this process has descriptors for. */
-function connectionBudget(): number {
-  const limits = readFileSync('/proc/self/limits', 'latin1');
-  const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
-  if (soft === undefined) return Number.MAX_SAFE_INTEGER;
-  return Math.max(Math.floor((Number(soft) - SPARE) / PER_CONNECTION), 1);
 }

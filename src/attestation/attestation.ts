@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import type { Caller, PeerCredentials } from '../identity/caller.ts';
+import { NOBODY, type Caller, type PeerCredentials } from '../identity/caller.ts';
 import type { Attestor } from './attestor.ts';
 import { describeProcess, type ProcessDescription } from './by-pid.ts';
 import { createCallers, failureFields } from './callers.ts';
@@ -44,6 +44,8 @@ export interface AttestationDeps {
   readonly attestors: readonly Attestor[];
   readonly clock: Clock;
   readonly log: Logger;
+  /** Processes without a connection that stay pinned for a minute, two descriptors each. */
+  readonly mostLingering: number;
 }
 
 /** What accepting a socket brought: a process, or the reason for which each call is refused. */
@@ -52,13 +54,11 @@ type Known = { readonly credentials: PeerCredentials } & (
   | { readonly process?: never; readonly refusal: IdentityError }
 );
 
-const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xffffffff };
-
 /** Attests the processes behind sockets. Everybody is accepted; who is refused learns it per call. */
 export function createAttestation(deps: AttestationDeps): Attestation {
-  const { kernel, attestors, clock } = deps;
+  const { kernel, attestors, clock, mostLingering } = deps;
   const log = deps.log.child({ component: 'attestation' });
-  const processes = createProcesses(kernel, clock);
+  const processes = createProcesses(kernel, clock, mostLingering);
   const callerOf = createCallers({ attestors, processes, log });
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);

@@ -9,6 +9,8 @@ export interface Evidence {
    * for as long as the process keeps its user and group.
    */
   readonly holds?: () => boolean;
+  /** The same, asked for each further stream only: it may take as long as a look at a file. */
+  readonly agrees?: () => boolean;
 }
 
 /**
@@ -37,5 +39,6 @@ export async function gatherEvidence(
   return {
     selectors: [...new Set(selectors)].sort(),
     holds: () => answers.every(({ holds }) => holds?.() ?? true),
+    agrees: () => answers.every(({ agrees }) => agrees?.() ?? true),
   };
 }

@@ -92,7 +92,10 @@ describe('the log of attestation', () => {
     };
     const attestors = [attestor];
     const clock = new FakeClock();
-    const attestation = createAttestation({ kernel: createKernel(), attestors, clock, log });
+    const attestation = createAttestation({
+      ...{ kernel: createKernel(), attestors, clock, log },
+      mostLingering: 100,
+    });
     await using server = await startAttestingServer();
     await using _peer = await startPeer(server.path);
     const connection = attestation.accept((await server.next()).socket);

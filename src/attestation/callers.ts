@@ -19,9 +19,12 @@ export interface CallersDeps {
 export function createCallers({ attestors, processes, log }: CallersDeps) {
   async function attest(process: Process): Promise<Caller> {
     const { peer, gone, renewals } = process;
-    const { selectors, holds } = await gatherEvidence(attestors, peer, { signal: gone.signal });
+    const { selectors, holds, agrees } = await gatherEvidence(attestors, peer, {
+      signal: gone.signal,
+    });
     if (!gone.signal.aborted) {
       process.holds = holds;
+      process.agrees = agrees;
       processes.examine(process);
     }
     // Also when it has just become another program: what was gathered is of either.
@@ -59,7 +62,7 @@ export function createCallers({ attestors, processes, log }: CallersDeps) {
 
   return async (process: Process, signal: AbortSignal): Promise<Caller> => {
     // The first look is the attestors' own: they read what says whether it is still the same.
-    if (process.caller) processes.examine(process);
+    if (process.caller) processes.review(process);
     const caller = await unlessAborted((process.caller ??= begin(process)), signal);
     if (!caller.gone.aborted) processes.examine(process);
     if (caller.gone.aborted) throw abortReason(caller.gone);

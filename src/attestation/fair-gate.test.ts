@@ -98,4 +98,20 @@ describe('createFairGate()', () => {
     await end('stuck');
     assert.deepEqual(begun, ['stuck', 'next']);
   });
+
+  it('gives the place away when the work throws before it has begun', async () => {
+    const gate = createFairGate(1);
+    const { begun, work } = createWork();
+    const failing = gate.run(
+      1,
+      () => {
+        throw new Error('at once');
+      },
+      never,
+    );
+    await assert.rejects(failing, /at once/);
+    void gate.run(1, work('next'), never);
+    await settle();
+    assert.deepEqual(begun, ['next']);
+  });
 });

@@ -28,7 +28,8 @@ export function createFairGate(places: number): FairGate {
       const turn = queue.wait(party, signal);
       admit();
       await turn;
-      const done = work().finally(() => {
+      // Also when it throws before it has promised anything.
+      const done = (async () => work())().finally(() => {
         busy.delete(party);
         admit();
       });

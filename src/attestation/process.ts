@@ -11,9 +11,11 @@ export interface Process {
   caller: Promise<Caller> | undefined;
   /** Whether what it was attested by is still so. */
   holds: () => boolean;
+  /** The same of what is looked at less often. */
+  agrees: () => boolean;
   /** Ends what it was attested as; a new one follows when it is to be attested again. */
   gone: AbortController;
-  /** How many times it has been found to be another program. */
+  /** How many times it has been found to be something else than before. */
   renewals: number;
   /** The turn of the event loop in which it was last seen to be itself. */
   seenInTurn: number;
@@ -25,6 +27,7 @@ export function newProcess(peer: Peer): Process {
     connections: 1,
     caller: undefined,
     holds: () => true,
+    agrees: () => true,
     gone: newEnd(),
     renewals: 0,
     seenInTurn: 0,
@@ -32,13 +35,14 @@ export function newProcess(peer: Peer): Process {
 }
 
 /** It stays pinned: the process is the same. What it was attested as is over. */
-export function renew(process: Process): void {
+export function renew(process: Process, reason: string): void {
   const { gone } = process;
   process.caller = undefined;
   process.holds = () => true;
+  process.agrees = () => true;
   process.gone = newEnd();
   process.renewals++;
-  gone.abort(ended('the process runs another program now'));
+  gone.abort(ended(reason));
 }
 
 export function ended(reason: string): IdentityError {

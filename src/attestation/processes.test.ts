@@ -61,7 +61,7 @@ describe('createProcesses()', () => {
       },
       close: () => watched.clear(),
     };
-    processes = createProcesses({ createExitWatch: () => watch } as unknown as Kernel, clock);
+    processes = createProcesses({ createExitWatch: () => watch } as unknown as Kernel, clock, 1024);
   });
 
   /** A process that was attested, so that it lingers. */

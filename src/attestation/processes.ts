@@ -20,13 +20,18 @@ export interface Processes {
    * has only become another program ends as what it was, and is to be attested again.
    */
   examine(process: Process): void;
+  /** Looks at what costs more as well: for each further stream. */
+  review(process: Process): void;
   readonly size: number;
   close(): void;
 }
 
-export function createProcesses(kernel: Kernel, clock: Clock): Processes {
-  const lingering = createLingering<Process>(clock, (process) => {
-    pins.remove(process, ended('it has disconnected'));
+/** @param mostLingering processes without a connection that stay pinned for a while. */
+export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: number): Processes {
+  const lingering = createLingering<Process>(clock, {
+    most: mostLingering,
+    ownerOf: ({ peer }) => peer.credentials.uid,
+    onEnd: (process) => pins.remove(process, ended('it has disconnected')),
   });
   const pins = createPins(kernel, clock, lingering.stop);
   const turns = createTurns(pins.look);
@@ -39,8 +44,14 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
       return true;
     }
     if (process.holds()) return false;
-    renew(process);
+    renew(process, 'the process runs another program now');
     return true;
+  }
+
+  function examine(process: Process): void {
+    if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
+    else endIfChanged(process);
+    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
   }
 
   return {
@@ -70,10 +81,10 @@ export function createProcesses(kernel: Kernel, clock: Clock): Processes {
       process.seenInTurn = turn;
       return true;
     },
-    examine(process) {
-      if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
-      else endIfChanged(process);
-      if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
+    examine,
+    review(process) {
+      examine(process);
+      if (!process.agrees()) renew(process, 'the process has changed its groups');
     },
     get size() {
       return pins.size;

@@ -4,7 +4,7 @@ import type { Attestor } from './attestor.ts';
 import type { ExecutableReader } from './executable.ts';
 import type { AccountNames } from './names.ts';
 import { programAt } from './program.ts';
-import { effectiveIds, supplementaryGroups } from './peer.ts';
+import { effectiveIds, supplementaryGroups, type Peer } from './peer.ts';
 
 export interface UnixAttestorDeps {
   readonly names: () => AccountNames;
@@ -20,9 +20,14 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
   return {
     name: 'unix',
     attest(peer, options) {
-      const selectors = accountSelectors(peer.status(), names());
-      if (!executable) return { selectors };
+      const status = peer.status();
+      const selectors = accountSelectors(status, names());
+      const groups = supplementaryGroups(status).join(' ');
+      // Who has groups may drop them; to have gained some would only be to the process's loss.
+      const agrees = () => groups === '' || hasGroups(peer, groups);
+      if (!executable) return { selectors, agrees };
       return executable(peer, options).then(({ path, sha256, program }) => ({
+        agrees,
         selectors: [
           ...selectors,
           selector('unix', `path:${path}`),
@@ -33,6 +38,10 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
       }));
     },
   };
+}
+
+function hasGroups(peer: Peer, groups: string): boolean {
+  return supplementaryGroups(peer.status()).join(' ') === groups;
 }
 
 /** The selectors of a `/proc/<pid>/status`; names that the machine does not know are left out. */

@@ -8,6 +8,9 @@ export interface PeerCredentials {
   readonly gid: number;
 }
 
+/** Who a connection is from when the kernel did not say; no user has this id. */
+export const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xffffffff };
+
 /**
  * An attested process. One object serves all of a process's connections; another process never
  * gets the same `key`, not even one with a reused pid.

@@ -6,7 +6,7 @@ import {
 } from 'node:http2';
 import type { Server } from '@grpc/grpc-js';
 import type { Clock } from '../core/clock.ts';
-import type { PeerCredentials } from '../identity/caller.ts';
+import { NOBODY, type PeerCredentials } from '../identity/caller.ts';
 import { createCallTurns } from './call-turns.ts';
 import { http2ServerOf, wrapStreamHandler, type StreamHandler } from './http2-server.ts';
 import { MessageMeter } from './message-meter.ts';
@@ -58,8 +58,6 @@ interface Guarded {
   /** Streams with an answer whose peer has not ended its side. */
   readonly answered: Set<ServerHttp2Stream>;
 }
-
-const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xffffffff };
 
 /**
  * Bounds what HTTP/2 lets a peer do and neither Node nor grpc-js bounds: how many calls it opens

@@ -23,6 +23,7 @@ const raw = (bytes: Buffer) => bytes;
 async function startServer(paths: (dir: string) => string[]) {
   const dir = await mkdtemp(join(tmpdir(), 'credence-lst-'));
   const attestation = createAttestation({
+    mostLingering: 100,
     kernel: createKernel(),
     attestors: [createUnixAttestor({ names: createAccountNames(), executable: undefined })],
     clock: systemClock,

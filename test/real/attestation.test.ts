@@ -63,6 +63,21 @@ describe('attestation on a real kernel', () => {
     );
   });
 
+  it('attests a process anew that has dropped groups, for its next stream', async () => {
+    await using server = await openServer();
+    await using peer = await startPeer(server.path, ['setpriv', '--groups', '4242,4243']);
+    const { connection } = await server.next();
+    const before = await connection.caller({ signal });
+    assert.ok(before.selectors.includes('unix:supplementary_gid:4242' as never));
+    assert.equal(await connection.caller({ signal }), before);
+    await peer.ask('groups 4243');
+    const now = await connection.caller({ signal });
+    assert.ok(!now.selectors.includes('unix:supplementary_gid:4242' as never));
+    assert.ok(now.selectors.includes('unix:supplementary_gid:4243' as never));
+    assert.notEqual(now.key, before.key);
+    assert.ok(code('ERR_PEER_GONE')(before.gone.reason), 'its open streams end');
+  });
+
   it('refuses a process that changed its user after it connected', async () => {
     await using server = await openServer();
     await using peer = await startPeer(server.path);

@@ -32,6 +32,7 @@ export async function startAttestingServer(
   const path = join(dir, 'api.sock');
   const unix = createUnixAttestor({ names: createAccountNames(), executable: undefined });
   const attestation = createAttestation({
+    mostLingering: 100,
     kernel,
     attestors: options.attestors ?? [unix],
     clock,

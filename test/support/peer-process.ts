@@ -24,6 +24,8 @@ for line in sys.stdin:
     word = line.strip()
     if word.startswith("uid "):
         os.setgroups([]); os.setresgid(*[int(word[4:])] * 3); os.setresuid(*[int(word[4:])] * 3)
+    elif word.startswith("groups "):
+        os.setgroups([int(word[7:])])
     elif word.startswith("exec "):
         os.set_inheritable(s.fileno(), True)
         os.execvp("sleep", ["sleep", word[5:]])
