@@ -1,11 +1,15 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../core/clock.ts';
+import { hasHungUp } from '../core/hang-up.ts';
 
 /** Makes sure that the end of every connection is noticed, and reads no more than is wanted. */
 export interface ReadKeeper {
   /** Looks after a socket until it is closed. */
   add(socket: Duplex): void;
-  /** Leaves what the peer sends to the kernel for a while, which then stops the peer; or goes on. */
+  /**
+   * Leaves what the peer sends to the kernel for a while, which then stops the peer; or goes on, if
+   * the peer is still there. Not to be called while the socket is being read.
+   */
   pause(socket: Duplex, paused: boolean): void;
   close(): void;
 }
@@ -15,6 +19,7 @@ const LOOK_MS = 15_000;
 const SILENCE_MS = 30_000;
 
 interface Handle {
+  readonly fd?: number;
   /** Bytes received so far. */
   readonly bytesRead?: number;
   readStart(): number;
@@ -64,7 +69,10 @@ export function createReadKeeper(clock: Clock): ReadKeeper {
         handleOf(socket)?.readStop();
       } else {
         stopped.delete(socket);
-        handleOf(socket)?.readStart();
+        const handle = handleOf(socket);
+        // Who has gone waits for no answer: what it left unread may be the work of seconds.
+        if (handle?.fd !== undefined && hasHungUp(handle.fd)) socket.destroy();
+        else handle?.readStart();
       }
     },
     close() {

@@ -312,6 +312,17 @@ describe('bad input on the public socket', { timeout: 240_000 }, () => {
       }
     });
 
+    endures('many calls of peers that leave at once, which cost nothing any more', async () => {
+      const burst = openManyCalls(1000, 'Nothing', END_HEADERS | END_STREAM);
+      const peers = await Promise.all(Array.from({ length: 200 }, raw));
+      await Promise.all(peers.map((peer) => peer.write(Buffer.concat([OPENING, burst]))));
+      for (const peer of peers) peer.close();
+      await eventually(async () => (await daemon.metric('process_open_fds')) <= idleFds + 8, {
+        what: 'the daemon is done with them',
+        timeoutMs: 4000,
+      });
+    });
+
     endures('methods and content types that do not exist', async () => {
       using peer = await raw();
       await peer.write(OPENING);
