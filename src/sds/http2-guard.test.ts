@@ -47,7 +47,7 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
     pauseReading: (_, paused) => void pauses.push(paused),
     closeConnection(id, reason) {
       offences.push(reason);
-      sockets.get(id ?? '')?.destroy();
+      setImmediate(() => sockets.get(id ?? '')?.destroy());
     },
   });
   const folder = mkdtempSync(join(tmpdir(), 'credence-guard-'));

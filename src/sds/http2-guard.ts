@@ -23,8 +23,8 @@ export interface GuardOptions {
   /** Stops reading a connection, or goes on. */
   readonly pauseReading: (id: string | undefined, paused: boolean) => void;
   /**
-   * Closes a connection for what its peer did; `id` is the socket's `remoteAddress`. Called when
-   * nothing of it is being read: a session that is destroyed while nghttp2 works through its input
+   * Closes a connection for what its peer did; `id` is the socket's `remoteAddress`. Not before it
+   * has returned: called while nghttp2 works through the input of the session, which destroyed then
    * corrupts the memory of the process (Node 20).
    */
   readonly closeConnection: (id: string | undefined, reason: string) => void;
@@ -75,9 +75,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
     const guarded = sessions.get(session);
     if (!guarded || guarded.closing) return;
     guarded.closing = true;
-    setImmediate(() => {
-      if (!session.destroyed) options.closeConnection(guarded.id, reason);
-    });
+    options.closeConnection(guarded.id, reason);
   }
 
   function onSession(session: ServerHttp2Session): void {

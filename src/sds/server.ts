@@ -19,6 +19,7 @@ import type { Codec, Incoming } from './codec.ts';
 import { delta } from './delta.ts';
 import type { DeltaDiscoveryRequest } from './delta-messages.ts';
 import { guardHttp2 } from './http2-guard.ts';
+import { oneATurn } from './one-a-turn.ts';
 import { createReadKeeper } from './read-keeper.ts';
 import type { StreamKind } from './metrics.ts';
 import { secretDiscoveryService } from './service.ts';
@@ -91,22 +92,24 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     } catch (thrown) {
       const error = toIdentityError(thrown);
       context.metrics.ended(kind, error.code);
-      // Not at once: destroyed while its input is worked through it would corrupt the memory.
       if (admission.insists(connection.credentials)) {
-        setImmediate(() => closeConnection(known, error.message));
+        closeConnection({ served: known, reason: error.message });
       }
       refuse(error);
       return undefined;
     }
   }
 
-  function closeConnection({ connection, socket }: Served, reason: string): void {
+  // Not at once: destroyed while its input is worked through it would corrupt the memory. And one by
+  // one: the end of a connection is that of up to a thousand streams.
+  const closeConnection = oneATurn(({ served, reason }: { served: Served; reason: string }) => {
+    const { connection, socket } = served;
     if (socket.destroyed) return;
     const { pid, uid } = connection.credentials;
     context.log.warn({ peer_pid: pid, peer_uid: uid, reason }, 'connection closed');
     admission.blame(connection.credentials);
     socket.destroy();
-  }
+  });
 
   function stream<Request>(
     call: ServerDuplexStream<Incoming<Request>, Buffer>,
@@ -155,7 +158,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     },
     closeConnection(id, reason) {
       const known = served(id);
-      if (known) closeConnection(known, reason);
+      if (known) closeConnection({ served: known, reason });
     },
   });
 
