@@ -18,10 +18,13 @@ import type { X509Svid } from '../identity/svid.ts';
 const PURPOSES = [SERVER_AUTH, CLIENT_AUTH];
 const EC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
 const RSA_KEY = Buffer.from('06092a864886f70d010101', 'hex');
-/** Curves that Envoy takes; between its defaults Ed25519 leaves are refused. */
+/**
+ * Curves that Envoy takes; between its defaults Ed25519 leaves are refused. To make `ecdh` anew would
+ * cost as much as what it does.
+ */
 const CURVES = [
-  { name: 'prime256v1', oid: Buffer.from('06082a8648ce3d030107', 'hex') },
-  { name: 'secp384r1', oid: Buffer.from('06052b81040022', 'hex') },
+  { ecdh: createECDH('prime256v1'), oid: Buffer.from('06082a8648ce3d030107', 'hex') },
+  { ecdh: createECDH('secp384r1'), oid: Buffer.from('06052b81040022', 'hex') },
 ];
 const MIN_RSA_BITS = 2048;
 
@@ -153,9 +156,9 @@ function keyFault({ publicKey }: CertificateFacts, key: PrivateKey): string | un
   if (!algorithm.skip(EC_KEY)) return 'its key is neither RSA nor of a curve that Envoy takes';
   const curve = CURVES.find(({ oid }) => algorithm.skip(oid));
   if (!curve) return 'its key is on a curve that Envoy does not take';
-  const ecdh = createECDH(curve.name);
   const scalar = ecScalar(key);
   if (!scalar) return 'its private key is of another kind';
+  const { ecdh } = curve;
   ecdh.setPrivateKey(scalar);
   // The point is the end of SubjectPublicKeyInfo (RFC 5480 2.2), uncompressed.
   const point = ecdh.getPublicKey();
