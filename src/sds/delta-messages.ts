@@ -1,5 +1,11 @@
 import { IdentityError } from '../core/errors.ts';
-import { readErrorDetail, readName, type ErrorDetail, type RequestLimits } from './messages.ts';
+import {
+  MAX_TOKEN_BYTES,
+  readErrorDetail,
+  readName,
+  type ErrorDetail,
+  type RequestLimits,
+} from './messages.ts';
 import { type NodeInfo, readNode } from './node-info.ts';
 import type { Secret } from './resources.ts';
 import { SECRET_TYPE_URL } from './secret-messages.ts';
@@ -20,7 +26,6 @@ export interface DeltaDiscoveryRequest {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-const MAX_TOKEN_BYTES = 1024;
 const SECRET_TYPE = Buffer.from(SECRET_TYPE_URL);
 
 /**

@@ -31,7 +31,7 @@ export interface RequestLimits {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Versions and nonces are ours, so short; a type URL that is longer than this is none of SDS's. */
-const MAX_TOKEN_BYTES = 1024;
+export const MAX_TOKEN_BYTES = 1024;
 const MAX_ERROR_TEXT_BYTES = 4096;
 const SECRET_TYPE = Buffer.from(SECRET_TYPE_URL);
 
