@@ -18,10 +18,9 @@ import { systemClock } from '../core/clock.ts';
 import { silentLogger, type LogFields, type Logger } from '../core/log.ts';
 import { parseSelector } from '../identity/selector.ts';
 import { parseTrustDomain } from '../identity/spiffe-id.ts';
-import { areSmall, listDocuments } from './files.ts';
+import { listDocuments } from './files.ts';
 import { registerPolicyMetrics } from './metrics.ts';
 import { createPolicyStore, type PolicyStore, type PolicyStoreDeps } from './store.ts';
-import { foldersToWatch } from './watch.ts';
 
 const TD = parseTrustDomain('example.org');
 const DEADLINE_MS = 10_000;
@@ -337,80 +336,5 @@ describe('debounce', () => {
     await clock.advance(1);
     await settle();
     assert.equal(reloads(), 1);
-  });
-});
-
-describe('areSmall()', () => {
-  const limit = { files: 2, bytes: 20 };
-  for (const [what, sizes, small] of [
-    ['no documents', [], true],
-    ['as many and as long as may be', [10, 10], true],
-    ['one byte more', [10, 11], false],
-    ['one document more', [1, 1, 1], false],
-  ] as const) {
-    it(`says ${small ? 'yes' : 'no'} for ${what}`, () => {
-      for (const [n, size] of sizes.entries()) {
-        writeFileSync(join(folder, `${n}.yaml`), 'x'.repeat(size));
-      }
-      assert.equal(areSmall(listDocuments([folder]), limit), small);
-    });
-  }
-
-  it('does not mind what is not there', () => {
-    symlinkSync('nothere', join(folder, 'q.yaml'));
-    symlinkSync('loop.yaml', join(folder, 'loop.yaml'));
-    assert.equal(areSmall(listDocuments([folder, join(root, 'gone')]), limit), true);
-  });
-});
-
-describe('foldersToWatch()', () => {
-  type Found = Parameters<Parameters<typeof foldersToWatch>[1]>;
-  const interests = (...paths: readonly string[]) => {
-    const found: Found[] = [];
-    foldersToWatch(paths, (...one) => found.push(one));
-    return Object.fromEntries(
-      found.map(([at, { names, documents }]) => [
-        at.slice(root.length),
-        [...names].sort().join() + (documents ? ' *' : ''),
-      ]),
-    );
-  };
-
-  it('tells of a folder before it is listed: what comes in between is not missed', () => {
-    const late = join(folder, 'late.json');
-    const listed = foldersToWatch([folder], (at) => {
-      if (at === folder) writeFileSync(late, text('late'));
-    });
-    assert.deepEqual(listed.map(({ files }) => files).flat(), [late]);
-  });
-
-  it('is the folder itself and its name in the one above', () => {
-    assert.deepEqual(interests(folder), { '': 'policy', '/policy': ' *' });
-  });
-
-  it('is the folder itself also while one of its documents leads nowhere', () => {
-    symlinkSync('nothere', join(folder, 'q.yaml'));
-    assert.equal(interests(folder)['/policy']?.includes('*'), true);
-  });
-
-  it('is the first gap on the way to what is not there', () => {
-    assert.deepEqual(interests(join(root, 'x', 'y', 'p.yaml')), { '': 'x' });
-  });
-
-  it('holds every link on the way', () => {
-    mkdirSync(join(root, 'real'));
-    writeFileSync(join(root, 'real', 'p.json'), text('a'));
-    symlinkSync('real', join(root, 'data'));
-    symlinkSync('../data/p.json', join(folder, 'p.json'));
-    assert.deepEqual(interests(join(folder, 'p.json')), {
-      '': 'data',
-      '/policy': 'p.json',
-      '/real': 'p.json',
-    });
-  });
-
-  it('ends for a link that leads to itself', () => {
-    symlinkSync('loop', join(root, 'loop'));
-    assert.deepEqual(interests(join(root, 'loop')), { '': 'loop' });
   });
 });
