@@ -209,10 +209,8 @@ async function explainPid(
   attestation: Attestation,
 ): Promise<ExplainSources> {
   const { credentials, selectors, startTicks } = await attestation.attestPid(pid);
-  const policy = store.current();
-  const identities = policy.match(selectors);
-  const verdicts = explainMatch(policy, selectors);
-  return { pid, startTicks, credentials, selectors, identities, verdicts };
+  const explanation = explainMatch(store.current(), selectors);
+  return { pid, startTicks, credentials, selectors, ...explanation };
 }
 
 interface Cleanup {

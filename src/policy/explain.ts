@@ -1,3 +1,4 @@
+import type { Entitlement } from '../identity/entitlement.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { PolicyEntry } from './entry.ts';
@@ -22,20 +23,28 @@ export type EntryVerdict =
       readonly missing: readonly Selector[];
     };
 
+/** What a caller gets, and what became of the entries. */
+export interface Explanation {
+  /** As of `Policy.match`. */
+  readonly identities: readonly Entitlement[];
+  readonly verdicts: readonly EntryVerdict[];
+}
+
 /** Near misses that are worth reading. */
 const DEFAULT_LIMIT = 10;
 
 /**
- * Walks all entries and says what became of each that applies or nearly does: those that miss one
- * selector, or miss some and have others. For people, not for the hot path.
+ * Matches once, then walks all entries and says what became of each that applies or nearly does:
+ * those that miss one selector, or miss some and have others. For people, not for the hot path.
  */
 export function explainMatch(
   policy: Policy,
   selectors: readonly Selector[],
   options: { readonly limit?: number } = {},
-): readonly EntryVerdict[] {
+): Explanation {
   const held = new Set(selectors);
-  const granted = new Map(policy.match(selectors).map((grant) => [grant.id, grant.source]));
+  const identities = policy.match(selectors);
+  const granted = new Map(identities.map(({ id, source }) => [id, source]));
   const sure: EntryVerdict[] = [];
   const near: Extract<EntryVerdict, { kind: 'missing' }>[] = [];
   for (const entry of policy.entries) {
@@ -46,7 +55,8 @@ export function explainMatch(
     }
   }
   near.sort((a, b) => a.missing.length - b.missing.length || heldCount(b) - heldCount(a));
-  return [...sure, ...near.slice(0, options.limit ?? DEFAULT_LIMIT)];
+  const verdicts = [...sure, ...near.slice(0, options.limit ?? DEFAULT_LIMIT)];
+  return { identities, verdicts };
 }
 
 function heldCount({ entry, missing }: Extract<EntryVerdict, { kind: 'missing' }>): number {

@@ -141,7 +141,9 @@ describe('explainMatch()', () => {
   ]);
 
   it('says what became of each entry that applies or nearly does, the nearest first', () => {
-    const verdicts = explainMatch(policy, caller('a:1', 'b:2'));
+    const { identities, verdicts } = explainMatch(policy, caller('a:1', 'b:2'));
+    assert.deepEqual(identities, policy.match(caller('a:1', 'b:2')));
+    assert.equal(identities[0]?.source, 'p:1');
     assert.deepEqual(
       verdicts.map((v) => [v.kind, v.entry.source, 'missing' in v ? v.missing.join() : '']),
       [
@@ -161,6 +163,6 @@ describe('explainMatch()', () => {
   });
 
   it('bounds the near misses', () => {
-    assert.equal(explainMatch(policy, caller('a:1', 'b:2'), { limit: 1 }).length, 4);
+    assert.equal(explainMatch(policy, caller('a:1', 'b:2'), { limit: 1 }).verdicts.length, 4);
   });
 });
