@@ -25,6 +25,8 @@ export interface Item {
   attempt: number;
   /** After a failure: not before this, whoever asks. */
   retryAtMs: number;
+  /** Set when a warning told that there is nothing valid; reset when there is again. */
+  warned: boolean;
   /** A mint that waits for its turn, or what takes back the one in flight. */
   minting: 'waiting' | AbortController | undefined;
   timer: Scheduled | undefined;
@@ -51,6 +53,7 @@ export function createItem(holder: string, request: SvidRequest): Item {
     failure: undefined,
     attempt: 0,
     retryAtMs: 0,
+    warned: false,
     minting: undefined,
     timer: undefined,
     timerAtMs: 0,

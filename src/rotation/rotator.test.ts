@@ -188,6 +188,36 @@ describe('createRotator()', () => {
     assert.ok(serial());
   });
 
+  it('warns once of a workload without a valid SVID, and says once that it has one', async () => {
+    const { clock, hold, issuer, log } = rotation();
+    const levels = () => log.lines.map(({ level }) => level);
+    issuer.fault = broken;
+    hold();
+    await clock.advance(60_000);
+    assert.ok(issuer.requests.length > 5, `${issuer.requests.length} attempts`);
+    const repeats = issuer.requests.slice(1).map(() => 'debug');
+    assert.deepEqual(levels(), ['warn', ...repeats]);
+    log.lines.length = 0;
+    issuer.fault = undefined;
+    await clock.advance(30_000);
+    assert.deepEqual(levels(), ['info']);
+    log.lines.length = 0;
+    await clock.advance(0.5 * HOUR);
+    assert.deepEqual(levels(), ['debug']);
+  });
+
+  it('warns anew of each SVID that runs out', async () => {
+    const { clock, hold, issuer, log } = rotation();
+    hold();
+    for (let n = 1; n <= 3; n++) {
+      issuer.fault = undefined;
+      await clock.advance(30_000);
+      issuer.fault = broken;
+      await clock.advance(2 * HOUR);
+      assert.equal(log.count('warn', 'no valid SVID'), n);
+    }
+  });
+
   it('retries before the end, however short the life', async () => {
     const { clock, hold, issuer } = rotation();
     const { serial } = hold('p', ask(WEB, { ttlMs: 8000 }));

@@ -168,15 +168,15 @@ class SvidRotator implements Rotator {
     const { clock, random, log } = this.#deps;
     const context = { policy: this.#policy, random, nowMs: clock.now() };
     const { renewAtMs } = succeed(item, svid, context);
-    log.debug(
-      {
-        spiffe_id: item.request.id,
-        serial: svid.serial,
-        not_after: new Date(svid.notAfterMs),
-        refresh_at: new Date(renewAtMs),
-      },
-      'SVID minted',
-    );
+    const fields = {
+      spiffe_id: item.request.id,
+      serial: svid.serial,
+      not_after: new Date(svid.notAfterMs),
+      refresh_at: new Date(renewAtMs),
+    };
+    if (item.warned) log.info(fields, 'SVID minted at last, the workload has a valid one');
+    else log.debug(fields, 'SVID minted');
+    item.warned = false;
     this.#plan(item);
     this.#notify(item);
   }
@@ -195,7 +195,9 @@ class SvidRotator implements Rotator {
       err: error,
     };
     if (valid) log.info(fields, 'SVID renewal failed, the old one is still valid');
+    else if (item.warned) log.debug(fields, 'SVID minting failed again');
     else log.warn(fields, 'SVID minting failed, the workload has no valid SVID');
+    item.warned = !valid;
     if (!valid) this.#notify(item);
   }
 
