@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
-import type { ExplainSources } from './admin/explain.ts';
+import type { ExplainSources, MatchSources } from './admin/explain.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
@@ -11,11 +11,13 @@ import type { Random } from './core/random.ts';
 import { createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
+import type { Selector } from './identity/selector.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { withIssuerMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
 import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
+import type { Policy } from './policy/policy.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { descriptorBudget } from './descriptors.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
@@ -199,6 +201,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       streams: serving.streams(),
     }),
     explain: (pid) => explainPid(pid, policy, rest.attestation),
+    explainSelectors: (selectors) => explainSelectors(selectors, policy.current()),
   };
 }
 
@@ -209,8 +212,11 @@ async function explainPid(
   attestation: Attestation,
 ): Promise<ExplainSources> {
   const { credentials, selectors, startTicks } = await attestation.attestPid(pid);
-  const explanation = explainMatch(store.current(), selectors);
-  return { pid, startTicks, credentials, selectors, ...explanation };
+  return { pid, startTicks, credentials, ...explainSelectors(selectors, store.current()) };
+}
+
+function explainSelectors(selectors: readonly Selector[], policy: Policy): MatchSources {
+  return { selectors, ...explainMatch(policy, selectors) };
 }
 
 interface Cleanup {

@@ -1,7 +1,12 @@
 import type { Server } from 'node:http';
 import type { Registry } from 'prom-client';
 import { createAdminServer, createMetricsServer, type AdminView } from './admin/admin.ts';
-import { explainDocument, type ExplainSources } from './admin/explain.ts';
+import {
+  explainDocument,
+  matchDocument,
+  type ExplainSources,
+  type MatchSources,
+} from './admin/explain.ts';
 import { statusDocument, type StatusSources } from './admin/status.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
@@ -9,6 +14,7 @@ import { errorText, IdentityError, toIdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
 import { listenOnSocket } from './core/unix-socket.ts';
 import type { TrustBundle } from './identity/bundle.ts';
+import type { Selector } from './identity/selector.ts';
 
 /** What the operator is shown, asked for anew each time. */
 export interface OperatorSources {
@@ -18,6 +24,8 @@ export interface OperatorSources {
   bundle(): TrustBundle | undefined;
   /** Rejects with `ERR_PEER_GONE` when there is no such process. */
   explain(pid: number): Promise<ExplainSources>;
+  /** What the policy makes of selectors that nobody vouches for. */
+  explainSelectors(selectors: readonly Selector[]): MatchSources;
   readonly registry: Registry;
 }
 
@@ -94,6 +102,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
         if (toIdentityError(thrown).code !== 'ERR_PEER_GONE') throw thrown;
         return undefined;
       }),
+    explainSelectors: (selectors) => matchDocument(sources.explainSelectors(selectors)),
   };
 }
 

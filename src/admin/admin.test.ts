@@ -25,6 +25,7 @@ class FakeView implements AdminView {
     return trustDomain === 'unknown.example' ? undefined : { trust_domain: 'example.org' };
   };
   explain = (pid: number) => Promise.resolve(pid === 7 ? { pid } : undefined);
+  explainSelectors = (selectors: readonly string[]) => ({ selectors });
 }
 
 interface Answer {
@@ -99,6 +100,21 @@ describe('createAdminServer()', () => {
     assert.equal(none.code, 404);
     assert.deepEqual(JSON.parse(none.body), { error: 'no bundle of unknown.example is known' });
     assert.deepEqual(view.asked, [undefined, 'partner.example', 'unknown.example']);
+  });
+
+  it('explains selectors, and refuses a list that is none', async (t) => {
+    const { ask } = await serve(t, createAdminServer);
+    const known = await ask('/explain?selectors=unix:uid:1,%20k8s:ns:a,unix:uid:1');
+    assert.equal(known.code, 200);
+    assert.deepEqual(JSON.parse(known.body), { selectors: ['unix:uid:1', 'k8s:ns:a'] });
+    for (const query of ['', 'uid', 'unix:uid:1,', ',unix:uid:1', 'Unix:uid:1', 'unix:']) {
+      const { code, body } = await ask(`/explain?selectors=${query}`);
+      assert.equal(code, 400, query);
+      assert.match(body, /"error": "invalid selector/, query);
+    }
+    for (const query of ['selectors=a:b&selectors=c:d', 'selectors=a:b&pid=7']) {
+      assert.equal((await ask(`/explain?${query}`)).code, 400, query);
+    }
   });
 
   it('explains one process, and tells a wrong question from an unknown process', async (t) => {

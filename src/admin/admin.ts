@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { errorText } from '../core/errors.ts';
+import { errorText, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
+import { parseSelectorList, type Selector } from '../identity/selector.ts';
 
 /** What the admin socket shows; never a private key. */
 export interface AdminView {
@@ -13,6 +14,8 @@ export interface AdminView {
   bundle(trustDomain: string | undefined): unknown;
   /** Which identities a process would get and why; undefined when there is none with this pid. */
   explain(pid: number): Promise<unknown>;
+  /** The same of a process that had these selectors. */
+  explainSelectors(selectors: readonly Selector[]): unknown;
 }
 
 interface Answer {
@@ -57,20 +60,37 @@ const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
       ? json({ error: `no bundle of ${name ?? 'the own trust domain'} is known` }, 404)
       : json(bundle);
   },
-  '/explain': async (view, query) => {
-    const [text, ...more] = query.getAll('pid');
-    if (text === undefined || more.length > 0) {
-      return json({ error: 'one process is to be named, as in /explain?pid=1234' }, 400);
+  '/explain': (view, query) => {
+    const [pid, ...pids] = query.getAll('pid');
+    const [selectors, ...more] = query.getAll('selectors');
+    const asked = [pid, selectors].filter((text) => text !== undefined).length;
+    if (asked !== 1 || pids.length > 0 || more.length > 0) {
+      const expected = '/explain?pid=1234, or its selectors, as in /explain?selectors=a,b';
+      return json({ error: `one process is to be named, as in ${expected}` }, 400);
     }
-    if (!isPid(text)) {
-      return json({ error: `pid is to be a whole number from 1 to ${MAX_PID}` }, 400);
-    }
-    const explanation = await view.explain(Number(text));
-    return explanation === undefined
-      ? json({ error: `there is no process with pid ${text}` }, 404)
-      : json(explanation);
+    return pid === undefined ? ofSelectors(view, selectors ?? '') : ofPid(view, pid);
   },
 };
+
+async function ofPid(view: AdminView, text: string): Promise<Answer> {
+  if (!isPid(text)) {
+    return json({ error: `pid is to be a whole number from 1 to ${MAX_PID}` }, 400);
+  }
+  const explanation = await view.explain(Number(text));
+  return explanation === undefined
+    ? json({ error: `there is no process with pid ${text}` }, 404)
+    : json(explanation);
+}
+
+function ofSelectors(view: AdminView, text: string): Answer {
+  try {
+    return json(view.explainSelectors(parseSelectorList(text)));
+  } catch (thrown) {
+    const { code, message } = toIdentityError(thrown);
+    if (code !== 'ERR_BAD_REQUEST') throw thrown;
+    return json({ error: message }, 400);
+  }
+}
 
 /** PID_MAX_LIMIT of 64-bit Linux. */
 const MAX_PID = 4_194_304;

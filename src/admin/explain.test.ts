@@ -5,6 +5,7 @@ import { explainDocument } from './explain.ts';
 const entry = (spiffeId: string, source: string) => ({
   spiffeId,
   selectors: ['unix:uid:1000'],
+  priority: 3,
   source,
 });
 
@@ -17,8 +18,8 @@ describe('explainDocument()', () => {
       credentials: { pid: 42, uid: 1000, gid: 100 },
       selectors: ['unix:uid:1000'],
       identities: [
-        { id: web, source: 'a:1' },
-        { id: 'spiffe://example.org/z', source: 'a:9' },
+        { id: web, priority: 3, source: 'a:1' },
+        { id: 'spiffe://example.org/z', priority: 0, source: 'a:9' },
       ],
       verdicts: [
         { kind: 'applies', entry: entry(web, 'a:1'), id: web },
@@ -27,7 +28,7 @@ describe('explainDocument()', () => {
         { kind: 'missing', entry: entry(web, 'a:4'), missing: ['unix:gid:1'] },
       ],
     } as const;
-    const shared = { spiffe_id: web, selectors: ['unix:uid:1000'] };
+    const shared = { spiffe_id: web, selectors: ['unix:uid:1000'], priority: 3 };
     assert.deepEqual(explainDocument(from), {
       pid: 42,
       start_ticks: 4711,
@@ -35,8 +36,8 @@ describe('explainDocument()', () => {
       gid: 100,
       selectors: ['unix:uid:1000'],
       identities: [
-        { spiffe_id: web, default: true, source: 'a:1' },
-        { spiffe_id: 'spiffe://example.org/z', default: false, source: 'a:9' },
+        { spiffe_id: web, default: true, priority: 3, source: 'a:1' },
+        { spiffe_id: 'spiffe://example.org/z', default: false, priority: 0, source: 'a:9' },
       ],
       entries: [
         { verdict: 'applies', ...shared, source: 'a:1', gives: web },

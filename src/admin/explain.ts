@@ -1,13 +1,21 @@
+/** What the policy makes of a set of selectors. */
+export interface MatchSources {
+  readonly selectors: readonly string[];
+  /** In the policy's order; the first one is the default. */
+  readonly identities: readonly {
+    readonly id: string;
+    readonly priority: number;
+    readonly source: string;
+  }[];
+  readonly verdicts: readonly Verdict[];
+}
+
 /** What `/explain` is made of: a process as attested now, and what the policy makes of it. */
-export interface ExplainSources {
+export interface ExplainSources extends MatchSources {
   readonly pid: number;
   /** When the process began, in clock ticks since the system did. */
   readonly startTicks: number;
   readonly credentials: { readonly uid: number; readonly gid: number };
-  readonly selectors: readonly string[];
-  /** In the policy's order; the first one is the default. */
-  readonly identities: readonly { readonly id: string; readonly source: string }[];
-  readonly verdicts: readonly Verdict[];
 }
 
 /** What became of an entry that gives the process an identity, or nearly does. */
@@ -21,24 +29,33 @@ type Verdict = { readonly entry: EntryView } & (
 interface EntryView {
   readonly spiffeId: string;
   readonly selectors: readonly string[];
+  readonly priority: number;
   readonly source: string;
 }
 
-/** The document of `/explain`. */
-export function explainDocument(from: ExplainSources): unknown {
-  const { pid, startTicks, credentials, selectors } = from;
+/** The document of `/explain?pid=N`. */
+export function explainDocument(from: ExplainSources): object {
+  const { pid, startTicks, credentials } = from;
   return {
     pid,
     start_ticks: startTicks,
     uid: credentials.uid,
     gid: credentials.gid,
+    ...matchDocument(from),
+  };
+}
+
+/** The document of `/explain?selectors=a,b`, of a process that need not exist. */
+export function matchDocument({ selectors, identities, verdicts }: MatchSources): object {
+  return {
     selectors,
-    identities: from.identities.map(({ id, source }, index) => ({
+    identities: identities.map(({ id, priority, source }, index) => ({
       spiffe_id: id,
       default: index === 0,
+      priority,
       source,
     })),
-    entries: from.verdicts.map(entryView),
+    entries: verdicts.map(entryView),
   };
 }
 
@@ -49,6 +66,7 @@ function entryView(verdict: Verdict): unknown {
     // As written: it may hold placeholders.
     spiffe_id: entry.spiffeId,
     selectors: entry.selectors,
+    priority: entry.priority,
     source: entry.source,
     ...(kind === 'applies' || kind === 'shadowed' ? { gives: verdict.id } : {}),
     ...(kind === 'shadowed' ? { shadowed_by: verdict.by } : {}),

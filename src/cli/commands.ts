@@ -34,6 +34,18 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./fetch.ts')).fetch,
   },
   {
+    words: 'explain',
+    summary: 'show why a process gets the identities it gets, or none',
+    flags: [
+      { name: 'pid', value: 'N', doc: 'a process, as the running daemon sees it' },
+      { name: 'selectors', value: 'A,B', doc: 'selectors; with --config no daemon is needed' },
+      { name: 'pod', value: 'NS/NAME', doc: 'not in this version' },
+      ...ADMIN,
+      JSON_FLAG,
+    ],
+    load: async () => (await import('./explain.ts')).explain,
+  },
+  {
     words: 'status',
     summary: 'show every connected proxy and what it was sent and accepted',
     flags: [...ADMIN, JSON_FLAG, { name: 'watch', doc: 'show it anew every second until Ctrl-C' }],

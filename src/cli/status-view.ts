@@ -1,4 +1,5 @@
 import { IdentityError } from '../core/errors.ts';
+import { count, list, record, text, texts, type Fields } from './json-fields.ts';
 
 /** One secret of a stream; null where the daemon says nothing. */
 export interface SecretView {
@@ -106,13 +107,3 @@ function parseSecret(from: Fields): SecretView {
     nextRotation: text(from['next_rotation']),
   };
 }
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const record = (value: unknown): Fields =>
-  typeof value === 'object' && value !== null ? { ...value } : {};
-const list = (value: unknown): readonly Fields[] => (Array.isArray(value) ? value.map(record) : []);
-const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-const count = (value: unknown): number | null => (typeof value === 'number' ? value : null);
-const texts = (value: unknown): readonly string[] =>
-  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];

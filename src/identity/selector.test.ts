@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from '../core/errors.ts';
-import { parseSelector, selector } from './selector.ts';
+import { parseSelector, parseSelectorList, selector } from './selector.ts';
 
 describe('parseSelector()', () => {
   it("keeps SPIRE's texts as they are", () => {
@@ -56,5 +56,38 @@ describe('parseSelector()', () => {
 
   it('takes what attestors build', () => {
     assert.equal(parseSelector(selector('unix', 'uid:1000')), 'unix:uid:1000');
+  });
+});
+
+describe('parseSelectorList()', () => {
+  it('takes texts between commas, each once and without the blanks around it', () => {
+    const text = 'unix:uid:1, k8s:ns:a ,unix:uid:1';
+    assert.deepEqual(parseSelectorList(text), ['unix:uid:1', 'k8s:ns:a']);
+  });
+
+  it('gives back what it was made of, or refuses it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(fc.string(), fc.constantFrom('a:b', 'c:d'))), (parts) => {
+        try {
+          const list = parseSelectorList(parts.join(','));
+          assert.deepEqual(list, [
+            ...new Set(
+              parts
+                .join(',')
+                .split(',')
+                .map((part) => part.trim()),
+            ),
+          ]);
+        } catch (thrown) {
+          assert.ok(thrown instanceof IdentityError && thrown.code === 'ERR_BAD_REQUEST');
+        }
+      }),
+    );
+  });
+
+  it('refuses more than a process has', () => {
+    const list = Array.from({ length: 4097 }, (_, n) => `unix:gid:${n}`).join(',');
+    assert.equal(parseSelectorList(list.slice(0, list.lastIndexOf(','))).length, 4096);
+    assert.throws(() => parseSelectorList(list), /more than 4096 selectors/);
   });
 });

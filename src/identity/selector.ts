@@ -24,6 +24,18 @@ export function parseSelector(text: string): Selector {
   return text as Selector;
 }
 
+/** More than a process has; the bound of a list that somebody typed. */
+const MAX_LIST = 4096;
+
+/** Parses `a,b`, without duplicates: no selector of a list holds a comma. Throws `ERR_BAD_REQUEST`. */
+export function parseSelectorList(text: string): readonly Selector[] {
+  const parts = text.split(',', MAX_LIST + 1);
+  if (parts.length > MAX_LIST) {
+    throw new IdentityError('ERR_BAD_REQUEST', `more than ${MAX_LIST} selectors`);
+  }
+  return [...new Set(parts.map((part) => parseSelector(part.trim())))];
+}
+
 /** Builds a selector from parts that an attestor vouches for. */
 export function selector(type: string, value: string): Selector {
   return `${type}:${value}` as Selector;

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { startApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
+import { credence } from '../support/transcript.ts';
 
 const UID = process.getuid?.() ?? 0;
 const SELECTOR = `unix:uid:${UID}`;
@@ -31,9 +32,11 @@ interface Explanation {
   }[];
 }
 
+const adminSocket = (app: TestApp) => join(dirname(app.socketPath), 'admin.sock');
+
 /** GET on the app's admin socket. */
 function ask(app: TestApp, path: string): Promise<{ code: number | undefined; body: string }> {
-  const socketPath = join(dirname(app.socketPath), 'admin.sock');
+  const socketPath = adminSocket(app);
   return new Promise((resolve, reject) => {
     request({ socketPath, path, agent: false }, (response) => {
       let body = '';
@@ -44,6 +47,60 @@ function ask(app: TestApp, path: string): Promise<{ code: number | undefined; bo
       .end();
   });
 }
+
+describe('credence explain', () => {
+  const explain = (app: TestApp, ...args: string[]) =>
+    credence(['explain', '--admin-socket', adminSocket(app), ...args]);
+
+  it('walks from a process to its identities and says what each other entry lacks', async () => {
+    await using app = await startApp({ entries: ENTRIES });
+    const { code, out, err } = await explain(app, '--pid', String(process.pid));
+    assert.deepEqual([code, err], [0, '']);
+    const gid = process.getgid?.() ?? 0;
+    assert.ok(out.startsWith(`process     pid ${process.pid}, uid ${UID}, gid ${gid}\n`), out);
+    for (const line of [
+      /^selectors {3}unix:/m,
+      new RegExp(`^.{12}${SELECTOR}$`, 'm'),
+      /^identities {2}spiffe:\/\/example\.org\/first \(priority 1, \/.+:\d+\)$/m,
+      /^ {12}spiffe:\/\/example\.org\/second \(priority 0, \/.+:\d+\)$/m,
+      'default     spiffe://example.org/first, as priority 1 is the highest',
+      /^unresolved {2}\S+\/ns\/\{k8s:ns\} \(.+:\d+\): \{k8s:ns\}: the caller has no such selector$/m,
+      new RegExp(
+        `^missed {6}\\S+/near \\(.+:\\d+\\): misses unix:uid:123456 \\(it has ${SELECTOR}\\)$`,
+        'm',
+      ),
+    ]) {
+      assert.ok(typeof line === 'string' ? out.includes(line) : line.test(out), `${line}\n${out}`);
+    }
+  });
+
+  it('prints the document of the daemon with --json and exits 1 without an identity', async () => {
+    await using app = await startApp({ entries: [] });
+    const { code, out } = await explain(app, '--pid', String(process.pid), '--json');
+    assert.equal(code, 1);
+    const document = JSON.parse(out) as Explanation;
+    assert.deepEqual([document.pid, document.identities], [process.pid, []]);
+    const told = await explain(app, '--pid', String(process.pid));
+    assert.match(told.out, /^identities {2}none: no policy entry applies, and none is near$/m);
+  });
+
+  it('asks the daemon what selectors would get when no configuration is named', async () => {
+    await using app = await startApp({ entries: ENTRIES });
+    const { code, out } = await explain(app, '--selectors', `${SELECTOR},k8s:ns:blue`);
+    assert.equal(code, 0);
+    assert.match(out, /^ {12}spiffe:\/\/example\.org\/ns\/blue /m);
+    assert.doesNotMatch(out, /^process/m);
+  });
+
+  it('says that there is no such process', async () => {
+    await using app = await startApp({ entries: [] });
+    assert.deepEqual(await explain(app, '--pid', '4194304'), {
+      code: 1,
+      out: '',
+      err: 'credence: there is no process with pid 4194304\n',
+    });
+  });
+});
 
 describe('/explain', () => {
   it('says what a process would get that has never connected, and what it misses', async () => {

@@ -1,0 +1,74 @@
+import type { ExplainView, IdentityView, VerdictView } from './explain-view.ts';
+import { oneLine } from './printable.ts';
+
+/** Of what a process has instead of a selector that it misses. */
+const MOST_LISTED = 4;
+
+/** An explanation for people: each step from the process to its identities. */
+export function explainText(view: ExplainView): string {
+  const { process, selectors, identities, verdicts } = view;
+  const of = (kind: string) => verdicts.filter((verdict) => verdict.kind === kind);
+  const steps: readonly (readonly [string, readonly string[]])[] = [
+    [
+      'process',
+      process ? [`pid ${process.pid}, uid ${id(process.uid)}, gid ${id(process.gid)}`] : [],
+    ],
+    ['selectors', selectors],
+    ['identities', identities.length > 0 ? identities.map(identityText) : [noneText(verdicts)]],
+    ['default', defaultText(identities)],
+    ['shadowed', of('shadowed').map(shadowedText)],
+    [
+      'unresolved',
+      of('placeholder').map(({ spiffeId, reason, source }) => `${spiffeId} (${source}): ${reason}`),
+    ],
+    ['missed', of('missing').map((verdict) => missedText(verdict, selectors))],
+  ];
+  return steps
+    .flatMap(([title, lines]) => lines.map((line, n) => (n === 0 ? title : '').padEnd(12) + line))
+    .map((line) => `${oneLine(line)}\n`)
+    .join('');
+}
+
+const id = (number: number | null) => number ?? '?';
+
+function identityText({ spiffeId, priority, source }: IdentityView): string {
+  return `${spiffeId} (priority ${id(priority)}, ${source})`;
+}
+
+function noneText(verdicts: readonly VerdictView[]): string {
+  const near = verdicts.length === 0 ? ', and none is near' : '';
+  return `none: no policy entry applies${near}`;
+}
+
+/** The order of identities is priority, then SPIFFE ID: which of the two made the first one first. */
+function defaultText([first, ...others]: readonly IdentityView[]): string[] {
+  if (!first) return [];
+  const equals = others.filter(({ priority }) => priority === first.priority).length;
+  if (others.length === 0) return [`${first.spiffeId}, as the only one`];
+  if (equals === 0) {
+    return [`${first.spiffeId}, as priority ${id(first.priority)} is the highest`];
+  }
+  const number = `${equals + 1} with ${others.length > equals ? 'the highest ' : ''}priority ${id(first.priority)}`;
+  return [`${first.spiffeId}, as the first SPIFFE ID in byte order of ${number}`];
+}
+
+function shadowedText({ spiffeId, source, shadowedBy }: VerdictView): string {
+  return `${spiffeId} (${source}): ${shadowedBy} gives the same SPIFFE ID and goes first`;
+}
+
+function missedText({ spiffeId, source, missing }: VerdictView, held: readonly string[]): string {
+  const wanted = missing.map((selector) => {
+    const kind = selector.split(':', 2).join(':');
+    const instead = held.filter((other) => other.startsWith(`${kind}:`));
+    return instead.length === 0 ? selector : `${selector} (it has ${listed(instead)})`;
+  });
+  return `${spiffeId} (${source}): misses ${wanted.join(' and ')}`;
+}
+
+/** A process may have thousands of groups. */
+function listed(selectors: readonly string[]): string {
+  const more = selectors.length - MOST_LISTED;
+  return more > 0
+    ? `${selectors.slice(0, MOST_LISTED).join(', ')} and ${more} more`
+    : selectors.join(', ');
+}

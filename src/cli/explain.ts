@@ -1,0 +1,71 @@
+import { matchDocument } from '../admin/explain.ts';
+import { loadConfig } from '../config.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
+import { parseSelectorList, type Selector } from '../identity/selector.ts';
+import { explainMatch } from '../policy/explain.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { compilePolicy } from '../policy/policy.ts';
+import { askAdminJson } from './admin-client.ts';
+import { textOf, type Action, type Given, type Terminal } from './command.ts';
+import { EXIT } from './exit.ts';
+import { explainText } from './explain-text.ts';
+import { parseExplanation } from './explain-view.ts';
+import { pidOf } from './pid.ts';
+import { adminSocket } from './sockets.ts';
+
+/** `credence explain`: why a caller gets the identities it gets, or none. */
+export const explain: Action = async (given, _operands, terminal) => {
+  if (given['pod'] !== undefined) {
+    throw new IdentityError(
+      'ERR_USAGE',
+      '--pod needs the Kubernetes attestor, not in this version',
+      {
+        hint: '--pid N explains a process of a pod as any other',
+      },
+    );
+  }
+  const pid = pidOf(given);
+  const selectors = selectorsOf(given);
+  if ((pid === undefined) === (selectors === undefined)) {
+    throw new IdentityError('ERR_USAGE', 'credence explain needs --pid N or --selectors A,B', {
+      hint: 'credence explain --selectors unix:uid:1000,unix:gid:1000 --config FILE',
+    });
+  }
+  const document = selectors
+    ? await explainSelectors(selectors, given, terminal)
+    : await askAdminJson(await adminSocket(given, terminal), `/explain?pid=${pid}`, terminal);
+  const view = parseExplanation(document);
+  terminal.out(
+    given['json'] === true ? `${JSON.stringify(document, undefined, 2)}\n` : explainText(view),
+  );
+  return view.identities.length > 0 ? EXIT.done : EXIT.no;
+};
+
+function selectorsOf(given: Given): readonly Selector[] | undefined {
+  const text = textOf(given, 'selectors');
+  if (text === undefined) return undefined;
+  try {
+    return parseSelectorList(text);
+  } catch (thrown) {
+    throw new IdentityError('ERR_USAGE', `--selectors: ${toIdentityError(thrown).message}`, {
+      cause: thrown,
+      hint: 'selectors as the policy writes them, with commas: unix:uid:1000,unix:gid:1000',
+    });
+  }
+}
+
+/** With a configuration its policy as it stands on disk, without a daemon; else the policy in force. */
+async function explainSelectors(
+  selectors: readonly Selector[],
+  given: Given,
+  terminal: Terminal,
+): Promise<unknown> {
+  const file = textOf(given, 'config');
+  if (file === undefined || textOf(given, 'admin-socket') !== undefined) {
+    const query = `/explain?selectors=${encodeURIComponent(selectors.join(','))}`;
+    return askAdminJson(await adminSocket(given, terminal), query, terminal);
+  }
+  const { policyPaths: paths, trustDomain, issuer } = loadConfig(file, terminal.env);
+  const { entries } = loadPolicy({ paths, trustDomain, caTtlMs: issuer.caTtlMs });
+  return matchDocument({ selectors, ...explainMatch(compilePolicy(entries), selectors) });
+}
