@@ -89,3 +89,16 @@ export function named(list: readonly JsonObject[], name: string): JsonObject {
   if (!found) throw new Error(`the bootstrap has nothing named ${name}`);
   return found;
 }
+
+/** Calls `change` with every place in a bootstrap where a secret is asked for over gRPC. */
+export function eachSecretConfig(
+  part: Json,
+  change: (secret: string, source: JsonObject) => void,
+): void {
+  if (part === null || typeof part !== 'object') return;
+  if (!Array.isArray(part) && typeof part['name'] === 'string') {
+    const source = (part['sds_config'] as JsonObject | undefined)?.['api_config_source'];
+    if (source !== undefined) change(part['name'], source as JsonObject);
+  }
+  for (const child of Object.values(part)) eachSecretConfig(child, change);
+}

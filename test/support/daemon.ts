@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import type { Status } from './app.ts';
 import { startChild, type Child } from './child.ts';
 import { eventually } from './eventually.ts';
 
@@ -16,6 +17,7 @@ const CREDENCE =
 export interface PolicyEntry {
   readonly spiffe_id: string;
   readonly selectors: readonly string[];
+  readonly priority?: number;
 }
 
 export interface DaemonOptions {
@@ -44,6 +46,8 @@ export interface Daemon extends AsyncDisposable {
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** GET on the admin socket; rejects unless it is a 200. */
   admin(path: string): Promise<string>;
+  /** What `/status` says. */
+  status(): Promise<Status>;
   /** Sum of a metric over its labels that match. */
   metric(name: string, labels?: RegExp): Promise<number>;
   /** Replaces the policy; the daemon reloads by itself. */
@@ -146,6 +150,7 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
     setPolicy,
     fetchX509,
     admin: (path) => adminGet(adminPath, path),
+    status: async () => JSON.parse(await adminGet(adminPath, '/status')) as Status,
     metric: async (name, labels) =>
       sumOfMetric(await adminGet(adminPath, '/metrics'), name, labels),
     log: () => past + (child?.log() ?? ''),

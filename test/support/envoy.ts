@@ -1,4 +1,4 @@
-import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bootstrap } from './bootstrap-file.ts';
@@ -27,6 +27,20 @@ export interface EnvoyOptions {
   readonly uid?: number;
   /** Shown in messages. */
   readonly name?: string;
+  /** Levels of single loggers, such as `config:trace`; all others say `info`. */
+  readonly logLevels?: string;
+  /** Takes part in a hot restart; left out, it shares nothing with any other Envoy. */
+  readonly hotRestart?: HotRestart;
+}
+
+/** One generation of an Envoy that is replaced while it runs. */
+export interface HotRestart {
+  /** 0 is the first; each further one takes over from the one before it. */
+  readonly epoch: number;
+  /** Where the first writes down the identifier that all of them share. */
+  readonly baseIdFile: string;
+  /** Seconds until the generation before this one is ended. */
+  readonly parentShutdownS: number;
 }
 
 /** A running Envoy, seen through its own admin interface. */
@@ -51,7 +65,7 @@ export interface Envoy extends AsyncDisposable {
 
 /** Starts Envoy on a bootstrap; it ends, and its files go, with `await using`. */
 export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
-  const { bootstrap, version = '1.40', uid, name = 'envoy' } = options;
+  const { bootstrap, version = '1.40', uid, name = 'envoy', logLevels, hotRestart } = options;
   const dir = await mkdtemp(join(tmpdir(), 'credence-envoy-'));
   const file = join(dir, 'bootstrap.json');
   await writeFile(file, JSON.stringify(bootstrap));
@@ -66,8 +80,9 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
     binary,
     [
       ...['--config-path', file, '--concurrency', '1', '--log-level', 'info'],
-      // No shared memory: any number of Envoys run beside each other.
-      '--disable-hot-restart',
+      ...(logLevels === undefined ? [] : ['--component-log-level', logLevels]),
+      // Without shared memory any number of Envoys run beside each other.
+      ...(hotRestart ? await hotRestartArguments(hotRestart) : ['--disable-hot-restart']),
       ...['--file-flush-interval-msec', '100'],
     ],
     uid === undefined ? { cwd: dir } : { cwd: dir, uid },
@@ -123,8 +138,12 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
     stat: async (wanted) => (await stats(/./)).get(wanted) ?? 0,
     [Symbol.asyncDispose]: () => stop('SIGKILL'),
   };
+  // Until the new generation has the admin port, the one before it answers there.
+  const generation = `"restart_epoch": ${hotRestart?.epoch ?? 0}`;
+  const answers = async () =>
+    hotRestart ? (await admin('/server_info')).includes(generation) : (await state()) !== '';
   try {
-    await eventually(state, {
+    await eventually(answers, {
       what: `${name} answers on its admin port ${port}`,
       hopeless: () => child.ended(),
     });
@@ -133,6 +152,15 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
     await stop('SIGKILL');
     throw new Error(`${name} did not start, it says:\n${tail(child.log())}`, { cause });
   }
+}
+
+async function hotRestartArguments(options: HotRestart): Promise<readonly string[]> {
+  const { epoch, baseIdFile, parentShutdownS } = options;
+  if (epoch === 0) return ['--use-dynamic-base-id', '--base-id-path', baseIdFile];
+  return [
+    ...['--base-id', (await readFile(baseIdFile, 'utf8')).trim(), '--restart-epoch', `${epoch}`],
+    ...['--drain-time-s', '1', '--parent-shutdown-time-s', `${parentShutdownS}`],
+  ];
 }
 
 function adminPort(bootstrap: Bootstrap): number {

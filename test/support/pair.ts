@@ -25,22 +25,27 @@ export interface Pair extends AsyncDisposable {
   readonly freshPort: number;
 }
 
+export interface PairOptions {
+  readonly version?: EnvoyVersion;
+  /** Changes the bootstraps before they are used. */
+  readonly adapt?: (bootstrap: Bootstrap, side: 'server' | 'client') => void;
+  /** As `EnvoyOptions.logLevels`, of both. */
+  readonly logLevels?: string;
+}
+
 /** Starts server.yaml and client.yaml, the client with a second way that never reuses. */
-export async function startPair(
-  place: Place,
-  { version = '1.40' }: { version?: EnvoyVersion } = {},
-): Promise<Pair> {
+export async function startPair(place: Place, options: PairOptions = {}): Promise<Pair> {
+  const { adapt, ...rest } = options;
   const fresh = await freePort();
+  const serverFile = await readBootstrap('server', place.replacements);
   const clientFile = await readBootstrap('client', place.replacements);
-  const server = await startEnvoy({
-    bootstrap: await readBootstrap('server', place.replacements),
-    version,
-    name: 'server',
-  });
+  adapt?.(serverFile, 'server');
+  adapt?.(clientFile, 'client');
+  const server = await startEnvoy({ ...rest, bootstrap: serverFile, name: 'server' });
   try {
     const client = await startEnvoy({
+      ...rest,
       bootstrap: withFreshWay(clientFile, place.port('client'), fresh),
-      version,
       name: 'client',
     });
     const stop = () => Promise.all([server, client].map((envoy) => envoy.stop('SIGKILL')));
