@@ -16,6 +16,14 @@ export interface SemanticVersion {
   readonly patch: number;
 }
 
+/** Whether a proxy says that it is an Envoy of this version or a later one. */
+export function isEnvoySince(node: NodeInfo | undefined, since: SemanticVersion): boolean {
+  const version = node?.userAgentName === 'envoy' ? node.userAgentVersion : undefined;
+  if (!version) return false;
+  const { major, minor, patch } = since;
+  return (version.major - major || version.minor - minor || version.patch - patch) >= 0;
+}
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const MAX_NODE_TEXT_BYTES = 1024;

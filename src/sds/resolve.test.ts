@@ -52,7 +52,7 @@ function world(of: World) {
     keep: () => undefined,
   };
   const used = new Set<SpiffeId>();
-  const form = of.form ?? 'spiffe';
+  const form = of.form ?? 'domains';
   const context = { source, encoder: createSecretEncoder(), aliases: ALIASES, form };
   return {
     used,

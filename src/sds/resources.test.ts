@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fakeBundle, fakeSvid, WEB } from '../../test/support/identities.ts';
 import { decodeResource } from '../../test/support/secrets.ts';
+import { pemBytes } from '../identity/pem.ts';
 import { bundleFormOf, createSecretEncoder } from './resources.ts';
 
 describe('createSecretEncoder()', () => {
@@ -53,10 +54,36 @@ describe('createSecretEncoder()', () => {
 
   it('keeps the domains apart in SPIFFE form', () => {
     const bundles = [fakeBundle('example.org'), fakeBundle('partner.example')];
-    const secret = decodeResource(createSecretEncoder().bundles('ALL', bundles, 'spiffe').resource);
+    const secret = decodeResource(
+      createSecretEncoder().bundles('ALL', bundles, 'domains').resource,
+    );
     assert.ok(secret.kind === 'spiffe bundle');
     assert.deepEqual(Object.keys(secret.domains), ['example.org', 'partner.example']);
     assert.notEqual(secret.domains['example.org'], secret.domains['partner.example']);
+  });
+
+  it('says the same twice to a proxy that knows trust_bundles', () => {
+    const bundles = [fakeBundle('example.org', 1, 2), fakeBundle('partner.example')];
+    const secret = decodeResource(
+      createSecretEncoder().bundles('ALL', bundles, 'domains-and-bundles').resource,
+    );
+    assert.ok(secret.kind === 'spiffe bundle');
+    const { trust_domains } = JSON.parse(secret.jwks ?? '') as {
+      trust_domains: Record<string, { keys: { use: string; x5c: string[] }[] }>;
+    };
+    const roots = Object.entries(trust_domains).map(([domain, { keys }]) => [
+      domain,
+      keys.map(({ use, x5c }) => {
+        assert.equal(use, 'x509-svid');
+        const [der = '', ...more] = x5c;
+        assert.deepEqual(more, []);
+        return pemBytes('CERTIFICATE', Buffer.from(der, 'base64')).toString();
+      }),
+    ]);
+    assert.deepEqual(
+      roots.map(([domain, pems]) => [domain, [pems].flat().join('')]),
+      Object.entries(secret.domains),
+    );
   });
 
   it('never mixes domains in plain form', () => {
@@ -67,28 +94,28 @@ describe('createSecretEncoder()', () => {
   it('makes one object for one content, and another when any of the bundles changes', () => {
     const encoder = createSecretEncoder();
     const [own, partner] = [fakeBundle('example.org'), fakeBundle('partner.example')];
-    const before = encoder.bundles('ALL', [own, partner], 'spiffe');
-    assert.equal(encoder.bundles('ALL', [own, partner], 'spiffe'), before);
-    const after = encoder.bundles('ALL', [own, fakeBundle('partner.example', 2)], 'spiffe');
+    const before = encoder.bundles('ALL', [own, partner], 'domains');
+    assert.equal(encoder.bundles('ALL', [own, partner], 'domains'), before);
+    const after = encoder.bundles('ALL', [own, fakeBundle('partner.example', 2)], 'domains');
     assert.notEqual(after.version, before.version);
-    assert.notEqual(encoder.bundles('ALL', [own], 'spiffe').version, after.version);
+    assert.notEqual(encoder.bundles('ALL', [own], 'domains').version, after.version);
     assert.notEqual(encoder.bundles('ROOTCA', [own], 'plain').version, after.version);
   });
 
   it('gives the same bundle the same version in each run', () => {
     const version = () =>
-      createSecretEncoder().bundles('ROOTCA', [fakeBundle('example.org')], 'spiffe').version;
+      createSecretEncoder().bundles('ROOTCA', [fakeBundle('example.org')], 'domains').version;
     assert.equal(version(), version());
   });
 
   it('never writes an empty validation context', () => {
     const encoder = createSecretEncoder();
     const empty = fakeBundle('example.org', 1, 0);
-    assert.throws(() => encoder.bundles('ROOTCA', [], 'spiffe'));
+    assert.throws(() => encoder.bundles('ROOTCA', [], 'domains'));
     assert.throws(() => encoder.bundles('ROOTCA', [empty], 'plain'), { code: 'ERR_BUG' });
-    assert.throws(() => encoder.bundles('ROOTCA', [empty], 'spiffe'), { code: 'ERR_BUG' });
+    assert.throws(() => encoder.bundles('ROOTCA', [empty], 'domains'), { code: 'ERR_BUG' });
     const full = fakeBundle('a.example');
-    assert.throws(() => encoder.bundles('ALL', [full, empty], 'spiffe'), { code: 'ERR_BUG' });
+    assert.throws(() => encoder.bundles('ALL', [full, empty], 'domains'), { code: 'ERR_BUG' });
   });
 
   it('never writes a certificate without chain or key', () => {
@@ -106,12 +133,33 @@ describe('bundleFormOf()', () => {
 
   it('lets a proxy override what is configured, both ways', () => {
     assert.equal(bundleFormOf(node(true), true), 'plain');
-    assert.equal(bundleFormOf(node(false), false), 'spiffe');
+    assert.equal(bundleFormOf(node(false), false), 'domains');
+  });
+
+  it('adds trust_bundles for an Envoy that states a version which knows them', () => {
+    const forms = [
+      [1, 33, 99],
+      [1, 34, 0],
+      [1, 40, 0],
+      [2, 0, 0],
+    ].map(([major = 0, minor = 0, patch = 0]) =>
+      bundleFormOf(
+        {
+          ...node(undefined),
+          ...{ userAgentName: 'envoy', userAgentVersion: { major, minor, patch } },
+        },
+        true,
+      ),
+    );
+    const both = 'domains-and-bundles';
+    assert.deepEqual(forms, ['domains', both, both, both]);
+    const other = { userAgentName: 'other', userAgentVersion: { major: 9, minor: 0, patch: 0 } };
+    assert.equal(bundleFormOf({ ...node(undefined), ...other }, true), 'domains');
   });
 
   it('follows the configuration when a proxy says nothing', () => {
     for (const silent of [undefined, node(undefined)]) {
-      assert.equal(bundleFormOf(silent, true), 'spiffe');
+      assert.equal(bundleFormOf(silent, true), 'domains');
       assert.equal(bundleFormOf(silent, false), 'plain');
     }
   });

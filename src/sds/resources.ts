@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { TrustBundle } from '../identity/bundle.ts';
 import { pemBytes } from '../identity/pem.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import type { NodeInfo } from './node-info.ts';
+import { isEnvoySince, type NodeInfo } from './node-info.ts';
 import {
   encodeCertificateSecret,
   encodePlainBundleSecret,
@@ -19,12 +19,22 @@ export interface Secret {
   readonly resource: Uint8Array;
 }
 
-/** How trust bundles are written: Envoy's SPIFFE validator, or a plain list of roots. */
-export type BundleForm = 'spiffe' | 'plain';
+/**
+ * How trust bundles are written: a plain list of roots, or for Envoy's SPIFFE validator, with a
+ * list of trust domains alone or with the same as `trust_bundles` beside it.
+ */
+export type BundleForm = 'plain' | 'domains' | 'domains-and-bundles';
 
-/** The form for a proxy: what its node says, else what is configured. */
+/** The validator itself is as old as the first version that Credence could meet, 1.18. */
+const TRUST_BUNDLES_SINCE = { major: 1, minor: 34, patch: 0 };
+
+/**
+ * The form for a proxy: what its node says, else what is configured. A field that is newer than the
+ * version it states would be dropped, or refused by a proxy that takes unknown fields for errors.
+ */
 export function bundleFormOf(node: NodeInfo | undefined, spiffeByDefault: boolean): BundleForm {
-  return (node?.disableSpiffeCertValidation ?? !spiffeByDefault) ? 'plain' : 'spiffe';
+  if (node?.disableSpiffeCertValidation ?? !spiffeByDefault) return 'plain';
+  return isEnvoySince(node, TRUST_BUNDLES_SINCE) ? 'domains-and-bundles' : 'domains';
 }
 
 /** Makes secrets from identities; the same content under the same name is one object. */
@@ -83,12 +93,30 @@ export function createSecretEncoder(): SecretEncoder {
           : encodeSpiffeBundleSecret(
               name,
               bundles.map((b) => ({ trustDomain: b.trustDomain, rootsPem: rootsPem(b) })),
+              form === 'domains-and-bundles' ? trustBundlesJson(bundles) : undefined,
             );
       const secret = secretOf(name, bytes, bytes);
       known.set(key, { state, secret });
       return secret;
     },
   };
+}
+
+/**
+ * SPIFFE bundles by trust domain, as `trust_bundles` of the validator wants them: Envoy reads `use`
+ * and `x5c`, and refuses all domains for one key of another use.
+ */
+function trustBundlesJson(bundles: readonly TrustBundle[]): Buffer {
+  const domains = bundles.map(({ trustDomain, x509Authorities }) => [
+    trustDomain,
+    {
+      keys: x509Authorities.map(({ der }) => ({
+        use: 'x509-svid',
+        x5c: [Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString('base64')],
+      })),
+    },
+  ]);
+  return Buffer.from(JSON.stringify({ trust_domains: Object.fromEntries(domains) }));
 }
 
 function secretOf(name: string, content: Uint8Array, bytes: Uint8Array): Secret {

@@ -64,7 +64,7 @@ describe('encode…Secret()', () => {
       selector: ({ trustDomain }) => trustDomain,
     });
     fc.assert(
-      fc.property(name, bundles, (name, bundles) => {
+      fc.property(name, bundles, fc.option(pem, { nil: undefined }), (name, bundles, jwks) => {
         const trust_domains = bundles.map(({ trustDomain, rootsPem }) => ({
           name: trustDomain,
           trust_bundle: { inline_bytes: rootsPem },
@@ -72,12 +72,15 @@ describe('encode…Secret()', () => {
         const typed_config = {
           type_url:
             'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig',
-          value: encode(SpiffeConfig, { trust_domains }),
+          value: encode(SpiffeConfig, {
+            trust_domains,
+            ...(jwks && { trust_bundles: { inline_bytes: jwks } }),
+          }),
         };
         const custom_validator_config = { name: 'envoy.tls.cert_validator.spiffe', typed_config };
         const value = { name, validation_context: { custom_validator_config } };
         assert.deepEqual(
-          encodeSpiffeBundleSecret(name, bundles),
+          encodeSpiffeBundleSecret(name, bundles, jwks),
           Buffer.from(encode(SecretType, value)),
         );
       }),

@@ -58,9 +58,14 @@ export function encodePlainBundleSecret(name: string, rootsPem: Uint8Array): Buf
 
 /**
  * A `Secret` with a validation context for Envoy's SPIFFE validator, which keeps trust domains
- * apart. Throws `ERR_BUG` if there is no domain, a domain without roots, or a domain twice.
+ * apart; with `jwksJson` in both of its forms. Throws `ERR_BUG` if there is no domain, a domain
+ * without roots, or a domain twice.
  */
-export function encodeSpiffeBundleSecret(name: string, bundles: readonly SpiffeBundle[]): Buffer {
+export function encodeSpiffeBundleSecret(
+  name: string,
+  bundles: readonly SpiffeBundle[],
+  jwksJson?: Uint8Array,
+): Buffer {
   refuseEmpty('name', name.length);
   refuseEmpty('list of trust domains', bundles.length);
   let config = 0;
@@ -76,6 +81,8 @@ export function encodeSpiffeBundleSecret(name: string, bundles: readonly SpiffeB
     config += fieldSize(size);
     return { trustDomain, rootsPem, nameBytes, source, size };
   });
+  const jwks = jwksJson && fieldSize(jwksJson.byteLength);
+  if (jwks !== undefined) config += fieldSize(jwks);
   const nameBytes = Buffer.byteLength(name);
   const any = fieldSize(SPIFFE_VALIDATOR_TYPE.byteLength) + fieldSize(config);
   const extension = fieldSize(SPIFFE_VALIDATOR.byteLength) + fieldSize(any);
@@ -91,6 +98,7 @@ export function encodeSpiffeBundleSecret(name: string, bundles: readonly SpiffeB
   for (const { trustDomain, rootsPem, nameBytes: size, source, size: domain } of domains) {
     w.open(1, domain).text(1, trustDomain, size).open(2, source).bytes(2, rootsPem);
   }
+  if (jwksJson && jwks !== undefined) w.open(2, jwks).bytes(2, jwksJson);
   return w.done();
 }
 

@@ -42,6 +42,10 @@ for (const version of ['1.40', '1.36'] as const) {
 
       await assert.rejects(mtlsGet({ port, server: SERVER, trust: mine.bundle }));
 
+      const secrets = await envoy.admin('/config_dump?resource=dynamic_active_secrets');
+      assert.match(secrets, /"trust_domains"/);
+      assert.match(secrets, /"trust_bundles"/);
+
       // The same names under another root: what counts is the signature.
       await using impostor = await createDaemon({ entries: ENTRIES });
       await impostor.start();

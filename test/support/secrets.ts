@@ -14,7 +14,13 @@ const ValidatorType = root.lookupType(`${TLS}.SPIFFECertValidatorConfig`);
 export type DecodedSecret =
   | { readonly kind: 'certificate'; name: string; chain: string; key: string }
   | { readonly kind: 'plain bundle'; name: string; roots: string }
-  | { readonly kind: 'spiffe bundle'; name: string; domains: Readonly<Record<string, string>> }
+  | {
+      readonly kind: 'spiffe bundle';
+      readonly name: string;
+      readonly domains: Readonly<Record<string, string>>;
+      /** The text of `trust_bundles`, for a proxy that knows them. */
+      readonly jwks?: string;
+    }
   | { readonly kind: 'empty'; name: string };
 
 /** A response as a proxy understands it. */
@@ -49,6 +55,7 @@ interface ResponseMessage {
 
 interface ValidatorMessage {
   readonly trust_domains: readonly { name: string; trust_bundle?: DataSource }[];
+  readonly trust_bundles?: DataSource;
 }
 
 const inline = (source: DataSource | undefined): string =>
@@ -97,7 +104,13 @@ export function decodeSecret(bytes: Uint8Array): DecodedSecret {
   if (roots) return { kind: 'plain bundle', name, roots };
   const typed = context?.custom_validator_config?.typed_config;
   if (!typed) return { kind: 'empty', name };
-  const { trust_domains: domains } = read(ValidatorType, typed.value) as ValidatorMessage;
-  const byName = domains.map((d) => [d.name, inline(d.trust_bundle)] as const);
-  return { kind: 'spiffe bundle', name, domains: Object.fromEntries(byName) };
+  const { trust_domains, trust_bundles } = read(ValidatorType, typed.value) as ValidatorMessage;
+  const byName = trust_domains.map((d) => [d.name, inline(d.trust_bundle)] as const);
+  const jwks = inline(trust_bundles);
+  return {
+    kind: 'spiffe bundle',
+    name,
+    domains: Object.fromEntries(byName),
+    ...(jwks && { jwks }),
+  };
 }
