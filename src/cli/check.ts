@@ -2,16 +2,12 @@ import { constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { loadConfig, type Config } from '../config.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
-import type { PolicyEntry } from '../policy/entry.ts';
 import { readPolicy } from '../policy/load.ts';
 import { textOf, type Action } from './command.ts';
+import { entryFindings } from './entry-findings.ts';
 import { EXIT } from './exit.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
-import { accountNames, neverMatches, type Attestable } from './unmatched.ts';
-
-/** Nobody reads more of them. */
-const MAX_IN_VAIN = 200;
 
 interface Finding {
   readonly severity: 'error' | 'warning';
@@ -87,31 +83,12 @@ function examine(
   for (const { file: at, line, message } of warnings) {
     findings.push({ severity: 'warning', message: `${at}:${line}: ${message}` });
   }
-  findings.push(...entriesInVain(entries, config), ...socketDoubts(config));
+  for (const message of entryFindings(entries, config)) {
+    findings.push({ severity: 'warning', message });
+  }
+  findings.push(...socketDoubts(config));
   for (const message of configWarnings(config)) findings.push({ severity: 'warning', message });
   return { findings, entries: entries.length, config };
-}
-
-/** Entries that ask for what no process on this machine can have. */
-function entriesInVain(entries: readonly PolicyEntry[], { attestation }: Config): Finding[] {
-  const machine: Attestable = {
-    users: accountNames('/etc/passwd'),
-    groups: accountNames('/etc/group'),
-    discoverPath: attestation.unix.discoverPath,
-  };
-  const findings: Finding[] = [];
-  for (const { selectors, source } of entries) {
-    for (const selector of selectors) {
-      const why = neverMatches(selector, machine);
-      if (why === undefined) continue;
-      if (findings.length === MAX_IN_VAIN) {
-        findings.push({ severity: 'warning', message: 'more entries can never apply' });
-        return findings;
-      }
-      findings.push({ severity: 'warning', message: `${source}: ${why}` });
-    }
-  }
-  return findings;
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseSelector } from '../identity/selector.ts';
-import { accountNames, neverMatches, type Attestable } from './unmatched.ts';
+import { accountNames, neverFilled, neverMatches, type Attestable } from './unmatched.ts';
 
 const MACHINE: Attestable = {
   users: new Set(['web']),
@@ -46,6 +46,30 @@ describe('neverMatches()', () => {
     for (const text of ['unix:path:/bin/true', `unix:sha256:${DIGEST}`]) {
       assert.match(judge(text, machine) ?? '', /: attestation\.unix\.discover_path is not on$/);
     }
+  });
+});
+
+describe('neverFilled()', () => {
+  for (const [placeholder, why] of [
+    ['unix:usr', 'did you mean {unix:user}?'],
+    ['unix:user:web', 'did you mean {unix:user}?'],
+    ['unix:zzzzzzzz', 'unix has uid, gid, supplementary_gid, user, group'],
+    ['unix:path', 'a path is not one segment of a SPIFFE ID'],
+    ['uinx:uid', 'did you mean unix?'],
+    ['constructor:x', 'no attestor makes selectors of the type constructor'],
+  ] as const) {
+    it(`says of {${placeholder}} why nothing fills it`, () => {
+      const told = neverFilled(placeholder, MACHINE);
+      assert.ok(told?.startsWith(`{${placeholder}} has a value for no process: ${why}`), told);
+    });
+  }
+
+  it('says nothing of one that may have a value here', () => {
+    for (const placeholder of ['unix:user', 'unix:sha256', 'k8s:ns', 'k8s:pod-label:app']) {
+      assert.equal(neverFilled(placeholder, MACHINE), undefined, placeholder);
+    }
+    const machine = { ...MACHINE, discoverPath: false };
+    assert.match(neverFilled('unix:sha256', machine) ?? '', /discover_path is not on$/);
   });
 });
 

@@ -51,6 +51,22 @@ export function neverMatches(selector: Selector, machine: Attestable): string | 
   return why && `${selector} matches no process: ${why}`;
 }
 
+/** Why a placeholder (`{type:key}` without its braces) has a value for no process on this machine. */
+export function neverFilled(placeholder: string, machine: Attestable): string | undefined {
+  const [type = '', kind = ''] = placeholder.split(':', 2);
+  const why = type === 'unix' ? judgeFiller(kind, placeholder, machine) : judgeType(type);
+  return why && `{${placeholder}} has a value for no process: ${why}`;
+}
+
+function judgeFiller(kind: string, placeholder: string, machine: Attestable): string | undefined {
+  if (kind === 'path') return 'a path is not one segment of a SPIFFE ID';
+  if (kind === 'sha256' && !machine.discoverPath) return 'attestation.unix.discover_path is not on';
+  const known = Object.hasOwn(UNIX, kind);
+  if (known && placeholder === `unix:${kind}`) return undefined;
+  const near = known ? kind : nearestWord(kind, Object.keys(UNIX));
+  return near ? `did you mean {unix:${near}}?` : `unix has ${Object.keys(UNIX).join(', ')}`;
+}
+
 function judgeUnix(kind: string, selector: Selector, machine: Attestable): string | undefined {
   const judge = Object.hasOwn(UNIX, kind) ? UNIX[kind] : undefined;
   if (judge) return judge(selector.slice(`unix:${kind}:`.length), machine);

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { parseSelector } from '../identity/selector.ts';
+import type { PolicyEntry } from './entry.ts';
+import { compilePolicy } from './policy.ts';
+import { redundantEntries } from './redundancy.ts';
+
+let line = 0;
+function entry(
+  path: string,
+  selectors: readonly string[],
+  more: Partial<PolicyEntry> = {},
+): PolicyEntry {
+  return {
+    spiffeId: `spiffe://td/${path}`,
+    selectors: selectors.map(parseSelector),
+    x509SvidTtlMs: undefined,
+    jwtSvidTtlMs: undefined,
+    dnsNames: [],
+    federatesWith: [],
+    hint: '',
+    priority: 0,
+    source: `p.yaml:${++line}`,
+    ...more,
+  };
+}
+
+const found = (...entries: PolicyEntry[]) =>
+  [...redundantEntries(entries)].map((one) => [one.entry, one.why]);
+
+describe('redundantEntries()', () => {
+  it('names the narrower of two entries that say the same, wherever it stands', () => {
+    const wide = entry('a', ['x:1']);
+    const narrow = entry('a', ['y:1', 'x:1']);
+    const why = `redundant: ${wide.source} gives spiffe://td/a to all that have some of these selectors`;
+    assert.deepEqual(found(wide, narrow), [[narrow, why]]);
+    assert.deepEqual(found(narrow, wide), [[narrow, why]]);
+  });
+
+  it('says of one that another goes before that it never counts', () => {
+    const wide = entry('a', ['x:1'], { priority: 1 });
+    const narrow = entry('a', ['x:1', 'y:1'], { x509SvidTtlMs: 60_000 });
+    const why = `never counts: ${wide.source} gives spiffe://td/a to all that this entry fits, and goes first`;
+    assert.deepEqual(found(narrow, wide), [[narrow, why]]);
+  });
+
+  it('leaves a narrower one that says something of its own and goes first', () => {
+    const short = { x509SvidTtlMs: 60_000 };
+    assert.deepEqual(found(entry('a', ['x:1', 'y:1'], short), entry('a', ['x:1'])), []);
+    const first = { hint: 'mine', priority: 1 };
+    assert.deepEqual(found(entry('a', ['x:1']), entry('a', ['x:1', 'y:1'], first)), []);
+  });
+
+  it('leaves entries of other IDs, and selectors that only overlap', () => {
+    assert.deepEqual(found(entry('a', ['x:1']), entry('b', ['x:1', 'y:1'])), []);
+    assert.deepEqual(found(entry('a', ['x:1', 'z:1']), entry('a', ['x:1', 'y:1'])), []);
+  });
+
+  it('names only what may go without any process noticing, and of entries alike all of it', () => {
+    const texts = ['x:1', 'y:1', 'z:1'];
+    const drawn = fc.record({
+      path: fc.constantFrom('a', 'b'),
+      selectors: fc.uniqueArray(fc.constantFrom(...texts), { minLength: 1 }),
+      priority: fc.constantFrom(0, 0, 0, 1),
+      hint: fc.constantFrom('', '', '', 'h'),
+    });
+    const callers = [...Array(2 ** texts.length).keys()].map((bits) =>
+      texts.filter((_, n) => (bits & (1 << n)) !== 0).map(parseSelector),
+    );
+    const key = ({ path, selectors }: { path: string; selectors: string[] }) =>
+      path + [...selectors].sort().join();
+    fc.assert(
+      fc.property(fc.uniqueArray(drawn, { selector: key, maxLength: 8 }), (specs) => {
+        const entries = specs.map(({ path, selectors, ...more }) => entry(path, selectors, more));
+        const grants = (policy: readonly PolicyEntry[]) =>
+          callers.map((caller) =>
+            compilePolicy(policy)
+              .match(caller)
+              .map(({ id, priority, hint }) => [id, priority, hint]),
+          );
+        const needless = new Set([...redundantEntries(entries)].map((one) => one.entry));
+        assert.deepEqual(grants(entries.filter((one) => !needless.has(one))), grants(entries));
+        if (specs.some(({ priority, hint }) => priority !== 0 || hint !== '')) return;
+        for (const one of entries) {
+          const others = entries.filter((other) => other !== one);
+          const missed = JSON.stringify(grants(others)) !== JSON.stringify(grants(entries));
+          assert.equal(needless.has(one), !missed);
+        }
+      }),
+    );
+  });
+
+  it('does not compare each with each', () => {
+    const many = Array.from({ length: 50_000 }, (_, n) => entry('a', ['x:1', `y:${n}`]));
+    const start = performance.now();
+    assert.equal(found(...many.slice(1), entry('a', ['y:7']), entry('a', ['z:1'])).length, 1);
+    // A quarter of a second where it was written; a scan for each entry takes a minute.
+    assert.ok(performance.now() - start < 10_000);
+  });
+});
