@@ -60,6 +60,8 @@ export interface Envoy extends AsyncDisposable {
   /** All counters and gauges whose name matches. */
   stats(filter: RegExp): Promise<ReadonlyMap<string, number>>;
   log(): string;
+  /** Why it is not running any more, else undefined. */
+  ended(): string | undefined;
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
@@ -122,6 +124,7 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
     stats,
     stop,
     log: () => child.log(),
+    ended: () => child.ended(),
     waitLive: (timeoutMs = 15_000) =>
       eventually(async () => (await state()) === 'LIVE', {
         what: `${name} becomes live`,
