@@ -107,15 +107,13 @@ export function createSecretEncoder(): SecretEncoder {
  * and `x5c`, and refuses all domains for one key of another use.
  */
 function trustBundlesJson(bundles: readonly TrustBundle[]): Buffer {
-  const domains = bundles.map(({ trustDomain, x509Authorities }) => [
-    trustDomain,
-    {
-      keys: x509Authorities.map(({ der }) => ({
-        use: 'x509-svid',
-        x5c: [Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString('base64')],
-      })),
-    },
-  ]);
+  const domains = bundles.map(({ trustDomain, x509Authorities }) => {
+    const keys = x509Authorities.map(({ der }) => ({
+      use: 'x509-svid',
+      x5c: [Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString('base64')],
+    }));
+    return [trustDomain, { keys }] as const;
+  });
   return Buffer.from(JSON.stringify({ trust_domains: Object.fromEntries(domains) }));
 }
 
