@@ -44,7 +44,10 @@ interface Document {
     readonly pid: number;
     readonly node_id: string | null;
     readonly envoy_version: string | null;
-    readonly streams: readonly { readonly secrets: readonly unknown[] }[];
+    readonly streams: readonly {
+      readonly secrets: readonly unknown[];
+      readonly oldest_unanswered_at: string | null;
+    }[];
   }[];
 }
 
@@ -117,7 +120,12 @@ describe('statusDocument()', () => {
             absent: false,
             acknowledged: 'v1',
             rejected: { version: 'v2', text: 'no such curve' },
-            svid: { serial: '0b', notAfterMs: AT + 2000, renewAtMs: AT + 1000 },
+            svid: {
+              id: 'spiffe://td/a',
+              serial: '0b',
+              notAfterMs: AT + 2000,
+              renewAtMs: AT + 1000,
+            },
           },
           {
             name: 'ROOTCA',
@@ -139,6 +147,7 @@ describe('statusDocument()', () => {
         sent_at: '2026-01-02T03:04:05.678Z',
         acknowledged: 'v1',
         refused: { version: 'v2', text: 'no such curve' },
+        spiffe_id: 'spiffe://td/a',
         serial: '0b',
         not_after: '2026-01-02T03:04:07.678Z',
         next_rotation: '2026-01-02T03:04:06.678Z',
@@ -150,10 +159,33 @@ describe('statusDocument()', () => {
         sent_at: null,
         acknowledged: null,
         refused: null,
+        spiffe_id: null,
         serial: null,
         not_after: null,
         next_rotation: null,
       },
     ]);
+  });
+
+  it('says since when a push has no answer, and nothing once all have one', () => {
+    const resource: Stream['resources'][number] = {
+      name: 'default',
+      sent: 'v2',
+      sentAtMs: AT + 1000,
+      absent: false,
+      acknowledged: 'v1',
+      rejected: undefined,
+      svid: undefined,
+    };
+    const since = (...resources: Stream['resources']) =>
+      documentOf([stream({ resources })]).proxies[0]?.streams[0]?.oldest_unanswered_at;
+    const older = { ...resource, sentAtMs: AT };
+    const accepted = { ...older, acknowledged: 'v2' };
+    const refused = { ...older, rejected: { version: 'v2', text: '' } };
+    const absent = { ...older, sent: undefined, absent: true };
+    assert.equal(since(resource, older), '2026-01-02T03:04:05.678Z');
+    assert.equal(since(resource, accepted, absent), '2026-01-02T03:04:06.678Z');
+    assert.equal(since(accepted, refused, absent), null);
+    assert.equal(since(), null);
   });
 });

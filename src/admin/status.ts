@@ -50,7 +50,12 @@ interface StreamView {
     readonly acknowledged: string | undefined;
     readonly rejected: { readonly version: string; readonly text: string } | undefined;
     readonly svid:
-      | { readonly serial: string; readonly notAfterMs: number; readonly renewAtMs: number }
+      | {
+          readonly id: string;
+          readonly serial: string;
+          readonly notAfterMs: number;
+          readonly renewAtMs: number;
+        }
       | undefined;
   }[];
 }
@@ -105,6 +110,7 @@ function proxyView(streams: readonly StreamView[]): unknown {
       kind: stream.kind,
       opened_at: time(stream.openedAtMs),
       unanswered_pushes: stream.unanswered,
+      oldest_unanswered_at: time(oldestUnansweredMs(stream)),
       waiting: stream.waiting,
       secrets: stream.resources.map((resource) => ({
         name: resource.name,
@@ -113,12 +119,24 @@ function proxyView(streams: readonly StreamView[]): unknown {
         sent_at: resource.sent === undefined ? null : time(resource.sentAtMs),
         acknowledged: resource.acknowledged ?? null,
         refused: resource.rejected ?? null,
+        spiffe_id: resource.svid?.id ?? null,
         serial: resource.svid?.serial ?? null,
         not_after: time(resource.svid?.notAfterMs),
         next_rotation: time(resource.svid?.renewAtMs),
       })),
     })),
   };
+}
+
+/** When the oldest content was sent that the proxy has neither accepted nor refused. */
+function oldestUnansweredMs({ resources }: StreamView): number | undefined {
+  const open = resources.filter(
+    ({ sent, acknowledged, rejected }) =>
+      sent !== undefined && sent !== acknowledged && sent !== rejected?.version,
+  );
+  return open.length === 0
+    ? undefined
+    : open.reduce((oldest, { sentAtMs }) => Math.min(oldest, sentAtMs), Infinity);
 }
 
 function time(ms: number | undefined): string | null {

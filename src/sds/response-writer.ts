@@ -1,4 +1,5 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
+import type { Timer } from '../core/clock.ts';
 import type { ResponseCodec } from './codec.ts';
 import type { SdsContext } from './context.ts';
 import type { Ready } from './resolve.ts';
@@ -21,8 +22,13 @@ export class ResponseWriter {
   /** The response that is being written: none, the newest state, or one that something outdated. */
   #inFlight: 'none' | 'newest' | 'stale' = 'none';
   #served = false;
+  /** Set while a content is kept back because those before it were refused. */
+  #retry: Timer | undefined;
 
-  /** `again` is called when a response has gone out that `postpone` was called during. */
+  /**
+   * `again` is called when a response has gone out that `postpone` was called during, and when what
+   * was kept back may go.
+   */
   constructor(
     sink: ResponseSink,
     codec: ResponseCodec,
@@ -65,15 +71,15 @@ export class ResponseWriter {
     dropped: readonly string[] = [],
   ): void {
     const subscription = this.#subscription;
-    const due = ready.filter(({ secret: { name, version } }) => subscription.isDue(name, version));
+    const { clock, metrics, nextNonce } = this.#context;
+    const now = clock.now();
+    const due = this.#due(ready, now);
     const { saysAbsence } = this.#codec;
     const removed = saysAbsence
       ? [...absent.filter((name) => subscription.isAbsenceDue(name)), ...dropped]
       : [];
     if (due.length === 0 && removed.length === 0) return;
-    const { clock, metrics, nextNonce } = this.#context;
     const nonce = nextNonce();
-    const now = clock.now();
     const response = this.#codec.encode(
       nonce,
       due.map(({ secret }) => secret),
@@ -93,6 +99,28 @@ export class ResponseWriter {
     metrics.firstSecret(clock.monotonic() - this.#openedAt);
   }
 
+  /** Lets go of its timer; nothing is written any more. */
+  close(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+  }
+
+  /** What is to be written now; for what has to wait `again` is called in time. */
+  #due(ready: readonly Ready[], nowMs: number): Ready[] {
+    this.close();
+    let soonestMs = Infinity;
+    const due = ready.filter(({ secret: { name, version } }) => {
+      if (!this.#subscription.isDue(name, version)) return false;
+      const restMs = this.#subscription.restMs(name, nowMs);
+      if (restMs > 0) soonestMs = Math.min(soonestMs, restMs);
+      return restMs === 0;
+    });
+    if (soonestMs < Infinity) {
+      this.#retry = this.#context.clock.after(soonestMs, () => this.#again());
+    }
+    return due;
+  }
+
   #written(error?: Error | null): void {
     const { stale } = this;
     this.#inFlight = 'none';
@@ -103,6 +131,6 @@ export class ResponseWriter {
 
 function sentResource({ secret: { name, version }, held }: Ready): SentResource {
   if (!held) return { name, version, svid: undefined };
-  const { serial, notAfterMs } = held.svid;
-  return { name, version, svid: { serial, notAfterMs, renewAtMs: held.renewAtMs } };
+  const { id, serial, notAfterMs } = held.svid;
+  return { name, version, svid: { id, serial, notAfterMs, renewAtMs: held.renewAtMs } };
 }

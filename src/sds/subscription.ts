@@ -1,5 +1,10 @@
+import { isPutOff } from '../core/backoff.ts';
+
+import type { SpiffeId } from '../identity/spiffe-id.ts';
+
 /** Life of a certificate, for display; wall clock in milliseconds. */
 export interface SentSvid {
+  readonly id: SpiffeId;
   readonly serial: string;
   readonly notAfterMs: number;
   readonly renewAtMs: number;
@@ -32,6 +37,8 @@ export interface Subscribed {
   rejected: { readonly version: string; readonly text: string } | undefined;
   /** All versions the proxy refused; never sent again. Made with the first. */
   refused: Set<string> | undefined;
+  /** Contents in a row that it refused, 0 once it took one. */
+  refusals: number;
 }
 
 /** The outcome of a nonce that came back. */
@@ -41,6 +48,8 @@ export type Answer = 'current' | 'earlier' | 'stale';
 const MAX_OUTSTANDING = 32;
 /** Refused versions that are remembered for a name. */
 const MAX_REFUSED = 16;
+/** How long after a refused content another one is tried; doubled with each in a row. */
+const RETRY = { baseMs: 1000, maxMs: 60_000 };
 
 /**
  * What a stream asked for, was sent, accepted and refused, without regard to how the messages look:
@@ -157,6 +166,18 @@ export class Subscription {
     return known !== undefined && known.sent !== version && !known.refused?.has(version);
   }
 
+  /**
+   * How long another content of this name is still to be kept back, since the proxy refused the ones
+   * before; 0: not at all.
+   */
+  restMs(name: string, nowMs: number): number {
+    const known = this.#resources.get(name);
+    if (!known || known.refusals === 0) return 0;
+    const pauseMs = Math.min(RETRY.baseMs * 2 ** (known.refusals - 1), RETRY.maxMs);
+    const retryAtMs = known.sentAtMs + pauseMs;
+    return isPutOff(retryAtMs, nowMs, RETRY) ? retryAtMs - nowMs : 0;
+  }
+
   /** Whether any content of this name was written since it is watched. */
   wasSent(name: string): boolean {
     return this.#resources.get(name)?.sent !== undefined;
@@ -210,6 +231,7 @@ export class Subscription {
           // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
           known.acknowledged = version;
           known.rejected = undefined;
+          known.refusals = 0;
         }
       }
     }
@@ -230,6 +252,7 @@ export class Subscription {
       acknowledged: undefined,
       rejected: undefined,
       refused: undefined,
+      refusals: 0,
     };
     this.#resources.set(name, fresh);
     return fresh;
@@ -238,6 +261,7 @@ export class Subscription {
 
 function refuse(known: Subscribed, version: string, text: string): void {
   known.rejected = { version, text };
+  known.refusals++;
   known.refused ??= new Set();
   known.refused.add(version);
   if (known.refused.size <= MAX_REFUSED) return;
