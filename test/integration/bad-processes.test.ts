@@ -68,7 +68,7 @@ for n in range(300): os.wait()
     });
     await strict.start();
     using proxy = connectProxy(strict.socketPath);
-    const streams = Array.from({ length: 50 }, () => proxy.stream());
+    const streams = Array.from({ length: 200 }, () => proxy.stream());
     for (const stream of streams) stream.ask('default');
     const endings = await Promise.allSettled(streams.map((stream) => stream.next()));
     assert.equal(endings[0]?.status, 'fulfilled');
@@ -83,8 +83,10 @@ for n in range(300): os.wait()
       await peer.write(Buffer.concat(ids.map((k) => openCall(k, [], END_HEADERS | END_STREAM))));
     }
     await peer.untilClosed();
-    // What it asked for before is not taken from it.
-    assert.equal(await strict.metric('credence_sds_streams', /sotw/), 40);
+    // What it asked for before is not taken from it: twice a second's worth, and what came due.
+    const served = endings.filter((ending) => ending.status === 'fulfilled').length;
+    assert.ok(served >= 40, `${served} were served`);
+    assert.equal(await strict.metric('credence_sds_streams', /sotw/), served);
   });
 
   attacked.endsAsItBegan();
