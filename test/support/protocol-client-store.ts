@@ -53,6 +53,11 @@ export class ProtocolStore {
     return new Set([...this.#received].filter(([, c]) => c !== GONE).map(([name]) => name));
   }
 
+  /** Whether it was asked for and nothing came. */
+  isUnanswered(name: string): boolean {
+    return this.#open.has(name);
+  }
+
   active(name: string): string | undefined {
     return this.#active.get(name);
   }
