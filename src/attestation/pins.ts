@@ -13,9 +13,9 @@ export interface Pins {
   /** Ends a process, with the reason; one that is not pinned has ended already. */
   remove(process: Process, reason: IdentityError): void;
   /** Removes those that have exited. */
-  look: () => void;
+  look(): void;
   readonly size: number;
-  close: () => void;
+  close(): void;
 }
 
 /** One system call for all processes; there is no way to wait for foreign descriptors in Node. */
@@ -27,79 +27,91 @@ export function createPins(
   clock: Clock,
   onRemove: (process: Process) => void,
 ): Pins {
-  const byKey = new Map<string, Process>();
-  const byPidfd = new Map<number, Process>();
-  const watch: ExitWatch = kernel.createExitWatch();
-  let timer: Timer | undefined;
-  let closed = false;
+  return new ProcessPins(kernel.createExitWatch(), clock, onRemove);
+}
 
-  function look(): void {
+class ProcessPins implements Pins {
+  readonly #byKey = new Map<string, Process>();
+  readonly #byPidfd = new Map<number, Process>();
+  readonly #watch: ExitWatch;
+  readonly #clock: Clock;
+  readonly #onRemove: (process: Process) => void;
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(watch: ExitWatch, clock: Clock, onRemove: (process: Process) => void) {
+    this.#watch = watch;
+    this.#clock = clock;
+    this.#onRemove = onRemove;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  add(peer: Peer): Process {
+    try {
+      this.#watch.add(peer.pidfd);
+    } catch (thrown) {
+      peer.close();
+      throw thrown;
+    }
+    const process = newProcess(peer);
+    this.#byKey.set(peer.key, process);
+    this.#byPidfd.set(peer.pidfd, process);
+    this.#arm();
+    return process;
+  }
+
+  get(key: string): Process | undefined {
+    return this.#byKey.get(key);
+  }
+
+  /** The number alone would not tell, it is used again. */
+  has(process: Process): boolean {
+    return this.#byPidfd.get(process.peer.pidfd) === process;
+  }
+
+  remove(process: Process, reason: IdentityError): void {
+    if (!this.has(process)) return;
+    const { peer, gone } = process;
+    this.#byPidfd.delete(peer.pidfd);
+    if (this.#byKey.get(peer.key) === process) this.#byKey.delete(peer.key);
+    this.#onRemove(process);
+    this.#watch.remove(peer.pidfd);
+    peer.close();
+    gone.abort(reason);
+  }
+
+  look(): void {
     // Each answer is a bounded number of them; one without a known process ends the asking.
     let more = true;
     while (more) {
       more = false;
-      for (const pidfd of watch.exited()) {
-        const process = byPidfd.get(pidfd);
+      for (const pidfd of this.#watch.exited()) {
+        const process = this.#byPidfd.get(pidfd);
         if (!process) continue;
-        remove(process, ended('the process has ended'));
+        this.remove(process, ended('the process has ended'));
         more = true;
       }
     }
   }
 
-  function arm(): void {
-    if (byKey.size === 0 || closed) return;
-    timer ??= clock.after(WATCH_MS, () => {
-      timer = undefined;
-      look();
-      arm();
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#timer?.cancel();
+    const reason = new IdentityError('ERR_SHUTDOWN', 'credence is shutting down');
+    for (const process of [...this.#byKey.values()]) this.remove(process, reason);
+    this.#watch.close();
+  }
+
+  #arm(): void {
+    if (this.#byKey.size === 0 || this.#closed) return;
+    this.#timer ??= this.#clock.after(WATCH_MS, () => {
+      this.#timer = undefined;
+      this.look();
+      this.#arm();
     });
   }
-
-  /** The number alone would not tell, it is used again. */
-  function has(process: Process): boolean {
-    return byPidfd.get(process.peer.pidfd) === process;
-  }
-
-  function remove(process: Process, reason: IdentityError): void {
-    if (!has(process)) return;
-    const { peer, gone } = process;
-    byPidfd.delete(peer.pidfd);
-    if (byKey.get(peer.key) === process) byKey.delete(peer.key);
-    onRemove(process);
-    watch.remove(peer.pidfd);
-    peer.close();
-    gone.abort(reason);
-  }
-
-  return {
-    add(peer) {
-      try {
-        watch.add(peer.pidfd);
-      } catch (thrown) {
-        peer.close();
-        throw thrown;
-      }
-      const process = newProcess(peer);
-      byKey.set(peer.key, process);
-      byPidfd.set(peer.pidfd, process);
-      arm();
-      return process;
-    },
-    get: (key) => byKey.get(key),
-    has,
-    remove,
-    look,
-    get size() {
-      return byKey.size;
-    },
-    close() {
-      if (closed) return;
-      closed = true;
-      timer?.cancel();
-      const reason = new IdentityError('ERR_SHUTDOWN', 'credence is shutting down');
-      for (const process of [...byKey.values()]) remove(process, reason);
-      watch.close();
-    },
-  };
 }

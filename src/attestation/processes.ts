@@ -2,7 +2,7 @@ import { abortReason, type Clock } from '../core/clock.ts';
 import type { Kernel } from './kernel.ts';
 import { createLingering } from './lingering.ts';
 import { credentialsChanged, type Peer } from './peer.ts';
-import { createPins } from './pins.ts';
+import { createPins, type Pins } from './pins.ts';
 import { ended, renew, type Process } from './process.ts';
 
 /** The processes behind all connections, each pinned once. */
@@ -34,25 +34,7 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
     onEnd: (process) => pins.remove(process, ended('it has disconnected')),
   });
   const pins = createPins(kernel, clock, lingering.stop);
-  const turns = createTurns(pins.look);
-
-  /** Ends it as what it was attested as, and says so, unless it is that still. */
-  function endIfChanged(process: Process): boolean {
-    const { peer } = process;
-    if (!peer.keepsCredentials()) {
-      pins.remove(process, ended(credentialsChanged(peer.credentials)));
-      return true;
-    }
-    if (process.holds()) return false;
-    renew(process, 'the process runs another program now');
-    return true;
-  }
-
-  function examine(process: Process): void {
-    if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
-    else endIfChanged(process);
-    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
-  }
+  const turns = createTurns(() => pins.look());
 
   return {
     join(peer) {
@@ -77,20 +59,38 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
       const turn = turns.current();
       if (process.gone.signal.aborted) return false;
       if (process.seenInTurn === turn) return true;
-      if (endIfChanged(process)) return false;
+      if (endIfChanged(process, pins)) return false;
       process.seenInTurn = turn;
       return true;
     },
-    examine,
+    examine: (process) => examine(process, pins),
     review(process) {
-      examine(process);
+      examine(process, pins);
       if (!process.agrees()) renew(process, 'the process has changed its groups');
     },
     get size() {
       return pins.size;
     },
-    close: pins.close,
+    close: () => pins.close(),
   };
+}
+
+/** Ends it as what it was attested as, and says so, unless it is that still. */
+function endIfChanged(process: Process, pins: Pins): boolean {
+  const { peer } = process;
+  if (!peer.keepsCredentials()) {
+    pins.remove(process, ended(credentialsChanged(peer.credentials)));
+    return true;
+  }
+  if (process.holds()) return false;
+  renew(process, 'the process runs another program now');
+  return true;
+}
+
+function examine(process: Process, pins: Pins): void {
+  if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
+  else endIfChanged(process, pins);
+  if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
 }
 
 /**

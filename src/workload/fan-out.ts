@@ -44,12 +44,7 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
     for (let n = 0; n < SLICE; n++) {
       const reader = serving.pop();
       if (!reader) break;
-      if (!order.has(reader)) continue;
-      try {
-        reader.refresh();
-      } catch (thrown) {
-        onError(thrown);
-      }
+      if (order.has(reader)) refresh(reader, onError);
     }
     if (serving.length > 0) setImmediate(serveSlice);
     else if (dirty.size > 0) schedule();
@@ -75,4 +70,13 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
       order.delete(reader);
     },
   };
+}
+
+/** One reader that fails does not keep the others from looking. */
+function refresh(reader: Reader, onError: (thrown: unknown) => void): void {
+  try {
+    reader.refresh();
+  } catch (thrown) {
+    onError(thrown);
+  }
 }
