@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { PolicyStore, ReloadResult } from './store.ts';
+import type { ReloadResult } from './in-force.ts';
+import type { PolicyStore } from './store.ts';
 
 const RESULTS: readonly ReloadResult[] = ['applied', 'unchanged', 'refused'];
 
