@@ -114,6 +114,7 @@ export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
   async function stop(signal?: NodeJS.Signals): Promise<void> {
     await child.stop(signal);
     await rm(dir, { recursive: true, force: true });
+    if (hotRestart?.epoch === 0) await forgetSharedMemory(hotRestart);
   }
 
   const envoy: Envoy = {
@@ -164,6 +165,13 @@ async function hotRestartArguments(options: HotRestart): Promise<readonly string
     ...['--base-id', (await readFile(baseIdFile, 'utf8')).trim(), '--restart-epoch', `${epoch}`],
     ...['--drain-time-s', '1', '--parent-shutdown-time-s', `${parentShutdownS}`],
   ];
+}
+
+/** Envoy leaves its shared memory behind; a newer generation that still uses it has it open. */
+async function forgetSharedMemory({ baseIdFile }: HotRestart): Promise<void> {
+  const baseId = Number(await readFile(baseIdFile, 'utf8').catch(() => NaN));
+  if (Number.isNaN(baseId)) return;
+  await rm(`/dev/shm/envoy_shared_memory_${baseId * 10}`, { force: true });
 }
 
 function adminPort(bootstrap: Bootstrap): number {

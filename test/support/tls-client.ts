@@ -27,15 +27,19 @@ export interface MtlsRequest {
   readonly trust: string;
   /** Shown to the server; nothing when left out. */
   readonly svid?: FetchedSvid;
+  /** Asked for by name (SNI), where the server has several certificates. */
+  readonly serverName?: string;
 }
 
 /** GET / over mTLS, without Envoy; rejects when either side refuses the other. */
-export function mtlsGet({ port, server, trust, svid }: MtlsRequest): Promise<IncomingHttpHeaders> {
+export function mtlsGet(options: MtlsRequest): Promise<IncomingHttpHeaders> {
+  const { port, server, trust, svid, serverName } = options;
   return new Promise((resolve, reject) => {
     const req = request(
       {
         ...{ host: '127.0.0.1', port, path: '/', agent: false, ca: trust, timeout: 5_000 },
         ...(svid ? { cert: svid.cert, key: svid.key } : {}),
+        ...(serverName === undefined ? {} : { servername: serverName }),
         checkServerIdentity: (_host, { subjectaltname = '' }) =>
           subjectaltname === `URI:${server}` ? undefined : new Error(`it is ${subjectaltname}`),
       },
