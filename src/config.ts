@@ -37,6 +37,7 @@ export interface Config {
   };
   readonly limits: {
     readonly connectionsPerUid: number;
+    readonly connectionsPerPid: number;
     readonly streams: number;
     readonly requestsPerSecond: number;
     readonly streamsPerConnection: number;
@@ -163,6 +164,7 @@ function buildIssuer(get: Get): Config['issuer'] {
 function buildLimits(get: Get): Config['limits'] {
   return {
     connectionsPerUid: get('limits.connections_per_uid'),
+    connectionsPerPid: get('limits.connections_per_pid'),
     streams: get('limits.streams'),
     requestsPerSecond: get('limits.requests_per_second'),
     streamsPerConnection: get('limits.streams_per_connection'),

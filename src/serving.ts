@@ -13,7 +13,7 @@ import { registerRotationMetrics } from './rotation/metrics.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
 import { createRotator, type RotationStats } from './rotation/rotator.ts';
 import { createAdmission } from './sds/admission.ts';
-import { createSdsMetrics, type SdsMetrics } from './sds/metrics.ts';
+import { createSdsMetrics, registerPushGauges, type SdsMetrics } from './sds/metrics.ts';
 import { createPeerLog } from './sds/peer-log.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
@@ -57,7 +57,7 @@ export function createServing(parts: ServingParts): Serving {
     schedule,
     log: log.child({ component: 'rotation' }),
   });
-  const rotation = registerRotationMetrics(registry, rotator);
+  const rotation = registerRotationMetrics(registry, rotator, clock);
   const workloads = createWorkloads({
     trustDomain: config.trustDomain,
     entitlements: parts.entitlements,
@@ -78,6 +78,7 @@ export function createServing(parts: ServingParts): Serving {
   setMaxListeners(0, draining.signal);
   const metrics = createSdsMetrics(registry, (ms) => rotation.observeLag(ms));
   const sds = createSds(parts, { workloads, metrics, closing: draining.signal });
+  registerPushGauges(registry, () => sds.streams(), clock);
   return {
     serve: (socket, connection) => sds.serve(socket, connection),
     streams: () => sds.streams(),
@@ -115,7 +116,9 @@ function createSds({ config, clock, log, connections }: ServingParts, parts: Sds
       encoder: createSecretEncoder(),
       refusals: createRefusals(),
       namesPerStream: config.limits.namesPerStream,
-      admission: createAdmission({ ...config.limits, connections }, clock),
+      admission: createAdmission({ ...config.limits, connections }, clock, (limit) =>
+        metrics.limited(limit),
+      ),
       clock,
       metrics,
       log: createPeerLog(log.child({ component: 'sds' }), clock),

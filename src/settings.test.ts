@@ -29,6 +29,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'sds.pending_timeout': '5s',
   'sds.denied_park': '30s',
   'limits.connections_per_uid': 10_000,
+  'limits.connections_per_pid': 5000,
   'limits.streams': 40_000,
   'limits.requests_per_second': 5000,
   'limits.streams_per_connection': 1024,

@@ -185,6 +185,12 @@ export const SETTINGS: readonly Setting[] = [
     'open connections of one Unix user',
   ),
   setting(
+    'limits.connections_per_pid',
+    number(1, 1_000_000, true),
+    5000,
+    'open connections of one process',
+  ),
+  setting(
     'limits.streams',
     number(2, 1_000_000, true),
     40_000,

@@ -8,7 +8,7 @@ describe('registerRotationMetrics()', () => {
   it('shows what the rotator holds now', async () => {
     let stats: RotationStats = { held: 3, due: 1, earliestNotAfterMs: 1_900_000_000_500 };
     const registry = new Registry();
-    registerRotationMetrics(registry, { stats: () => stats });
+    registerRotationMetrics(registry, { stats: () => stats }, { now: () => 1_900_000_000_000 });
     const text = await registry.metrics();
     assert.match(text, /^credence_rotation_held_svids 3$/m);
     assert.match(text, /^credence_rotation_due_svids 1$/m);
@@ -16,6 +16,7 @@ describe('registerRotationMetrics()', () => {
       text,
       /^credence_svid_not_after_timestamp_seconds\{quantile="min"\} 1900000000\.5$/m,
     );
+    assert.match(text, /^credence_svid_seconds_to_expiry\{quantile="min"\} 0\.5$/m);
     stats = { held: 0, due: 0, earliestNotAfterMs: undefined };
     const later = await registry.metrics();
     assert.match(later, /^credence_rotation_held_svids 0$/m);
@@ -25,7 +26,7 @@ describe('registerRotationMetrics()', () => {
   it('measures in seconds, and no time before the point as none', async () => {
     const registry = new Registry();
     const rotator = { stats: () => ({ held: 0, due: 0, earliestNotAfterMs: undefined }) };
-    const metrics = registerRotationMetrics(registry, rotator);
+    const metrics = registerRotationMetrics(registry, rotator, { now: () => 0 });
     metrics.observeLag(20);
     metrics.observeLag(-5);
     const text = await registry.metrics();

@@ -1,10 +1,12 @@
 import { Gauge, Histogram, type Registry } from 'prom-client';
+import type { Clock } from '../core/clock.ts';
 import type { Rotator } from './rotator.ts';
 
 /** Registers rotation's metrics; gauges are read from the rotator at each scrape. */
 export function registerRotationMetrics(
   registry: Registry,
   rotator: Pick<Rotator, 'stats'>,
+  clock: Pick<Clock, 'now'>,
 ): { observeLag(ms: number): void } {
   new Gauge({
     name: 'credence_rotation_due_svids',
@@ -31,6 +33,17 @@ export function registerRotationMetrics(
       this.reset();
       const earliest = rotator.stats().earliestNotAfterMs;
       if (earliest !== undefined) this.set({ quantile: 'min' }, earliest / 1000);
+    },
+  });
+  new Gauge({
+    name: 'credence_svid_seconds_to_expiry',
+    help: 'Until the SVID that runs out first does; absent when no SVID is held',
+    labelNames: ['quantile'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      const earliest = rotator.stats().earliestNotAfterMs;
+      if (earliest !== undefined) this.set({ quantile: 'min' }, (earliest - clock.now()) / 1000);
     },
   });
   const lag = new Histogram({

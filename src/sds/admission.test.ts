@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { createAdmission } from './admission.ts';
+import type { Limit } from './metrics.ts';
 
 const peer = (pid: number, uid: number) => ({ pid, uid, gid: uid });
 
@@ -10,11 +11,13 @@ function admission(more: Partial<Parameters<typeof createAdmission>[0]> = {}) {
   const limits = {
     connections: 1000,
     connectionsPerUid: 2,
+    connectionsPerPid: 100,
     streams: 6,
     requestsPerSecond: 100,
     ...more,
   };
-  return { clock, gate: createAdmission(limits, clock) };
+  const reached: Limit[] = [];
+  return { clock, reached, gate: createAdmission(limits, clock, (limit) => reached.push(limit)) };
 }
 
 describe('createAdmission()', () => {
@@ -24,9 +27,19 @@ describe('createAdmission()', () => {
     assert.deepEqual([enter(1), enter(1)], [undefined, undefined]);
     assert.equal(enter(1), 'too many connections of one user');
     assert.equal(enter(2), undefined);
-    gate.leave(1);
+    gate.leave(peer(1, 1));
     assert.equal(enter(1), undefined);
     assert.equal(enter(1), 'too many connections of one user');
+  });
+
+  it('lets a process have so many connections, and counts each refusal', () => {
+    const { gate, reached } = admission({ connectionsPerUid: 100, connectionsPerPid: 2 });
+    const enter = (pid: number) => gate.enter(peer(pid, 1));
+    assert.deepEqual([enter(1), enter(1), enter(2)], [undefined, undefined, undefined]);
+    assert.equal(enter(1), 'too many connections of one process');
+    gate.leave(peer(1, 1));
+    assert.equal(enter(1), undefined);
+    assert.deepEqual(reached, ['connections_per_pid']);
   });
 
   it('lets no more in than there are descriptors for', () => {

@@ -1,4 +1,5 @@
 import { IdentityError } from '../core/errors.ts';
+import type { SdsMetrics } from './metrics.ts';
 import type { NodeInfo } from './node-info.ts';
 import type { Secret } from './resources.ts';
 import { SECRET_TYPE_URL } from './secret-messages.ts';
@@ -38,6 +39,16 @@ export interface Codec<Request> extends ResponseCodec {
 export type Incoming<Request> =
   | { readonly kind: 'request'; readonly request: Request }
   | { readonly kind: 'malformed'; readonly error: IdentityError };
+
+/** The request that arrived; throws what is wrong with one that is none, a limit counted. */
+export function requestOf<Request>(
+  incoming: Incoming<Request>,
+  { limited }: Pick<SdsMetrics, 'limited'>,
+): Request {
+  if (incoming.kind === 'request') return incoming.request;
+  if (incoming.error.code === 'ERR_LIMIT') limited('names');
+  throw incoming.error;
+}
 
 /** What is wrong with the type of a request; a service for one type may leave it unsaid. */
 export function requestTypeFault(typeUrl: string): IdentityError | undefined {

@@ -68,8 +68,15 @@ function daemon() {
     refusals: createRefusals(),
     namesPerStream: 2000,
     admission: createAdmission(
-      { connections: 10, connectionsPerUid: 10, streams: 10, requestsPerSecond: 100 },
+      {
+        connections: 10,
+        connectionsPerUid: 10,
+        connectionsPerPid: 10,
+        streams: 10,
+        requestsPerSecond: 100,
+      },
       clock,
+      () => undefined,
     ),
     clock,
     metrics: createSdsMetrics(new Registry(), () => undefined),

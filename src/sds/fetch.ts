@@ -2,7 +2,7 @@ import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import { abortReason } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
-import type { Codec, Incoming } from './codec.ts';
+import { requestOf, type Codec, type Incoming } from './codec.ts';
 import type { Connection, SdsContext, SdsSource } from './context.ts';
 import type { DiscoveryRequest } from './messages.ts';
 import type { SdsMetrics } from './metrics.ts';
@@ -33,9 +33,8 @@ export async function fetchSecrets(
   patience.wait({ code: 'ERR_NOT_READY', names: [ATTESTATION] });
   metrics.opened('fetch');
   try {
-    const incoming = call.request;
-    if (incoming.kind === 'malformed') throw incoming.error;
-    const secrets = await collect(incoming.request, connection, codec, context, fetching);
+    const request = requestOf(call.request, metrics);
+    const secrets = await collect(request, connection, codec, context, fetching);
     const response = codec.encode('', secrets);
     metrics.pushed('fetch', 'sent');
     callback(null, response);

@@ -10,6 +10,7 @@ import { NOBODY, type PeerCredentials } from '../identity/caller.ts';
 import { createCallTurns } from './call-turns.ts';
 import { http2ServerOf, wrapStreamHandler, type StreamHandler } from './http2-server.ts';
 import { MessageMeter } from './message-meter.ts';
+import type { Limit } from './metrics.ts';
 import { createReading, type ReadConnection } from './reading.ts';
 import { takeFrom, type Bucket } from '../core/rates.ts';
 
@@ -27,8 +28,17 @@ export interface GuardOptions {
    * has returned: called while nghttp2 works through the input of the session, which destroyed then
    * corrupts the memory of the process (Node 20).
    */
-  readonly closeConnection: (id: string | undefined, reason: string) => void;
+  readonly closeConnection: (id: string | undefined, offence: Offence) => void;
 }
+
+/** What a connection is closed for, by the limit it went over. */
+export const OFFENCES = {
+  calls: 'too many calls at once',
+  resets: 'too many resets',
+  message_pieces: 'a message in tiny pieces',
+  unfinished_messages: 'too much of unfinished messages',
+} satisfies Partial<Record<Limit, string>>;
+export type Offence = keyof typeof OFFENCES;
 
 /**
  * Streams that a peer may reset. nghttp2 allows 1000 at once and 33 a second, then it stops reading
@@ -71,11 +81,11 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
   const reading = createReading((peer, resume) => turns.readOn(peer, resume));
   let buffered = 0;
 
-  function close(session: ServerHttp2Session, reason: string): void {
+  function close(session: ServerHttp2Session, offence: Offence): void {
     const guarded = sessions.get(session);
     if (!guarded || guarded.closing) return;
     guarded.closing = true;
-    options.closeConnection(guarded.id, reason);
+    options.closeConnection(guarded.id, offence);
   }
 
   function onSession(session: ServerHttp2Session): void {
@@ -109,7 +119,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
       if (!guarded.reading.opened()) {
         stream.close(constants.NGHTTP2_REFUSED_STREAM);
         // Others of the same user may be to blame: who has few calls waiting only tries again.
-        if (guarded.reading.busy) close(guarded.session, 'too many calls at once');
+        if (guarded.reading.busy) close(guarded.session, 'calls');
         return;
       }
       turns.take(guarded.peer, () => {
@@ -125,7 +135,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
 
   function countReset({ rstCode }: ServerHttp2Stream, { session, resets }: Guarded): void {
     if (rstCode === constants.NGHTTP2_NO_ERROR) return;
-    if (!takeFrom(resets, RESETS, clock.now())) close(session, 'too many resets');
+    if (!takeFrom(resets, RESETS, clock.now())) close(session, 'resets');
   }
 
   function watch(stream: ServerHttp2Stream, guarded: Guarded): void {
@@ -140,7 +150,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
       const before = meter.buffered;
       const fits = meter.take(piece);
       if (meter.buffered !== before) account(before);
-      if (!fits) close(session, 'a message in tiny pieces');
+      if (!fits) close(session, 'message_pieces');
       else if (buffered > options.maxBufferedBytes) closeLargest();
     });
     stream.once('finish', () => {
@@ -164,7 +174,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
     for (const one of sessions.values()) {
       if (one.buffered > (largest?.buffered ?? 0)) largest = one;
     }
-    if (largest) close(largest.session, 'too much of unfinished messages');
+    if (largest) close(largest.session, 'unfinished_messages');
   }
 
   const http2Server = http2ServerOf(server);

@@ -1,10 +1,15 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { Clock } from '../core/clock.ts';
 import type { ErrorCode } from '../core/errors.ts';
+import { isUnanswered, type Subscribed } from './subscription.ts';
 
 export type StreamKind = 'sotw' | 'delta' | 'fetch';
 export type PushResult = 'ack' | 'nack' | 'sent' | 'error';
 /** `unknown_name`: no policy could grant it. */
 export type DenialReason = 'no_entry' | 'unknown_name';
+
+/** What a peer may have no more of; each refusal for one counts once. */
+export type Limit = (typeof LIMITS)[number];
 
 /** What SDS tells the operator; labels are fixed sets, never what a caller chose. */
 export interface SdsMetrics {
@@ -13,6 +18,7 @@ export interface SdsMetrics {
   pushed(kind: StreamKind, result: PushResult): void;
   ended(kind: StreamKind, code: ErrorCode): void;
   denied(reason: DenialReason): void;
+  limited(limit: Limit): void;
   firstSecret(ms: number): void;
   /** A renewed SVID was written `ms` after its predecessor was due. */
   rotated(ms: number): void;
@@ -20,6 +26,74 @@ export interface SdsMetrics {
 
 const KINDS: readonly StreamKind[] = ['sotw', 'delta', 'fetch'];
 const RESULTS: readonly PushResult[] = ['ack', 'nack', 'sent', 'error'];
+const LIMITS = [
+  'connections',
+  'connections_per_uid',
+  'connections_per_pid',
+  'streams',
+  'streams_per_uid',
+  'requests',
+  /** Names on a stream, or the length of one. */
+  'names',
+  /** Calls that wait to be started. */
+  'calls',
+  'resets',
+  'message_pieces',
+  'unfinished_messages',
+  /** Refused so often that its connection was closed. */
+  'refusals',
+  /** Closed so often that it was kept out. */
+  'offences',
+] as const;
+
+/** What a stream says of its pushes. */
+interface PushState {
+  readonly unanswered: number;
+  readonly resources: readonly Subscribed[];
+}
+
+/** Registers what is to be alerted on; read from the streams at each scrape. */
+export function registerPushGauges(
+  registry: Registry,
+  streams: () => readonly PushState[],
+  clock: Pick<Clock, 'now'>,
+): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'credence_sds_unacknowledged_pushes',
+    help: 'Responses that proxies have neither accepted nor refused',
+    registers,
+    collect() {
+      this.set(streams().reduce((sum, { unanswered }) => sum + unanswered, 0));
+    },
+  });
+  new Gauge({
+    name: 'credence_sds_oldest_unacknowledged_push_seconds',
+    help: 'Age of the oldest secret that a proxy has neither accepted nor refused; 0 for none',
+    registers,
+    collect() {
+      const now = clock.now();
+      let oldestMs = 0;
+      for (const { resources } of streams()) {
+        for (const one of resources) {
+          if (isUnanswered(one)) oldestMs = Math.max(oldestMs, now - one.sentAtMs);
+        }
+      }
+      this.set(oldestMs / 1000);
+    },
+  });
+  new Gauge({
+    name: 'credence_sds_refused_secrets',
+    help: 'Secrets whose newest content a proxy refused and has not replaced since',
+    registers,
+    collect() {
+      const refused = streams().flatMap(({ resources }) =>
+        resources.filter(({ rejected }) => rejected !== undefined),
+      );
+      this.set(refused.length);
+    },
+  });
+}
 
 export function createSdsMetrics(registry: Registry, rotated: (ms: number) => void): SdsMetrics {
   const registers = [registry];
@@ -47,6 +121,12 @@ export function createSdsMetrics(registry: Registry, rotated: (ms: number) => vo
     labelNames: ['reason'],
     registers,
   });
+  const limits = new Counter({
+    name: 'credence_sds_limited_total',
+    help: 'Connections and requests that were refused for a limit, by limit',
+    labelNames: ['limit'],
+    registers,
+  });
   const first = new Histogram({
     name: 'credence_sds_first_secret_seconds',
     help: 'From the opening of a stream to its first secret being written',
@@ -57,6 +137,7 @@ export function createSdsMetrics(registry: Registry, rotated: (ms: number) => vo
     streams.set({ kind }, 0);
     for (const result of RESULTS) pushes.inc({ kind, result }, 0);
   }
+  for (const limit of LIMITS) limits.inc({ limit }, 0);
   for (const reason of ['no_entry', 'unknown_name'] as const) denials.inc({ reason }, 0);
   return {
     opened: (kind) => streams.inc({ kind }),
@@ -64,6 +145,7 @@ export function createSdsMetrics(registry: Registry, rotated: (ms: number) => vo
     pushed: (kind, result) => pushes.inc({ kind, result }),
     ended: (kind, code) => ends.inc({ kind, code }),
     denied: (reason) => denials.inc({ reason }),
+    limited: (limit) => limits.inc({ limit }),
     firstSecret: (ms) => first.observe(ms / 1000),
     rotated,
   };

@@ -28,6 +28,7 @@ function writing() {
     pushed: (kind, result) => events.push(`${kind} ${result}`),
     ended: () => undefined,
     denied: () => undefined,
+    limited: () => undefined,
     firstSecret: (ms) => events.push(`first after ${ms}`),
     rotated: (ms) => events.push(`rotated after ${ms}`),
   };
@@ -76,6 +77,39 @@ describe('ResponseWriter', () => {
     done();
     assert.equal(events.filter((event) => event === 'again').length, 1);
     assert.deepEqual([writer.stale, writer.postpone()], [false, false]);
+  });
+
+  it('keeps other content back for longer after each refusal in a row, and then asks again', async () => {
+    const { clock, events, responses, subscription, writer, ready, done } = writing();
+    const attempt = (version: string) => {
+      writer.write([ready(version)]);
+      done();
+      return responses.at(-1)?.endsWith(` ${version}`);
+    };
+    const refuse = () => subscription.answered(subscription.lastNonce ?? '', 'no');
+    assert.equal(attempt('v1'), true);
+    for (const [n, pauseMs] of [1000, 2000, 4000].entries()) {
+      refuse();
+      assert.equal(attempt(`v${n + 2}`), false);
+      await clock.advance(pauseMs - 1);
+      assert.equal(events.includes('again'), false);
+      await clock.advance(1);
+      assert.equal(events.pop(), 'again');
+      assert.equal(attempt(`v${n + 2}`), true);
+    }
+    subscription.answered(subscription.lastNonce ?? '', undefined);
+    assert.equal(attempt('v9'), true);
+  });
+
+  it('does not ask again for what was kept back when it is closed', async () => {
+    const { clock, events, subscription, writer, ready, done } = writing();
+    writer.write([ready('v1')]);
+    done();
+    subscription.answered(subscription.lastNonce ?? '', 'no');
+    writer.write([ready('v2')]);
+    writer.close();
+    await clock.advance(60_000);
+    assert.equal(events.includes('again'), false);
   });
 
   it('counts a response that did not get through', () => {

@@ -57,7 +57,7 @@ describe('SecretStream that ends', () => {
   });
 
   it('ends a flood of requests, and lets as many acknowledgements pass as there are pushes', async () => {
-    const { open, renew, refresh } = daemon();
+    const { open, renew, refresh, registry } = daemon();
     const calm = open();
     await calm.ask('default');
     for (let n = 2; n < 500; n++) {
@@ -72,6 +72,7 @@ describe('SecretStream that ends', () => {
       await flood.ack(n % 2 === 0 ? 'ROOTCA' : 'default');
     }
     assert.equal(flood.call.refusal[0], 'RESOURCE_EXHAUSTED');
+    assert.match(await registry.metrics(), /credence_sds_limited_total\{limit="requests"\} 1/);
   });
 
   it('keeps a fault of its own to itself and its message from the peer', async () => {

@@ -47,7 +47,7 @@ describe('SecretStream', () => {
   });
 
   it('does not send anything for a refusal, nor the same content ever again', async () => {
-    const { open, renew, refresh, log } = daemon();
+    const { open, renew, refresh, log, clock } = daemon();
     const proxy = open();
     await proxy.ask('default');
     await proxy.ack('default');
@@ -63,6 +63,7 @@ describe('SecretStream', () => {
     assert.equal(line?.fields.detail, 'Failed to load?private key');
     renew(WEB, '03');
     await refresh();
+    await clock.advance(1000);
     assert.equal(proxy.call.responses.length, 3);
   });
 

@@ -2,7 +2,7 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { LogFields } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
-import type { Applied, Codec, Incoming } from './codec.ts';
+import { requestOf, type Applied, type Codec, type Incoming } from './codec.ts';
 import type { Connection, SdsContext, SdsReader, SdsSource } from './context.ts';
 import type { NodeInfo } from './node-info.ts';
 import { Patience, type Wait } from './patience.ts';
@@ -134,8 +134,7 @@ export class SecretStream<Request> implements SdsReader {
   #receive(incoming: Incoming<Request>): void {
     if (this.#state.kind === 'ended') return;
     try {
-      if (incoming.kind === 'malformed') throw incoming.error;
-      this.#take(incoming.request);
+      this.#take(requestOf(incoming, this.#context.metrics));
     } catch (thrown) {
       this.end(toIdentityError(thrown));
     }
@@ -148,6 +147,7 @@ export class SecretStream<Request> implements SdsReader {
     if (fault) throw fault;
     const { namesPerStream: most } = this.#context;
     if (changed && subscription.size > most && subscription.asked > most) {
+      this.#context.metrics.limited('names');
       const message = `a stream has ${subscription.asked} names, at most ${most} are allowed`;
       throw new IdentityError('ERR_LIMIT', message);
     }
@@ -266,6 +266,7 @@ export class SecretStream<Request> implements SdsReader {
     if (this.#state.kind === 'ended') return;
     this.#become({ kind: 'ended' });
     this.#patience.wait(undefined);
+    this.#writer.close();
     this.#onClose(this);
     last();
   }

@@ -18,7 +18,7 @@ import { SecretStream, type StreamSnapshot } from './secret-stream.ts';
 import type { Codec, Incoming } from './codec.ts';
 import { delta } from './delta.ts';
 import type { DeltaDiscoveryRequest } from './delta-messages.ts';
-import { guardHttp2 } from './http2-guard.ts';
+import { guardHttp2, OFFENCES } from './http2-guard.ts';
 import { oneATurn } from './one-a-turn.ts';
 import { createReadKeeper } from './read-keeper.ts';
 import type { StreamKind } from './metrics.ts';
@@ -156,16 +156,19 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
       const known = served(id);
       if (known) reading.pause(known.socket, paused);
     },
-    closeConnection(id, reason) {
+    closeConnection(id, offence) {
       const known = served(id);
-      if (known) closeConnection({ served: known, reason });
+      if (!known) return;
+      context.metrics.limited(offence);
+      closeConnection({ served: known, reason: OFFENCES[offence] });
     },
   });
 
   return {
     serve(socket, connection) {
-      const { uid, pid } = connection.credentials;
-      const reason = admission.enter(connection.credentials);
+      const { credentials } = connection;
+      const { uid, pid } = credentials;
+      const reason = admission.enter(credentials);
       if (reason !== undefined) {
         context.log.warn({ peer_pid: pid, peer_uid: uid, reason }, 'connection refused');
         socket.destroy();
@@ -174,7 +177,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
       connections.set(connection.id, { connection, socket });
       socket.once('close', () => {
         connections.delete(connection.id);
-        admission.leave(uid);
+        admission.leave(credentials);
       });
       reading.add(socket);
       injector.injectConnection(socket);

@@ -41,6 +41,15 @@ export interface Subscribed {
   refusals: number;
 }
 
+/** Whether the proxy has yet to say what it makes of what was written last. */
+export function isUnanswered({
+  sent,
+  acknowledged,
+  rejected,
+}: Pick<Subscribed, 'sent' | 'acknowledged' | 'rejected'>): boolean {
+  return sent !== undefined && sent !== acknowledged && sent !== rejected?.version;
+}
+
 /** The outcome of a nonce that came back. */
 export type Answer = 'current' | 'earlier' | 'stale';
 

@@ -84,6 +84,7 @@ export function daemon(config: Partial<SdsContext['config']> = {}) {
   held.set(WEB, { svid: fakeSvid(WEB), renewAtMs: 0, dueAtMs: undefined });
   const readers = new Set<SdsReader>();
   const rotated: number[] = [];
+  const metrics = createSdsMetrics(registry, (ms) => rotated.push(ms));
   let nonces = 0;
   const attach = (who: Caller, reader: SdsReader): SdsSource => {
     readers.add(reader);
@@ -115,11 +116,18 @@ export function daemon(config: Partial<SdsContext['config']> = {}) {
     refusals: createRefusals(),
     namesPerStream: 2000,
     admission: createAdmission(
-      { connections: 1000, connectionsPerUid: 10, streams: 100, requestsPerSecond: 100 },
+      {
+        connections: 1000,
+        connectionsPerUid: 10,
+        connectionsPerPid: 10,
+        streams: 100,
+        requestsPerSecond: 100,
+      },
       clock,
+      (limit) => metrics.limited(limit),
     ),
     clock,
-    metrics: createSdsMetrics(registry, (ms) => rotated.push(ms)),
+    metrics,
     log,
     closing: new AbortController().signal,
     nextNonce: () => `n${++nonces}`,
