@@ -16,6 +16,8 @@ export interface DeltaRequestFields {
   readonly error?: string;
   readonly initial?: Readonly<Record<string, string>>;
   readonly node?: object;
+  /** The right one unless told. */
+  readonly typeUrl?: string;
 }
 
 /** One resource of a response, with the secret in it. */
@@ -34,11 +36,11 @@ export interface DeltaResponse {
   readonly removed: readonly string[];
 }
 
-/** A `DeltaDiscoveryRequest`; the type is the right one. */
+/** A `DeltaDiscoveryRequest`. */
 export function encodeDeltaRequest(fields: DeltaRequestFields): Buffer {
   const message = RequestType.fromObject({
     node: fields.node,
-    type_url: SECRET_TYPE,
+    type_url: fields.typeUrl ?? SECRET_TYPE,
     resource_names_subscribe: fields.subscribe,
     resource_names_unsubscribe: fields.unsubscribe,
     initial_resource_versions: fields.initial,
@@ -81,12 +83,15 @@ export function decodeDeltaResponse(bytes: Uint8Array): DeltaResponse {
 export interface DeltaStream {
   readonly responses: readonly DeltaResponse[];
   send(request: DeltaRequestFields): void;
+  /** Whatever bytes in the place of a request. */
+  sendBytes(bytes: Uint8Array): void;
   /** Acknowledges the newest response, and changes names in the same message. */
   ack(more?: DeltaRequestFields): void;
   nack(text: string): void;
   /** The response after those that `next` gave before; rejects when the stream ends instead. */
   next(): Promise<DeltaResponse>;
   ending(): Promise<Ending>;
+  cancel(): void;
 }
 
 export interface DeltaProxy extends Disposable {
@@ -138,6 +143,8 @@ function deltaStream(call: grpc.ClientDuplexStream<Buffer, Buffer>): DeltaStream
   return {
     responses,
     send,
+    sendBytes: (bytes) => void call.write(Buffer.from(bytes)),
+    cancel: () => call.cancel(),
     ack: (more = {}) => send({ nonce: nonce(), ...more }),
     nack: (text) => send({ nonce: nonce(), error: text }),
     async next() {

@@ -5,6 +5,8 @@ import { connect } from 'node:net';
 export interface RawPeer extends Disposable {
   /** Resolves when the bytes are on their way, or cannot be: closed, or not taken within 1 s. */
   write(bytes: Uint8Array): Promise<void>;
+  /** Reads nothing more until it is told to go on: the kernel's buffers fill up. */
+  pause(paused: boolean): void;
   /** Ends the sending side only. */
   end(): void;
   /** All that was received. */
@@ -47,6 +49,7 @@ export async function connectRaw(socketPath: string): Promise<RawPeer> {
         socket.once('close', done);
         socket.write(bytes, done);
       }),
+    pause: (paused) => (paused ? socket.pause() : socket.resume()),
     end: () => void socket.end(),
     received: () => Buffer.concat(chunks),
     get closed() {
