@@ -34,6 +34,7 @@ export interface StatusStream {
     readonly sent: string | null;
     readonly acknowledged: string | null;
     readonly refused: { readonly version: string; readonly text: string } | null;
+    readonly spiffe_id: string | null;
     readonly serial: string | null;
     readonly not_after: string | null;
     readonly next_rotation: string | null;
