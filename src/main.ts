@@ -14,8 +14,18 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stop.abort();
   });
 }
-/** Cursor home, screen and what scrolled out of it emptied. */
-const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J';
+/** Cursor hidden and home, screen and what scrolled out of it emptied. */
+const CLEAR_SCREEN = '\x1b[?25l\x1b[H\x1b[2J\x1b[3J';
+const SHOW_CURSOR = '\x1b[?25h';
+const screen = {
+  clear() {
+    // Also when a second Ctrl-C ends the process at once.
+    process.once('exit', screen.restore);
+    screen.clear = () => void process.stdout.write(CLEAR_SCREEN);
+    screen.clear();
+  },
+  restore: () => void process.stdout.write(SHOW_CURSOR),
+};
 const argv = process.argv.slice(2);
 // A reader that goes away, as in `credence status | head`, is no failure of ours. The daemon outlives
 // whoever reads its log, too.
@@ -34,7 +44,7 @@ void program(argv, {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   isTTY: process.stderr.isTTY,
-  clear: process.stdout.isTTY ? () => void process.stdout.write(CLEAR_SCREEN) : undefined,
+  screen: process.stdout.isTTY ? screen : undefined,
   env: process.env,
   clock: systemClock,
   signal: stop.signal,

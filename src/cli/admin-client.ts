@@ -1,20 +1,13 @@
-import { request, type IncomingMessage } from 'node:http';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
+import { httpGet, type HttpAnswer } from './http-get.ts';
 import { interrupted, socketFault, unreachableError } from './unreachable.ts';
-
-/** An answer of the admin socket. */
-export interface AdminAnswer {
-  readonly code: number;
-  readonly body: string;
-}
 
 interface AskOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
-/** For the whole answer, to its last byte. */
 const TIMEOUT_MS = 5000;
 /** Some hundred bytes for each of the streams that a daemon may have. */
 const MAX_BYTES = 128 * 1024 * 1024;
@@ -23,40 +16,17 @@ const MAX_BYTES = 128 * 1024 * 1024;
  * Asks the admin socket. Throws `ERR_UNREACHABLE` when nobody answers there, or not in time, or
  * somebody else; `ERR_SHUTDOWN` when the signal is aborted.
  */
-export function askAdmin(
+export async function askAdmin(
   socketPath: string,
   path: string,
   { clock, signal }: AskOptions,
-): Promise<AdminAnswer> {
-  return new Promise((resolve, reject) => {
-    const req = request({ socketPath, path, method: 'GET', signal });
-    const timer = clock.after(TIMEOUT_MS, () =>
-      req.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)),
-    );
-    const fail = (thrown: unknown) => {
-      timer.cancel();
-      reject(signal.aborted ? interrupted() : unreachable(socketPath, thrown));
-    };
-    req.on('response', (response) => {
-      readBody(response).then((body) => {
-        timer.cancel();
-        resolve({ code: response.statusCode ?? 0, body });
-      }, fail);
-    });
-    req.on('error', fail);
-    req.end();
-  });
-}
-
-async function readBody(response: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of response as AsyncIterable<Buffer>) {
-    bytes += part.length;
-    if (bytes > MAX_BYTES) throw new Error(`its answer has more than ${MAX_BYTES} bytes`);
-    parts.push(part);
+): Promise<HttpAnswer> {
+  const bounds = { clock, signal, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES };
+  try {
+    return await httpGet({ socketPath }, path, bounds);
+  } catch (thrown) {
+    throw signal.aborted ? interrupted() : unreachable(socketPath, thrown);
   }
-  return Buffer.concat(parts).toString('utf8');
 }
 
 /** The JSON document at `path`; throws as `askAdmin` or, for any answer but 200, `ERR_DENIED`. */

@@ -17,12 +17,20 @@ export interface Terminal {
   readonly err: (text: string) => void;
   /** Whether `err`, where the log goes, is a terminal. */
   readonly isTTY: boolean;
-  /** Empties the screen that `out` writes to; undefined when that is no terminal. */
-  readonly clear: (() => void) | undefined;
+  /** The screen that `out` writes to; undefined when that is no terminal. */
+  readonly screen: Screen | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   /** Aborted when the user wants the command to end. */
   readonly signal: AbortSignal;
+}
+
+/** A screen on which one picture replaces the other. */
+export interface Screen {
+  /** Empties it and hides the cursor. */
+  clear(): void;
+  /** Shows the cursor again. */
+  restore(): void;
 }
 
 /** The flags that were given: texts, or true for switches. */

@@ -48,7 +48,17 @@ export const COMMANDS: readonly Command[] = [
   {
     words: 'status',
     summary: 'show every connected proxy and what it was sent and accepted',
-    flags: [...ADMIN, JSON_FLAG, { name: 'watch', doc: 'show it anew every second until Ctrl-C' }],
+    flags: [
+      ...ADMIN,
+      JSON_FLAG,
+      { name: 'watch', doc: 'show it anew every second until Ctrl-C' },
+      {
+        name: 'envoy-admin',
+        value: 'ADDR',
+        doc: "compare with an Envoy's /certs, exit 1 if it differs",
+      },
+      { name: 'pid', value: 'N', doc: 'the process of that Envoy, where several may be it' },
+    ],
     load: async () => (await import('./status.ts')).status,
   },
   {

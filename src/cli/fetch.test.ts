@@ -38,7 +38,7 @@ async function impatient(
     out: () => assert.fail('there is no result'),
     err: (text) => void (err += text),
     isTTY,
-    clear: undefined,
+    screen: undefined,
     env: {},
     clock,
     signal: stop.signal,

@@ -1,7 +1,8 @@
 import { IdentityError, toIdentityError } from '../core/errors.ts';
-import { askAdmin, type AdminAnswer } from './admin-client.ts';
+import { askAdmin } from './admin-client.ts';
 import type { Action } from './command.ts';
 import { EXIT } from './exit.ts';
+import type { HttpAnswer } from './http-get.ts';
 import { oneLine } from './printable.ts';
 import { adminSocket } from './sockets.ts';
 
@@ -15,7 +16,7 @@ export const health: Action = async (given, _operands, terminal) => {
   }
   const path = given['live'] === true ? '/live' : '/ready';
   const socket = await adminSocket(given, terminal);
-  let answer: AdminAnswer;
+  let answer: HttpAnswer;
   try {
     answer = await askAdmin(socket, path, terminal);
   } catch (thrown) {

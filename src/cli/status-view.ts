@@ -5,11 +5,14 @@ import { count, list, record, text, texts, type Fields } from './json-fields.ts'
 export interface SecretView {
   readonly name: string;
   readonly sent: string | null;
+  readonly sentAt: string | null;
   /** The proxy was told that it may not have it. */
   readonly absent: boolean;
   readonly acknowledged: string | null;
   /** What the proxy refused last, with its words. */
   readonly refused: { readonly version: string; readonly text: string } | null;
+  /** Of a certificate; null of a trust bundle. */
+  readonly spiffeId: string | null;
   readonly serial: string | null;
   readonly notAfter: string | null;
   readonly nextRotation: string | null;
@@ -97,11 +100,13 @@ function parseSecret(from: Fields): SecretView {
   return {
     name: text(from['name']) ?? '?',
     sent: text(from['sent']),
+    sentAt: text(from['sent_at']),
     absent: from['absent'] === true,
     acknowledged: text(from['acknowledged']),
     refused: refused
       ? { version: text(refused['version']) ?? '', text: text(refused['text']) ?? '' }
       : null,
+    spiffeId: text(from['spiffe_id']),
     serial: text(from['serial']),
     notAfter: text(from['not_after']),
     nextRotation: text(from['next_rotation']),

@@ -10,7 +10,8 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { credence } from '../../test/support/transcript.ts';
 import type { Terminal } from './command.ts';
 import { parseStatus } from './status-view.ts';
-import { status, statusText } from './status.ts';
+import { statusText } from './status-text.ts';
+import { status } from './status.ts';
 
 const NOW = Date.parse('2026-01-02T03:00:00Z');
 
@@ -20,6 +21,8 @@ function secret(overrides: object = {}): object {
     sent: '0123456789abcdef',
     acknowledged: '0123456789abcdef',
     refused: null,
+    sent_at: '2026-01-02T02:59:55Z',
+    spiffe_id: 'spiffe://example.org/web',
     serial: 'ab',
     not_after: '2026-01-02T04:00:00Z',
     next_rotation: '2026-01-02T03:30:00Z',
@@ -65,6 +68,7 @@ describe('statusText()', () => {
         'policy: 2 entries, revision c0ffee, loaded 5m ago',
         'authority active: 1d left',
         'SVIDs: 3 held, 1 overdue for renewal, the first expires in 20m',
+        'next rotation: in 30m (pid 42, default)',
         'proxies: 1',
         '',
         'pid 42 uid 1000, node web, Envoy 1.40.0',
@@ -91,7 +95,8 @@ describe('statusText()', () => {
       /^ {2}a: fedcba987654 REFUSED, 0123456789ab stays in use: "no such curve", serial ab, /m,
     );
     assert.match(text, /^ {2}b: fedcba987654 REFUSED, nothing is in use: "no such curve"$/m);
-    assert.match(text, /^ {2}c: 0123456789ab sent, not answered yet, /m);
+    assert.match(text, /^ {2}c: 0123456789ab sent 5s ago, not answered yet, /m);
+    assert.match(text, /^oldest push without an answer: 5s \(pid 42, b\)$/m);
     assert.match(text, /^ {2}d: - not sent yet$/m);
     assert.match(text, /^ {2}e: - DENIED, the proxy was told so$/m);
   });
@@ -124,7 +129,7 @@ describe('statusText()', () => {
     const proxies = hostile.proxies.map((proxy) => ({ ...proxy, node_id: escape }));
     const text = shown({ ...hostile, node_name: escape, proxies });
     assert.doesNotMatch(text, /[^\x20-\x7e\n]/);
-    assert.equal(text.split('\n').length, 10);
+    assert.equal(text.split('\n').length, 11);
   });
 
   it('shows something of any answer that is a status at all', () => {
@@ -193,6 +198,7 @@ describe('credence status', () => {
     const clock = new FakeClock(NOW);
     const stop = new AbortController();
     const drawn: string[] = [];
+    let restored = 0;
     const terminal: Terminal = {
       out(text) {
         drawn.push(text);
@@ -202,7 +208,7 @@ describe('credence status', () => {
       },
       err: () => assert.fail('nothing is wrong'),
       isTTY: true,
-      clear: () => void drawn.push('cleared'),
+      screen: { clear: () => void drawn.push('cleared'), restore: () => (restored += 1) },
       env: {},
       clock,
       signal: stop.signal,
@@ -217,5 +223,6 @@ describe('credence status', () => {
     assert.match(pictures[1] ?? '', /cannot reach credence/);
     assert.match(pictures[2] ?? '', / on n2, /);
     assert.equal(pictures.length, 3);
+    assert.equal(restored, 1);
   });
 });

@@ -22,7 +22,7 @@ export async function credence(
     out: (text) => void (out += text),
     err: (text) => void (err += text),
     isTTY: false,
-    clear: undefined,
+    screen: undefined,
     env,
     clock: systemClock,
     signal: new AbortController().signal,

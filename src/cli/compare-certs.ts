@@ -1,0 +1,161 @@
+import { IdentityError } from '../core/errors.ts';
+import { plainSerial, type EnvoyContext } from './envoy-admin.ts';
+import type { ProxyView, SecretView } from './status-view.ts';
+
+/** A certificate at one of the two ends. */
+export interface Seen {
+  readonly serial: string;
+  /** Wall clock in milliseconds. */
+  readonly notAfterMs: number | undefined;
+}
+
+/** What both ends say of one identity. */
+export interface Pairing {
+  readonly spiffeId: string;
+  /** Where the secret is on its way, for one that differs. */
+  readonly secret: SecretView;
+  readonly verdict: 'in_sync' | 'differs' | 'not_found';
+  readonly sent: readonly Seen[];
+  /** What Envoy has in use, each serial once. */
+  readonly inUse: readonly Seen[];
+}
+
+/** What one Envoy has in use beside what it was sent. */
+export interface Comparison {
+  readonly pid: number;
+  readonly nodeId: string | null;
+  readonly pairings: readonly Pairing[];
+  /** Identities whose TLS context verifies nobody: it has no roots. */
+  readonly withoutRoots: readonly string[];
+  readonly inSync: boolean;
+}
+
+/** All connections of one process. */
+interface Proxy {
+  readonly pid: number;
+  readonly nodeId: string | null;
+  /** By SPIFFE ID, as sent last on each stream. */
+  readonly sent: ReadonlyMap<string, readonly SecretView[]>;
+}
+
+/**
+ * Compares what an Envoy has in use with what the daemon sent to it. Which proxy that is follows from
+ * the serial numbers, no two processes have one in common; else from the SPIFFE IDs, or `pid` names
+ * it. Throws `ERR_DENIED` when it is none of them, `ERR_USAGE` when it may be several.
+ */
+export function compareCerts(
+  proxies: readonly ProxyView[],
+  contexts: readonly EnvoyContext[],
+  pid: number | undefined,
+): Comparison {
+  const proxy = findProxy(processes(proxies), contexts, pid);
+  const pairings = [...proxy.sent].map(([id, secrets]) => pair(id, secrets, contexts));
+  const withoutRoots = contexts
+    .filter(({ roots }) => roots === 0)
+    .flatMap(({ leaves }) => leaves.map(({ spiffeId }) => spiffeId))
+    .filter((id) => proxy.sent.has(id));
+  return {
+    pid: proxy.pid,
+    nodeId: proxy.nodeId,
+    pairings,
+    withoutRoots: [...new Set(withoutRoots)],
+    inSync: withoutRoots.length === 0 && pairings.every(({ verdict }) => verdict === 'in_sync'),
+  };
+}
+
+function processes(proxies: readonly ProxyView[]): readonly Proxy[] {
+  const found = new Map<number, { nodeId: string | null; sent: Map<string, SecretView[]> }>();
+  for (const { pid, nodeId, streams } of proxies) {
+    if (pid === null) continue;
+    const known = found.get(pid) ?? { nodeId, sent: new Map<string, SecretView[]>() };
+    found.set(pid, { ...known, nodeId: known.nodeId ?? nodeId });
+    for (const secret of streams.flatMap(({ secrets }) => secrets)) {
+      if (secret.spiffeId === null || secret.serial === null) continue;
+      const secrets = known.sent.get(secret.spiffeId);
+      if (secrets) secrets.push(secret);
+      else known.sent.set(secret.spiffeId, [secret]);
+    }
+  }
+  return [...found].map(([pid, proxy]) => ({ pid, ...proxy }));
+}
+
+function findProxy(
+  proxies: readonly Proxy[],
+  contexts: readonly EnvoyContext[],
+  pid: number | undefined,
+): Proxy {
+  if (pid !== undefined) {
+    const named = proxies.find((proxy) => proxy.pid === pid);
+    if (named && named.sent.size > 0) return named;
+    const why = named ? 'was sent no certificate yet' : 'is not connected';
+    throw new IdentityError('ERR_DENIED', `the process with pid ${pid} ${why}`, {
+      hint: `connected are ${listed(proxies)}`,
+    });
+  }
+  const leaves = contexts.flatMap((context) => context.leaves);
+  const serials = new Set(leaves.map(({ serial }) => serial));
+  const ids = new Set(leaves.map(({ spiffeId }) => spiffeId));
+  const serialsOf = ({ sent }: Proxy) => [...sent.values()].flat().map((s) => serialOf(s));
+  const bySerial = proxies.filter((proxy) =>
+    serialsOf(proxy).some((serial) => serials.has(serial)),
+  );
+  const byId = proxies.filter(({ sent }) => [...sent.keys()].some((id) => ids.has(id)));
+  const candidates = bySerial.length > 0 ? bySerial : byId;
+  const [only, ...others] = candidates;
+  if (!only) {
+    const message =
+      'no connected proxy was sent a certificate of a SPIFFE ID that this Envoy has in use';
+    throw new IdentityError('ERR_DENIED', message, {
+      hint: `--pid N names it; connected are ${listed(proxies)}`,
+    });
+  }
+  if (others.length === 0) return only;
+  throw new IdentityError('ERR_USAGE', 'several proxies may be the one with this admin interface', {
+    hint: `--pid N names it: ${listed(candidates)}`,
+  });
+}
+
+/** More would not be read. */
+const MOST_LISTED = 10;
+
+function listed(proxies: readonly Proxy[]): string {
+  const more = proxies.length - MOST_LISTED;
+  const some = proxies.slice(0, MOST_LISTED).map((proxy) => proxy.pid);
+  if (some.length === 0) return 'none';
+  return `${some.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+function pair(
+  spiffeId: string,
+  secrets: readonly SecretView[],
+  contexts: readonly EnvoyContext[],
+): Pairing {
+  const sent = distinct(
+    secrets.map((secret) => ({
+      serial: serialOf(secret),
+      notAfterMs: secret.notAfter === null ? undefined : Date.parse(secret.notAfter),
+    })),
+  );
+  const inUse = distinct(
+    contexts.flatMap(({ leaves }) => leaves.filter((leaf) => leaf.spiffeId === spiffeId)),
+  );
+  const same =
+    sent.length === inUse.length && sent.every((one) => inUse.some((other) => isSame(one, other)));
+  const [secret] = secrets as [SecretView];
+  const unsettled = secrets.find((one) => one.sent !== one.acknowledged) ?? secret;
+  const verdict = same ? 'in_sync' : inUse.length === 0 ? 'not_found' : 'differs';
+  return { spiffeId, secret: unsettled, verdict, sent, inUse };
+}
+
+function distinct(seen: readonly Seen[]): readonly Seen[] {
+  const bySerial = new Map(seen.map(({ serial, notAfterMs }) => [serial, { serial, notAfterMs }]));
+  return [...bySerial.values()];
+}
+
+/** Certificates end at a whole second (RFC 5280 4.1.2.5). */
+function isSame(a: Seen, b: Seen): boolean {
+  const seconds = ({ notAfterMs }: Seen) => Math.floor((notAfterMs ?? NaN) / 1000);
+  return a.serial === b.serial && seconds(a) === seconds(b);
+}
+
+const serialOf = ({ serial }: SecretView) => plainSerial(serial ?? '');

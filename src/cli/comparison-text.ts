@@ -1,0 +1,71 @@
+import type { Comparison, Pairing, Seen } from './compare-certs.ts';
+import { oneLine } from './printable.ts';
+import { stateText, timeLeft } from './status-text.ts';
+
+/** A comparison for people: where Envoy and the daemon differ, and how long that may go well. */
+export function comparisonText(comparison: Comparison, envoy: string, nowMs: number): string {
+  const { pid, nodeId, pairings, withoutRoots, inSync } = comparison;
+  const lines = [
+    `Envoy at ${envoy} is pid ${pid}${nodeId === null ? '' : `, node ${nodeId}`}`,
+    ...pairings.flatMap((pairing) => pairingLines(pairing, nowMs)),
+    ...withoutRoots.map(
+      (id) => `  ALARM ${id}: ca_cert is empty, this TLS context verifies no peer with our roots`,
+    ),
+    inSync ? 'in sync: Envoy uses what it was sent' : 'NOT in sync',
+  ];
+  return lines.map((line) => `${oneLine(line)}\n`).join('');
+}
+
+function pairingLines(
+  { spiffeId, verdict, sent, inUse, secret }: Pairing,
+  nowMs: number,
+): string[] {
+  const seen = (all: readonly Seen[]) => all.map((one) => seenText(one, nowMs)).join(' and ');
+  switch (verdict) {
+    case 'in_sync':
+      return [`  ${spiffeId}: in sync, ${seen(inUse)}`];
+    case 'differs':
+      return [
+        `  ${spiffeId}: DIFFERS, Envoy still has ${seen(inUse)}`,
+        `    it was sent ${seen(sent)}: ${stateText(secret, nowMs)}`,
+      ];
+    case 'not_found':
+      return [
+        `  ${spiffeId}: NOT FOUND in /certs: not in use yet, or fetched on demand, which Envoy does not list`,
+        `    it was sent ${seen(sent)}: ${stateText(secret, nowMs)}`,
+      ];
+  }
+}
+
+function seenText({ serial, notAfterMs }: Seen, nowMs: number): string {
+  if (notAfterMs === undefined || Number.isNaN(notAfterMs)) return `serial ${serial}`;
+  const time = new Date(notAfterMs).toISOString().replace('.000', '');
+  const left = notAfterMs - nowMs;
+  return left < 0
+    ? `serial ${serial}, EXPIRED since ${time}`
+    : `serial ${serial} until ${time} (${timeLeft(time, nowMs)} left)`;
+}
+
+/** The same for programs, as `envoy_admin` of the document. */
+export function comparisonDocument(comparison: Comparison, envoy: string): object {
+  const seen = ({ serial, notAfterMs }: Seen) => ({
+    serial,
+    not_after:
+      notAfterMs === undefined || Number.isNaN(notAfterMs)
+        ? null
+        : new Date(notAfterMs).toISOString(),
+  });
+  return {
+    address: envoy,
+    pid: comparison.pid,
+    node_id: comparison.nodeId,
+    in_sync: comparison.inSync,
+    certificates: comparison.pairings.map(({ spiffeId, verdict, sent, inUse }) => ({
+      spiffe_id: spiffeId,
+      verdict,
+      sent: sent.map(seen),
+      in_use: inUse.map(seen),
+    })),
+    without_roots: comparison.withoutRoots,
+  };
+}

@@ -1,0 +1,58 @@
+import { request, type IncomingMessage } from 'node:http';
+import type { Clock } from '../core/clock.ts';
+
+/** Where to ask: a Unix socket, or a host and port. */
+export type HttpTarget =
+  { readonly socketPath: string } | { readonly host: string; readonly port: number };
+
+export interface HttpAnswer {
+  readonly code: number;
+  readonly body: string;
+}
+
+/** What bounds a question. */
+export interface HttpBounds {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** For the whole answer, to its last byte. */
+  readonly timeoutMs: number;
+  readonly maxBytes: number;
+}
+
+/** GET over a connection of its own, following nothing; rejects with whatever went wrong. */
+export function httpGet(
+  target: HttpTarget,
+  path: string,
+  { clock, signal, timeoutMs, maxBytes }: HttpBounds,
+): Promise<HttpAnswer> {
+  return new Promise((resolve, reject) => {
+    const req = request({ ...target, path, method: 'GET', agent: false, signal });
+    const timer = clock.after(timeoutMs, () =>
+      req.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)),
+    );
+    const fail = (thrown: unknown) => {
+      timer.cancel();
+      req.destroy();
+      reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
+    };
+    req.on('response', (response) => {
+      readBody(response, maxBytes).then((body) => {
+        timer.cancel();
+        resolve({ code: response.statusCode ?? 0, body });
+      }, fail);
+    });
+    req.on('error', fail);
+    req.end();
+  });
+}
+
+async function readBody(response: IncomingMessage, maxBytes: number): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of response as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > maxBytes) throw new Error(`its answer has more than ${maxBytes} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
