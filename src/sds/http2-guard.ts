@@ -75,91 +75,98 @@ interface Guarded {
  * that the peer keeps after their end.
  */
 export function guardHttp2(server: Server, options: GuardOptions): void {
-  const { clock } = options;
-  const sessions = new Map<ServerHttp2Session, Guarded>();
-  const turns = createCallTurns();
-  const reading = createReading((peer, resume) => turns.readOn(peer, resume));
-  let buffered = 0;
+  const guard = new Http2Guard(options);
+  const http2Server = http2ServerOf(server);
+  http2Server.updateSettings({ initialWindowSize: STREAM_WINDOW });
+  http2Server.on('session', (session: ServerHttp2Session) => guard.onSession(session));
+  wrapStreamHandler(http2Server, (handle) => guard.inTurn(handle));
+}
 
-  function close(session: ServerHttp2Session, offence: Offence): void {
-    const guarded = sessions.get(session);
-    if (!guarded || guarded.closing) return;
-    guarded.closing = true;
-    options.closeConnection(guarded.id, offence);
+class Http2Guard {
+  readonly #options: GuardOptions;
+  readonly #sessions = new Map<ServerHttp2Session, Guarded>();
+  readonly #turns = createCallTurns();
+  readonly #reading = createReading((peer, resume) => this.#turns.readOn(peer, resume));
+  #buffered = 0;
+
+  constructor(options: GuardOptions) {
+    this.#options = options;
   }
 
-  function onSession(session: ServerHttp2Session): void {
+  onSession(session: ServerHttp2Session): void {
+    const { clock, peerOf, pauseReading } = this.#options;
     const id = session.socket.remoteAddress;
-    const peer = options.peerOf(id) ?? NOBODY;
+    const peer = peerOf(id) ?? NOBODY;
     const guarded: Guarded = {
       session,
       id,
       peer,
-      reading: reading.add({ peer, pause: (paused) => options.pauseReading(id, paused) }),
+      reading: this.#reading.add({ peer, pause: (paused) => pauseReading(id, paused) }),
       resets: { level: RESETS.burst, atMs: clock.now() },
       buffered: 0,
       closing: false,
       answered: new Set(),
     };
-    sessions.set(session, guarded);
+    this.#sessions.set(session, guarded);
     session.setLocalWindowSize(CONNECTION_WINDOW);
     session.once('close', () => {
-      sessions.delete(session);
+      this.#sessions.delete(session);
       guarded.reading.close();
     });
   }
 
   /** In turns with the calls of other peers; one that is gone by then costs nothing more. */
-  function onStream(handle: StreamHandler): StreamHandler {
+  inTurn(handle: StreamHandler): StreamHandler {
     return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-      const guarded = stream.session && sessions.get(stream.session as ServerHttp2Session);
+      const guarded = stream.session && this.#sessions.get(stream.session as ServerHttp2Session);
       if (!guarded) return;
       stream.once('error', () => undefined);
-      stream.once('close', () => countReset(stream, guarded));
+      stream.once('close', () => this.#countReset(stream, guarded));
       if (!guarded.reading.opened()) {
         stream.close(constants.NGHTTP2_REFUSED_STREAM);
         // Others of the same user may be to blame: who has few calls waiting only tries again.
-        if (guarded.reading.busy) close(guarded.session, 'calls');
+        if (guarded.reading.busy) this.#close(guarded, 'calls');
         return;
       }
-      turns.take(guarded.peer, () => {
+      this.#turns.take(guarded.peer, () => {
         guarded.reading.started();
         if (stream.destroyed || stream.closed) return false;
         handle(stream, headers);
         // After grpc-js has seen it: a listener for data would let the first of it slip by.
-        watch(stream, guarded);
+        this.#meter(stream, guarded);
+        stream.once('finish', () => this.#answered(stream, guarded));
         return true;
       });
     };
   }
 
-  function countReset({ rstCode }: ServerHttp2Stream, { session, resets }: Guarded): void {
-    if (rstCode === constants.NGHTTP2_NO_ERROR) return;
-    if (!takeFrom(resets, RESETS, clock.now())) close(session, 'resets');
+  #close(guarded: Guarded, offence: Offence): void {
+    if (guarded.closing || !this.#sessions.has(guarded.session)) return;
+    guarded.closing = true;
+    this.#options.closeConnection(guarded.id, offence);
   }
 
-  function watch(stream: ServerHttp2Stream, guarded: Guarded): void {
-    const { session } = guarded;
-    const meter = new MessageMeter(options.maxMessageBytes);
+  #countReset({ rstCode }: ServerHttp2Stream, guarded: Guarded): void {
+    if (rstCode === constants.NGHTTP2_NO_ERROR) return;
+    const { clock } = this.#options;
+    if (!takeFrom(guarded.resets, RESETS, clock.now())) this.#close(guarded, 'resets');
+  }
+
+  /** Counts what a stream has sent of a message that is not whole. */
+  #meter(stream: ServerHttp2Stream, guarded: Guarded): void {
+    const { maxMessageBytes, maxBufferedBytes } = this.#options;
+    const meter = new MessageMeter(maxMessageBytes);
     const account = (before: number) => {
       const more = meter.buffered - before;
       guarded.buffered += more;
-      buffered += more;
+      this.#buffered += more;
     };
     stream.on('data', (piece: Buffer) => {
       const before = meter.buffered;
       const fits = meter.take(piece);
       if (meter.buffered !== before) account(before);
-      if (!fits) close(session, 'message_pieces');
-      else if (buffered > options.maxBufferedBytes) closeLargest();
-    });
-    stream.once('finish', () => {
-      if (stream.readableEnded) return;
-      guarded.answered.add(stream);
-      if (guarded.answered.size <= MAX_ANSWERED) return;
-      const [oldest = stream] = guarded.answered;
-      guarded.answered.delete(oldest);
-      oldest.close(constants.NGHTTP2_NO_ERROR);
+      if (!fits) this.#close(guarded, 'message_pieces');
+      else if (this.#buffered > maxBufferedBytes) this.#closeLargest();
     });
     stream.once('close', () => {
       guarded.answered.delete(stream);
@@ -169,16 +176,21 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
     });
   }
 
-  function closeLargest(): void {
-    let largest: Guarded | undefined;
-    for (const one of sessions.values()) {
-      if (one.buffered > (largest?.buffered ?? 0)) largest = one;
-    }
-    if (largest) close(largest.session, 'unfinished_messages');
+  /** The answer is sent; the peer should end its side too. */
+  #answered(stream: ServerHttp2Stream, { answered }: Guarded): void {
+    if (stream.readableEnded) return;
+    answered.add(stream);
+    if (answered.size <= MAX_ANSWERED) return;
+    const [oldest = stream] = answered;
+    answered.delete(oldest);
+    oldest.close(constants.NGHTTP2_NO_ERROR);
   }
 
-  const http2Server = http2ServerOf(server);
-  http2Server.updateSettings({ initialWindowSize: STREAM_WINDOW });
-  http2Server.on('session', onSession);
-  wrapStreamHandler(http2Server, onStream);
+  #closeLargest(): void {
+    let largest: Guarded | undefined;
+    for (const one of this.#sessions.values()) {
+      if (one.buffered > (largest?.buffered ?? 0)) largest = one;
+    }
+    if (largest) this.#close(largest, 'unfinished_messages');
+  }
 }
