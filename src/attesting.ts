@@ -2,7 +2,7 @@ import type { Registry } from 'prom-client';
 import { createArrivals } from './attestation/arrivals.ts';
 import { createAttestation, type Attestation } from './attestation/attestation.ts';
 import { createExecutableReader } from './attestation/executable.ts';
-import { createAttestorMetrics } from './attestation/metrics.ts';
+import { countRefused, createAttestorMetrics } from './attestation/metrics.ts';
 import { createAccountNames } from './attestation/names.ts';
 import { createKernel } from './attestation/native.ts';
 import { createUnixAttestor } from './attestation/unix.ts';
@@ -39,7 +39,7 @@ export function createAttesting(
   ];
   return {
     protection: kernel.protection,
-    admits: createArrivals(kernel, clock),
+    admits: countRefused(registry, createArrivals(kernel, clock)),
     measured() {
       const measured = attestors.map(createAttestorMetrics(registry, clock));
       // What it says is said about peers, as often as they want.

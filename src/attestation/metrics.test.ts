@@ -5,7 +5,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { parseSelector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
-import { createAttestorMetrics } from './metrics.ts';
+import { countRefused, createAttestorMetrics } from './metrics.ts';
 import type { Peer } from './peer.ts';
 
 const signal = new AbortController().signal;
@@ -71,4 +71,13 @@ describe('createAttestorMetrics()', () => {
       assert.equal(await rejecter.value(failures(reason)), 1);
     });
   }
+});
+
+describe('countRefused()', () => {
+  it('counts those who are turned away, and nobody else', async () => {
+    const registry = new Registry();
+    const admits = countRefused(registry, (fd) => fd % 2 === 0);
+    assert.deepEqual([1, 2, 3].map(admits), [false, true, false]);
+    assert.match(await registry.metrics(), /^credence_attestation_refused_connections_total 2$/m);
+  });
 });

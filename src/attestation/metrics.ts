@@ -53,6 +53,23 @@ export function createAttestorMetrics(
   };
 }
 
+/** Decorates the look at who arrives with the number of those who were turned away. */
+export function countRefused(
+  registry: Registry,
+  admits: (fd: number) => boolean,
+): (fd: number) => boolean {
+  const refused = new Counter({
+    name: 'credence_attestation_refused_connections_total',
+    help: 'Connections that were closed at accept because their process or user connects too often',
+    registers: [registry],
+  });
+  return (fd) => {
+    const admitted = admits(fd);
+    if (!admitted) refused.inc();
+    return admitted;
+  };
+}
+
 function reasonOf(thrown: unknown, exited: boolean): FailureReason {
   return exited || toIdentityError(thrown).code === 'ERR_PEER_GONE' ? 'gone' : 'unreadable';
 }
