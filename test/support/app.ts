@@ -43,7 +43,7 @@ export interface StatusStream {
 
 export interface Status {
   readonly policy: { readonly entries: number };
-  readonly rotation: { readonly held_svids: number };
+  readonly rotation: { readonly held_svids: number; readonly due_svids: number };
   readonly proxies: readonly {
     readonly pid: number;
     readonly node_id: string | null;
