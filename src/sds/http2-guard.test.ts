@@ -44,6 +44,7 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
     maxBufferedBytes,
     clock: systemClock,
     peerOf: () => ({ pid: 1, uid: 1, gid: 1 }),
+    onTooLarge: () => undefined,
     pauseReading: (_, paused) => void pauses.push(paused),
     closeConnection(id, reason) {
       offences.push(reason);

@@ -21,6 +21,8 @@ export interface GuardOptions {
   readonly clock: Clock;
   /** Who is at the other end of a connection; `id` is the socket's `remoteAddress`. */
   readonly peerOf: (id: string | undefined) => PeerCredentials | undefined;
+  /** A message is over the limit: grpc-js ends its call by itself, and tells nobody. */
+  readonly onTooLarge: () => void;
   /** Stops reading a connection, or goes on. */
   readonly pauseReading: (id: string | undefined, paused: boolean) => void;
   /**
@@ -154,8 +156,9 @@ class Http2Guard {
 
   /** Counts what a stream has sent of a message that is not whole. */
   #meter(stream: ServerHttp2Stream, guarded: Guarded): void {
-    const { maxMessageBytes, maxBufferedBytes } = this.#options;
+    const { maxMessageBytes, maxBufferedBytes, onTooLarge } = this.#options;
     const meter = new MessageMeter(maxMessageBytes);
+    let tooLarge = false;
     const account = (before: number) => {
       const more = meter.buffered - before;
       guarded.buffered += more;
@@ -165,6 +168,10 @@ class Http2Guard {
       const before = meter.buffered;
       const fits = meter.take(piece);
       if (meter.buffered !== before) account(before);
+      if (meter.tooLarge && !tooLarge) {
+        tooLarge = true;
+        onTooLarge();
+      }
       if (!fits) this.#close(guarded, 'message_pieces');
       else if (this.#buffered > maxBufferedBytes) this.#closeLargest();
     });

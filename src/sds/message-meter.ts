@@ -24,6 +24,11 @@ export class MessageMeter {
     this.#maxMessageBytes = maxMessageBytes;
   }
 
+  /** Whether the unfinished message is larger than any may be: grpc-js ends the stream for it. */
+  get tooLarge(): boolean {
+    return this.#prefix === PREFIX_BYTES && this.#size > this.#maxMessageBytes;
+  }
+
   /** Takes the next bytes in; false when the message comes in too small pieces. */
   take(piece: Uint8Array): boolean {
     let start = 0;
@@ -42,7 +47,7 @@ export class MessageMeter {
     }
     if (this.#prefix === 0) return true;
     // What is too large was refused when its length was read, and is not kept.
-    if (this.#size > this.#maxMessageBytes) this.buffered = 0;
+    if (this.tooLarge) this.buffered = 0;
     else this.buffered += piece.length - start;
     return ++this.#pieces <= FREE_PIECES + this.#size / BYTES_PER_PIECE;
   }

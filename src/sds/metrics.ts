@@ -38,6 +38,7 @@ const LIMITS = [
   /** Calls that wait to be started. */
   'calls',
   'resets',
+  'message_bytes',
   'message_pieces',
   'unfinished_messages',
   /** Refused so often that its connection was closed. */

@@ -46,6 +46,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     maxBufferedBytes: MAX_BUFFERED_BYTES,
     clock: context.clock,
     peerOf: (id) => connections.get(id)?.credentials,
+    onTooLarge: () => context.metrics.limited('message_bytes'),
     pauseReading: (id, paused) => connections.pauseReading(id, paused),
     closeConnection(id, offence) {
       context.metrics.limited(offence);

@@ -146,11 +146,14 @@ describe('bad input on DeltaSecrets', { timeout: 120_000 }, () => {
     });
 
     it('ends a stream with a message of 20 MB', async () => {
+      const limit = { limit: 'message_bytes' };
+      const before = await total('credence_sds_limited_total', limit);
       const stream = proxy.stream();
       stream.sendBytes(Buffer.alloc(20_000_000));
       const { code, details } = await stream.ending();
       assert.equal(code, 'RESOURCE_EXHAUSTED');
       assert.match(details, /20000000.*1048576/);
+      assert.equal(await total('credence_sds_limited_total', limit), before + 1);
     });
 
     it('answers or ends, with one counted reason, whatever bytes come', () =>
