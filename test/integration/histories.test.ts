@@ -7,7 +7,7 @@ import type { Grant } from '../support/protocol-client-serving.ts';
 
 /** The same histories each time: a failure prints the seed and the path to the shortest one. */
 const SEED = 20_261_124;
-const RUNS = 45;
+const RUNS = 100;
 
 const IDENTITIES = ['a', 'b', 'c'].map((path) => `spiffe://example.org/${path}`);
 const NAMES = ['default', 'ROOTCA', 'ALL', 'spiffe://example.org', 'sds://x', ...IDENTITIES];

@@ -31,6 +31,8 @@ export class ProtocolStore {
   readonly #accepted = new Map<string, string>();
   /** Content that did not build here, ever. */
   readonly #bad = new Set<string>();
+  /** Content that did: it does so again. */
+  readonly #built = new Set<string>();
   /** Of this stream: the last thing that came under each name. */
   readonly #received = new Map<string, string>();
   /** Of this stream: content that stood in a response that was refused. */
@@ -153,11 +155,12 @@ export class ProtocolStore {
       const content = contentOf(secret);
       if (!isWatched(name, names) || this.#stored.get(name) === content) continue;
       this.#stored.set(name, content);
-      if (this.refuseNext) {
+      if (this.refuseNext && !this.#built.has(content)) {
         this.refuseNext = false;
         this.#bad.add(content);
         error = `Failed to load ${name}`;
       } else if (!this.#bad.has(content)) {
+        this.#built.add(content);
         this.#active.set(name, content);
       }
     }
