@@ -37,6 +37,8 @@ export interface TestServing extends AsyncDisposable {
   readonly serving: Serving;
   /** Signing fails with this. */
   fault: IdentityError | undefined;
+  /** Signatures that failed. */
+  failures: number;
   /** Where a process connects. */
   path(process: number): string;
   /** What rises whenever the daemon does something. */
@@ -87,7 +89,10 @@ export async function startServing(
     issuer: svidIssuer(async (request, options) => {
       busy++;
       try {
-        if (running.fault) throw running.fault;
+        if (running.fault) {
+          running.failures++;
+          throw running.fault;
+        }
         return await issuer.mint(request, options);
       } finally {
         busy--;
@@ -133,6 +138,7 @@ export async function startServing(
   const running: TestServing = {
     ...{ clock, registry, log, serving, path },
     fault: undefined,
+    failures: 0,
     events: () => [...sockets].reduce((sum, s) => sum + s.bytesRead, events + sockets.size),
     setPolicy(grants) {
       policy = compilePolicy(grants.map(entryOf));

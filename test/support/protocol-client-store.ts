@@ -55,6 +55,11 @@ export class ProtocolStore {
     return new Set([...this.#received].filter(([, c]) => c !== GONE).map(([name]) => name));
   }
 
+  /** Whether anything was refused, after which the server takes its time. */
+  get hasRefused(): boolean {
+    return this.#bad.size > 0;
+  }
+
   /** Whether it was asked for and nothing came. */
   isUnanswered(name: string): boolean {
     return this.#open.has(name);

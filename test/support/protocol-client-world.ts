@@ -102,6 +102,8 @@ export class World implements AsyncDisposable {
         watch.open();
       }
       await this.quiet();
+      // Before anything is renewed: what is granted again must be there although it is the same.
+      if (round === 0 && this.daemon.failures === 0) this.#checkHeld();
       await this.daemon.advance(40_000);
       await this.quiet();
     }
@@ -143,6 +145,17 @@ export class World implements AsyncDisposable {
     const pinned = (name: string) => !held.includes(name) && store.isBad(store.active(name));
     assert.deepEqual(held.sort(), good.filter((name) => !pinned(name)).sort());
     await this.#checkContent(process, watch, held);
+  }
+
+  /** What a Delta stream that is open holds, under whatever version. */
+  #checkHeld(): void {
+    for (const { process, watch } of this.watches) {
+      const { protocol, names, store, isOpen } = watch;
+      if (protocol === 'sotw' || names.has('*') || !isOpen || store.hasRefused) continue;
+      for (const name of names) {
+        if (this.#mayHave(process, name)) assert.ok(store.held.has(name), `${name} is missing`);
+      }
+    }
   }
 
   /** The content is the one that a newcomer of the same process would get. */
