@@ -36,7 +36,7 @@ export interface Admission {
 }
 
 /** Names of one request that cost no more than a request with one. */
-const NAMES_A_REQUEST = 50;
+const NAMES_A_REQUEST = 16;
 /** Refusals that a process may collect before its connections are closed. */
 const REFUSALS = { burst: 1000, perSecond: 100 };
 /** Connections of a process that are closed for what it did before no more are accepted. */
