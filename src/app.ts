@@ -194,6 +194,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       nodeName: config.nodeName,
       trustDomain: config.trustDomain,
       startedAtMs: rest.startedAtMs,
+      nowMs: rest.parts.clock.now(),
       notReady: readiness.reasons(),
       policy: policy.status(),
       authorities: signing.issuer()?.authorities() ?? [],

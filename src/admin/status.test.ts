@@ -26,6 +26,7 @@ function sources(streams: readonly Stream[]): StatusSources {
     nodeName: 'node-1',
     trustDomain: 'example.org',
     startedAtMs: AT,
+    nowMs: AT + 500,
     notReady: [],
     policy: { revision: 'r1', entries: 2, loadedAtMs: AT },
     authorities: [
@@ -37,6 +38,8 @@ function sources(streams: readonly Stream[]): StatusSources {
 }
 
 interface Document {
+  readonly now: string;
+  readonly started_at: string;
   readonly policy: unknown;
   readonly authorities: unknown;
   readonly rotation: unknown;
@@ -64,6 +67,11 @@ describe('statusDocument()', () => {
       last_error: 'policy.yaml:1: no',
       last_error_at: '2026-01-02T03:04:05.678Z',
     });
+  });
+
+  it('says what time it is for the daemon', () => {
+    const { now, started_at } = documentOf([]);
+    assert.equal(Date.parse(now) - Date.parse(started_at), 500);
   });
 
   it('writes times as RFC 3339 and what is not there as null', () => {
@@ -123,6 +131,7 @@ describe('statusDocument()', () => {
             svid: {
               id: 'spiffe://td/a',
               serial: '0b',
+              notBeforeMs: AT,
               notAfterMs: AT + 2000,
               renewAtMs: AT + 1000,
             },
@@ -149,6 +158,7 @@ describe('statusDocument()', () => {
         refused: { version: 'v2', text: 'no such curve' },
         spiffe_id: 'spiffe://td/a',
         serial: '0b',
+        not_before: '2026-01-02T03:04:05.678Z',
         not_after: '2026-01-02T03:04:07.678Z',
         next_rotation: '2026-01-02T03:04:06.678Z',
       },
@@ -161,6 +171,7 @@ describe('statusDocument()', () => {
         refused: null,
         spiffe_id: null,
         serial: null,
+        not_before: null,
         not_after: null,
         next_rotation: null,
       },

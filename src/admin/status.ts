@@ -4,6 +4,8 @@ export interface StatusSources {
   readonly nodeName: string;
   readonly trustDomain: string;
   readonly startedAtMs: number;
+  /** The clock that all other times are of: who reads this elsewhere may have another one. */
+  readonly nowMs: number;
   readonly notReady: readonly string[];
   readonly policy: {
     readonly revision: string;
@@ -53,6 +55,7 @@ interface StreamView {
       | {
           readonly id: string;
           readonly serial: string;
+          readonly notBeforeMs: number;
           readonly notAfterMs: number;
           readonly renewAtMs: number;
         }
@@ -73,6 +76,7 @@ export function statusDocument(from: StatusSources): unknown {
     node_name: from.nodeName,
     trust_domain: from.trustDomain,
     started_at: time(from.startedAtMs),
+    now: time(from.nowMs),
     not_ready: from.notReady,
     policy: {
       revision: from.policy.revision,
@@ -121,6 +125,7 @@ function proxyView(streams: readonly StreamView[]): unknown {
         refused: resource.rejected ?? null,
         spiffe_id: resource.svid?.id ?? null,
         serial: resource.svid?.serial ?? null,
+        not_before: time(resource.svid?.notBeforeMs),
         not_after: time(resource.svid?.notAfterMs),
         next_rotation: time(resource.svid?.renewAtMs),
       })),

@@ -131,6 +131,10 @@ export class ResponseWriter {
 
 function sentResource({ secret: { name, version }, held }: Ready): SentResource {
   if (!held) return { name, version, svid: undefined };
-  const { id, serial, notAfterMs } = held.svid;
-  return { name, version, svid: { id, serial, notAfterMs, renewAtMs: held.renewAtMs } };
+  const { id, serial, notBeforeMs, notAfterMs } = held.svid;
+  return {
+    name,
+    version,
+    svid: { id, serial, notBeforeMs, notAfterMs, renewAtMs: held.renewAtMs },
+  };
 }

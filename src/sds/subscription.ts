@@ -6,6 +6,7 @@ import type { SpiffeId } from '../identity/spiffe-id.ts';
 export interface SentSvid {
   readonly id: SpiffeId;
   readonly serial: string;
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly renewAtMs: number;
 }
