@@ -10,6 +10,7 @@ const FLOOR = [20, 19];
 /** What ends up in dist/ besides src/, or decides how. */
 const BUILT_WITH = [
   'scripts/build.mjs',
+  'scripts/build-page.mjs',
   'scripts/launcher.cjs',
   'scripts/code-cache.cjs',
   'package.json',

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { buildPage } from './build-page.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const pkg = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
@@ -49,6 +50,7 @@ await writeFile(
 await copyFile(join(root, 'scripts/launcher.cjs'), join(made, 'credence.js'));
 await chmod(join(made, 'credence.js'), 0o755);
 await writeFile(join(made, 'package.json'), '{ "type": "commonjs" }\n');
+await writeFile(join(made, 'ui.html'), await buildPage(root));
 await compile();
 await rm(join(root, 'dist'), { recursive: true, force: true });
 await rename(made, join(root, 'dist'));

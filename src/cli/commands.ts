@@ -62,6 +62,12 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./status.ts')).status,
   },
   {
+    words: 'ui',
+    summary: 'serve a page on loopback with what status shows, live, until Ctrl-C',
+    flags: [...ADMIN, { name: 'port', value: 'N', doc: 'port on 127.0.0.1; else a free one' }],
+    load: async () => (await import('./ui.ts')).ui,
+  },
+  {
     words: 'health',
     summary: 'exit 0 or 1 with one line of reason, for probes; 1 also when nobody answers',
     flags: [

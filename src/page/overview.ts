@@ -1,0 +1,89 @@
+import type { AuthorityState, PolicyState, StatusPage } from '../ui/view.ts';
+import { byId, element, setText, ticking, type Part } from './dom.ts';
+import { gauge } from './gauge.ts';
+import { span } from './time.ts';
+
+/** Everything above the proxies: who this is, whether it is ready, authorities, policy, SVIDs. */
+export interface Overview {
+  show(status: StatusPage): void;
+  tick(nowMs: number): void;
+}
+
+export function createOverview(): Overview {
+  let parts: readonly Part[] = [];
+  let from = '';
+  return {
+    show(status) {
+      const text = JSON.stringify({ ...status, proxies: [] });
+      if (text === from) return;
+      from = text;
+      document.title = `${status.trustDomain} on ${status.nodeName} - Credence`;
+      setText(byId('trust-domain'), status.trustDomain);
+      const up = ticking('', (nowMs) =>
+        status.startedAtMs === null ? '' : `up ${span(nowMs - status.startedAtMs)}`,
+      );
+      const who = [`node ${status.nodeName}`, `credence ${status.version}`];
+      byId('who').replaceChildren(...who.map((part) => element('bdi', '', part)), up.node);
+      showReadiness(status.notReady);
+      const authorities = status.authorities.map(authorityPart);
+      byId('authorities').replaceChildren(...authorities.map(({ node }) => node));
+      const policy = policyParts(status.policy);
+      byId('policy').replaceChildren(...policy.map(({ node }) => node));
+      const svids = svidParts(status.rotation);
+      byId('svids').replaceChildren(...svids.map(({ node }) => node));
+      parts = [up, ...authorities, ...policy, ...svids];
+    },
+    tick(nowMs) {
+      for (const part of parts) part.tick(nowMs);
+    },
+  };
+}
+
+function showReadiness(notReady: readonly string[]): void {
+  const shown = byId('ready');
+  shown.dataset['tone'] = notReady.length === 0 ? 'good' : 'over';
+  setText(shown, notReady.length === 0 ? 'ready' : `not ready: ${notReady.join(', ')}`);
+}
+
+function authorityPart({ slot, serial, keyType, notBeforeMs, notAfterMs }: AuthorityState): Part {
+  const life = gauge(
+    { beginMs: notBeforeMs, endMs: notAfterMs, turnMs: null },
+    `life of the authority ${slot}`,
+  );
+  const named = element('span', 'name', slot);
+  const fine = [keyType, serial === null ? null : `serial ${serial}`];
+  for (const text of fine) if (text !== null) named.append(element('bdi', 'fine', text));
+  return { node: element('li', 'authority', named, life.node), tick: (nowMs) => life.tick(nowMs) };
+}
+
+function policyParts(policy: PolicyState): readonly Part[] {
+  const { entries, revision, loadedAtMs, lastError, lastErrorAtMs } = policy;
+  const lines = [
+    ticking('figure', () => `${entries ?? '?'} ${entries === 1 ? 'entry' : 'entries'}`),
+    ticking('fine', (nowMs) =>
+      [
+        revision === null ? '' : `revision ${revision}`,
+        loadedAtMs === null ? '' : `loaded ${span(nowMs - loadedAtMs)} ago`,
+      ]
+        .filter(Boolean)
+        .join(', '),
+    ),
+  ];
+  if (lastError === null) return lines;
+  const refusedAt = (nowMs: number) =>
+    lastErrorAtMs === null ? '' : ` ${span(nowMs - lastErrorAtMs)} ago`;
+  return [
+    ...lines,
+    ticking('fault', (nowMs) => `last change refused${refusedAt(nowMs)}: ${lastError}`),
+  ];
+}
+
+function svidParts({ held, due, earliestNotAfterMs }: StatusPage['rotation']): readonly Part[] {
+  return [
+    ticking('figure', () => `${held ?? '?'} held`),
+    ticking((due ?? 0) > 0 ? 'overdue' : 'fine', () => `${due ?? '?'} overdue for renewal`),
+    ticking('fine', (nowMs) =>
+      earliestNotAfterMs === null ? '' : `the first expires in ${span(earliestNotAfterMs - nowMs)}`,
+    ),
+  ];
+}

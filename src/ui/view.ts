@@ -1,0 +1,80 @@
+/** What the page shows, and all it is sent. Times are wall clock of the daemon in milliseconds. */
+export interface StatusPage {
+  readonly version: string;
+  readonly nodeName: string;
+  readonly trustDomain: string;
+  readonly startedAtMs: number | null;
+  readonly notReady: readonly string[];
+  readonly policy: PolicyState;
+  readonly authorities: readonly AuthorityState[];
+  readonly rotation: {
+    readonly held: number | null;
+    readonly due: number | null;
+    readonly earliestNotAfterMs: number | null;
+  };
+  readonly proxies: readonly ProxyState[];
+}
+
+export interface PolicyState {
+  readonly entries: number | null;
+  readonly revision: string | null;
+  readonly loadedAtMs: number | null;
+  readonly lastError: string | null;
+  readonly lastErrorAtMs: number | null;
+}
+
+export interface AuthorityState {
+  readonly slot: string;
+  readonly serial: string | null;
+  readonly keyType: string | null;
+  readonly notBeforeMs: number | null;
+  readonly notAfterMs: number | null;
+}
+
+/** One connection of a proxy. Node, version, names and words are the proxy's own: nobody vouches for them. */
+export interface ProxyState {
+  readonly pid: number | null;
+  readonly uid: number | null;
+  /** Name of the user on the machine that serves the page. */
+  readonly user: string | null;
+  readonly nodeId: string | null;
+  readonly envoyVersion: string | null;
+  readonly streams: readonly StreamState[];
+}
+
+export interface StreamState {
+  readonly kind: string | null;
+  readonly openedAtMs: number | null;
+  /** Reasons why a name was not answered yet. */
+  readonly waiting: readonly string[];
+  readonly secrets: readonly SecretState[];
+}
+
+export interface SecretState {
+  readonly name: string;
+  readonly sent: string | null;
+  readonly sentAtMs: number | null;
+  /** The proxy was told that it may not have it. */
+  readonly absent: boolean;
+  readonly acknowledged: string | null;
+  readonly refused: { readonly version: string; readonly text: string } | null;
+  readonly spiffeId: string | null;
+  /** Null of a trust bundle, as is what follows. */
+  readonly serial: string | null;
+  readonly notBeforeMs: number | null;
+  readonly notAfterMs: number | null;
+  readonly nextRotationMs: number | null;
+}
+
+/** The answer at `status`, when there is one to give. */
+export type StatusAnswer =
+  | { readonly kind: 'status'; readonly status: StatusPage }
+  | {
+      readonly kind: 'unreachable';
+      readonly reason: string;
+      /** By the clock of the one who serves the page. */
+      readonly sinceMs: number;
+    };
+
+/** Header of each answer at `status`: the time now, by the clock that the answer's times are of. */
+export const NOW_HEADER = 'credence-now';
