@@ -9,6 +9,7 @@ const NEEDED = {
   '/usr/bin/unshare': 'util-linux',
   '/usr/bin/mount': 'mount',
   '/usr/bin/systemd-analyze': 'systemd',
+  '/usr/bin/chromium': 'chromium',
 };
 
 const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));

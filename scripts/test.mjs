@@ -13,7 +13,7 @@ const SUITES = {
   unit: { folders: ['src', 'scripts', 'test/support'], concurrency: 2 },
   integration: { folders: ['test/integration'], concurrency: 1 },
   e2e: { folders: ['test/e2e'], concurrency: 1 },
-  real: { folders: ['test/real'], concurrency: 1 },
+  real: { folders: ['test/real', 'test/browser'], concurrency: 1 },
 };
 
 const names = process.argv.slice(2);
