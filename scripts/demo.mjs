@@ -76,7 +76,7 @@ async function demo() {
 
   const place = await findPlace(daemon.socketPath, { preferFixed: true });
   for (const [name, fixed] of Object.entries(FIXED_PORTS)) {
-    if (name.startsWith('tcp') || place.port(name) === fixed) continue;
+    if (!/^(server|client)/.test(name) || place.port(name) === fixed) continue;
     say(`port ${fixed} of envoy-configs/ is taken, ${place.port(name)} is used in its place`);
   }
   say('envoy:    starting envoy-configs/server.yaml and envoy-configs/client.yaml');

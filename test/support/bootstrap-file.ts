@@ -15,7 +15,8 @@ export interface Bootstrap extends JsonObject {
 }
 
 /** The files of `envoy-configs/` that Envoy loads. */
-export type BootstrapName = 'server' | 'client' | 'tcp-proxy';
+export type BootstrapName =
+  'server' | 'client' | 'tcp-proxy' | 'on-demand-server' | 'on-demand-client';
 
 /** Scalars that take the place of others, wherever they stand as a whole value. */
 export type Replacements = ReadonlyMap<string | number, string | number>;
@@ -25,11 +26,17 @@ export const FIXED_PORTS = {
   serverAdmin: 9901,
   clientAdmin: 9902,
   tcpProxyAdmin: 9903,
+  onDemandServerAdmin: 9904,
+  onDemandClientAdmin: 9905,
   server: 10001,
   client: 10002,
   tcpIn: 10003,
   tcpOut: 10004,
   tcpApplication: 10005,
+  byName: 10006,
+  bySni: 10007,
+  asClient: 10008,
+  asServer: 10009,
 } as const;
 
 /** A port of `FIXED_PORTS` by its name. */

@@ -126,29 +126,12 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
     past += stopping?.log() ?? '';
   }
 
-  async function fetchX509(): Promise<readonly FetchedSvid[]> {
-    const out = join(dir, `fetched-${fetches++}`);
-    const args = [CREDENCE, 'fetch', 'x509', '--socket', socketPath, '--write', out];
-    const fetching = await startChild(process.execPath, args);
-    await eventually(() => fetching.ended(), { what: 'credence fetch x509 ends' });
-    if (fetching.ended() !== 'ended with code 0') {
-      throw new Error(`credence fetch x509 ${fetching.ended()}:\n${fetching.log()}`);
-    }
-    const svids: FetchedSvid[] = [];
-    const read = (name: string) => readFile(join(out, name), 'utf8');
-    for (let n = 0; existsSync(join(out, `svid.${n}.pem`)); n++) {
-      const [cert, key, bundle] = [`svid.${n}.pem`, `svid.${n}.key`, `bundle.${n}.pem`];
-      svids.push({ cert: await read(cert), key: await read(key), bundle: await read(bundle) });
-    }
-    return svids;
-  }
-
   return {
     socketPath,
     start,
     stop,
     setPolicy,
-    fetchX509,
+    fetchX509: () => fetchX509(socketPath, join(dir, `fetched-${fetches++}`)),
     admin: (path) => adminGet(adminPath, path),
     status: async () => JSON.parse(await adminGet(adminPath, '/status')) as Status,
     metric: async (name, labels) =>
@@ -165,6 +148,23 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
       if (options.dir === undefined) await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** The SVIDs of this process by `credence fetch x509`; the folder `out` is made for them. */
+export async function fetchX509(socketPath: string, out: string): Promise<readonly FetchedSvid[]> {
+  const args = [CREDENCE, 'fetch', 'x509', '--socket', socketPath, '--write', out];
+  const fetching = await startChild(process.execPath, args);
+  await eventually(() => fetching.ended(), { what: 'credence fetch x509 ends' });
+  if (fetching.ended() !== 'ended with code 0') {
+    throw new Error(`credence fetch x509 ${fetching.ended()}:\n${fetching.log()}`);
+  }
+  const svids: FetchedSvid[] = [];
+  const read = (name: string) => readFile(join(out, name), 'utf8');
+  for (let n = 0; existsSync(join(out, `svid.${n}.pem`)); n++) {
+    const [cert, key, bundle] = [`svid.${n}.pem`, `svid.${n}.key`, `bundle.${n}.pem`];
+    svids.push({ cert: await read(cert), key: await read(key), bundle: await read(bundle) });
+  }
+  return svids;
 }
 
 /** A folder for temporary files short enough for a socket path (107 bytes at most). */
