@@ -11,7 +11,7 @@ import { bootstrap } from './bootstrap.mjs';
 const PARTS = {
   generated: ['scripts/generate.mjs', '--check'],
   types: ['node_modules/typescript/bin/tsc'],
-  page: ['node_modules/typescript/bin/tsc', '-p', 'test/browser'],
+  page: ['node_modules/typescript/bin/tsc', '-p', 'src/page'],
   format: ['node_modules/prettier/bin/prettier.cjs', '--check', '.'],
   lint: ['node_modules/eslint/bin/eslint.js', '.', '--max-warnings=0'],
   tests: ['scripts/test.mjs', 'unit', 'integration', 'e2e'],

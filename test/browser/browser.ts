@@ -1,7 +1,7 @@
 import { chromium, type Browser, type Page } from 'playwright-core';
 
-/** Debian's chromium; CREDENCE_CHROMIUM names another one. */
-const CHROMIUM = process.env['CREDENCE_CHROMIUM'] ?? '/usr/bin/chromium';
+/** Debian's. */
+const CHROMIUM = '/usr/bin/chromium';
 
 /** What a page did that it should not. */
 export interface Watched {
