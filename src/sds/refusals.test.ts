@@ -21,4 +21,13 @@ describe('createRefusals()', () => {
     assert.ok(newest.every(Boolean), 'the newest are known');
     assert.equal(refusals.note(caller, 'name 9935'), false);
   });
+
+  it('keeps absent names apart, so that strangers push out none that a proxy waits for', () => {
+    const refusals = createRefusals();
+    const caller = fakeCaller();
+    refusals.note(caller, 'default');
+    for (let n = 0; n < 100; n++) assert.equal(refusals.noteAbsent(caller, `name ${n}`), false);
+    assert.equal(refusals.noteAbsent(caller, 'name 99'), true);
+    assert.equal(refusals.note(caller, 'default'), true);
+  });
 });

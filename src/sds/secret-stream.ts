@@ -228,10 +228,15 @@ export class SecretStream<Request> implements SdsReader {
   #noteAbsent(caller: Caller, absent: readonly Absent[]): void {
     const fresh = absent.filter(({ name }) => this.#subscription.isAbsenceDue(name));
     if (fresh.length === 0) return;
-    const { log, metrics } = this.#context;
+    const { log, metrics, refusals } = this.#context;
     const reason = summary(fresh.map(({ reason }) => reason));
     for (const { why } of fresh) metrics.denied(why);
-    log.info({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
+    // Names that strangers choose are asked for again and again: what was withdrawn is news.
+    const repeated = fresh.filter(
+      ({ name }) => refusals.noteAbsent(caller, name) && !this.#subscription.wasSent(name),
+    );
+    const level = repeated.length === fresh.length ? 'debug' : 'info';
+    log[level]({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
   }
 
   /** A name is refused loudly once; asked for again it is waited for. */

@@ -126,6 +126,23 @@ describe('DeltaSecrets over the real socket', { timeout: 60_000 }, () => {
     close();
   });
 
+  it('writes one line about a name that it says is absent again and again', async () => {
+    const asked = 'spiffe://example.org/asked-often';
+    for (let n = 0; n < 5; n++) {
+      const stream = open({ 'credence-absent': 'removed' });
+      stream.send({ subscribe: [asked] });
+      assert.deepEqual((await stream.next()).removed, [asked]);
+      close();
+    }
+    const levels = app.log.lines
+      .filter(
+        ({ message, fields }) =>
+          message === 'secret refused' && fields.resource_names?.includes(asked),
+      )
+      .map(({ level }) => level);
+    assert.deepEqual(levels, ['info', 'debug', 'debug', 'debug', 'debug']);
+  });
+
   it('never sends refused content again, and shows the words of the proxy', async () => {
     const stream = open();
     stream.send({ subscribe: ['default'] });
