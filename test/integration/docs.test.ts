@@ -73,7 +73,7 @@ describe('the documentation', () => {
     const written = Array.from(files, ([, name = '', text = '']) => {
       mkdirSync(dirname(join(dir, name)), { recursive: true });
       // The user that the text names need not be one of this machine; every Linux has this one.
-      writeFileSync(join(dir, name), text.replace('www-data', 'nobody'));
+      writeFileSync(join(dir, name), text.replace('www-data', 'daemon'));
       return name;
     });
     assert.deepEqual(written, ['credence.yaml', 'policy/web.yaml']);
