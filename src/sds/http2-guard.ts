@@ -190,7 +190,9 @@ class Http2Guard {
     if (answered.size <= MAX_ANSWERED) return;
     const [oldest = stream] = answered;
     answered.delete(oldest);
-    oldest.close(constants.NGHTTP2_NO_ERROR);
+    // Not at once: the answer may be finished while nghttp2 takes in the reset of another stream,
+    // and to send then makes it write for ever (Node 20).
+    setImmediate(() => oldest.close(constants.NGHTTP2_NO_ERROR));
   }
 
   #closeLargest(): void {
