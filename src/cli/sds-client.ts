@@ -125,10 +125,11 @@ function call(
   socketPath: string,
   options: { nowMs: number; signal: AbortSignal },
 ): Promise<readonly Resource[]> {
-  // The form that keeps trust domains apart, whatever the daemon's default is.
+  // The form that keeps trust domains apart, whatever the daemon's default is. Google's own messages
+  // keep their JSON names in the descriptors.
   const node = {
     id: 'credence-fetch',
-    metadata: { fields: { disable_spiffe_cert_validation: { bool_value: false } } },
+    metadata: { fields: { disable_spiffe_cert_validation: { boolValue: false } } },
   };
   return new Promise((resolve, reject) => {
     if (options.signal.aborted) return reject(interrupted());

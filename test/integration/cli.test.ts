@@ -269,3 +269,20 @@ function certificates(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/g) ?? [];
   return blocks.map((block) => new X509Certificate(block));
 }
+
+describe('credence fetch bundles of a daemon that prefers the plain form', () => {
+  it('brings the roots all the same, with the trust domain they are of', async () => {
+    await using daemon = await createDaemon({
+      entries: [entryForMe(WEB)],
+      settings: { sds: { spiffe_cert_validation: false } },
+    });
+    await daemon.start();
+    const args = ['fetch', 'bundles', '--json', '--socket', daemon.socketPath];
+    const { bundles } = JSON.parse((await runCredence(args)).out) as FetchedJson;
+    assert.deepEqual(
+      bundles.map(({ trust_domain }) => trust_domain),
+      ['example.org'],
+    );
+    assert.match(bundles[0]?.roots_pem ?? '', /^-----BEGIN CERTIFICATE-----/);
+  });
+});
