@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { describe, it } from 'node:test';
+import { connect } from 'node:tls';
 import type { TrustBundle } from '../../src/identity/bundle.ts';
 import type { X509Svid } from '../../src/identity/svid.ts';
 import type { Issuer } from '../../src/issuer/issuer.ts';
@@ -140,6 +142,21 @@ for (const version of ['1.40', '1.36'] as const) {
         { what: 'other content is taken', timeoutMs: 20_000 },
       );
       assert.match(await app.get('/metrics'), /^credence_sds_refused_secrets 0$/m);
+    });
+
+    it('gets a certificate on P-384 when the configuration says so', async () => {
+      const settings = { issuer: { key_type: 'ec-p384' } };
+      await using app = await startApp({ entries: [{ spiffe_id: SERVER }], settings });
+      const place = await findPlace(app.socketPath);
+      const bootstrap = await readBootstrap('server', place.replacements);
+      await using envoy = await startEnvoy({ bootstrap, version, name: 'server' });
+      await envoy.waitLive();
+      const socket = connect({ port: place.port('server'), rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      const leaf = socket.getPeerX509Certificate();
+      socket.destroy();
+      assert.equal(leaf?.publicKey.asymmetricKeyDetails?.namedCurve, 'secp384r1');
+      assert.equal(leaf.serialNumber.toLowerCase(), (await envoy.leaf(SERVER))?.serial);
     });
 
     it('shows why a listener that asks for roots as its certificate has none', async () => {
