@@ -6,13 +6,13 @@ export interface Rate {
   readonly perSecond: number;
 }
 
-/** How full a bucket was, and when. */
+/** How full a bucket was, and when by the clock that nobody can set. */
 export interface Bucket {
   level: number;
   atMs: number;
 }
 
-/** Takes one from a bucket; false when it is empty. */
+/** Takes one from a bucket; false when it is empty. `nowMs` is the clock's `monotonic`. */
 export function takeFrom(bucket: Bucket, rate: Rate, nowMs: number): boolean {
   const level = filled(bucket, rate, nowMs);
   bucket.atMs = nowMs;
@@ -21,9 +21,7 @@ export function takeFrom(bucket: Bucket, rate: Rate, nowMs: number): boolean {
 }
 
 function filled(bucket: Bucket, rate: Rate, nowMs: number): number {
-  // A clock that was set back must not empty anything.
-  const passedMs = Math.max(nowMs - bucket.atMs, 0);
-  return Math.min(rate.burst, bucket.level + (passedMs * rate.perSecond) / 1000);
+  return Math.min(rate.burst, bucket.level + ((nowMs - bucket.atMs) * rate.perSecond) / 1000);
 }
 
 /** One token bucket for each key. */
@@ -40,7 +38,7 @@ export interface Rates {
 const SWEEP_AT = 1024;
 
 /** A bucket that is full again is forgotten, so the memory follows those who take now. */
-export function createRates(rate: Rate, clock: Clock): Rates {
+export function createRates(rate: Rate, clock: Pick<Clock, 'monotonic'>): Rates {
   const buckets = new Map<number, Bucket>();
   let sweepAt = SWEEP_AT;
 
@@ -53,7 +51,7 @@ export function createRates(rate: Rate, clock: Clock): Rates {
 
   return {
     take(key) {
-      const nowMs = clock.now();
+      const nowMs = clock.monotonic();
       let bucket = buckets.get(key);
       if (!bucket) {
         if (buckets.size >= sweepAt) sweep(nowMs);
@@ -64,7 +62,7 @@ export function createRates(rate: Rate, clock: Clock): Rates {
     },
     has(key) {
       const bucket = buckets.get(key);
-      return !bucket || filled(bucket, rate, clock.now()) >= 1;
+      return !bucket || filled(bucket, rate, clock.monotonic()) >= 1;
     },
     get size() {
       return buckets.size;

@@ -104,7 +104,7 @@ class Http2Guard {
       id,
       peer,
       reading: this.#reading.add({ peer, pause: (paused) => pauseReading(id, paused) }),
-      resets: { level: RESETS.burst, atMs: clock.now() },
+      resets: { level: RESETS.burst, atMs: clock.monotonic() },
       buffered: 0,
       closing: false,
       answered: new Set(),
@@ -151,7 +151,7 @@ class Http2Guard {
   #countReset({ rstCode }: ServerHttp2Stream, guarded: Guarded): void {
     if (rstCode === constants.NGHTTP2_NO_ERROR) return;
     const { clock } = this.#options;
-    if (!takeFrom(guarded.resets, RESETS, clock.now())) this.#close(guarded, 'resets');
+    if (!takeFrom(guarded.resets, RESETS, clock.monotonic())) this.#close(guarded, 'resets');
   }
 
   /** Counts what a stream has sent of a message that is not whole. */
