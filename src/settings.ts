@@ -1,5 +1,6 @@
-import { parseDuration } from './core/duration.ts';
+import { formatDuration, parseDuration } from './core/duration.ts';
 import { trustDomainFault } from './identity/spiffe-id.ts';
+import { SVID_TTL_MS } from './identity/svid.ts';
 
 /** The kinds of values a setting can have; `parse` turns a plain value into ours or complains. */
 export interface Format {
@@ -53,7 +54,9 @@ const trustDomain: Format = {
     typeof value === 'string' && trustDomainFault(value) === undefined ? value : undefined,
 };
 
-function duration(minMs: number, maxMs: number, range: string): Format {
+function duration(minMs: number, maxMs: number): Format {
+  const atLeast = minMs > 0 ? `at least ${formatDuration(minMs)} and ` : '';
+  const range = `${atLeast}at most ${formatDuration(maxMs)}`;
   return {
     expected: `a duration such as 250ms, 30s, 10m, 1h or 7d, ${range}`,
     parse(value) {
@@ -86,9 +89,9 @@ function oneOf(...words: readonly string[]): Format {
 }
 
 const DAY_MS = 86_400_000;
-const svidTtl = duration(5000, 30 * DAY_MS, 'at least 5s and at most 30d');
-const caTtl = duration(20_000, 3650 * DAY_MS, 'at least 20s and at most 3650d');
-const wait = duration(0, DAY_MS, 'at most 1d');
+const svidTtl = duration(SVID_TTL_MS.min, SVID_TTL_MS.max);
+const caTtl = duration(20_000, 3650 * DAY_MS);
+const wait = duration(0, DAY_MS);
 const keyType = oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096');
 
 const setting = (key: string, format: Format, fallback: unknown, doc: string): Setting => ({

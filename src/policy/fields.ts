@@ -4,6 +4,7 @@ import { kindOf, type YamlPath } from '../core/yaml.ts';
 import { dnsNameFault } from '../identity/dns-name.ts';
 import { selectorFault, type Selector } from '../identity/selector.ts';
 import { trustDomainFault, type TrustDomain } from '../identity/spiffe-id.ts';
+import { SVID_TTL_MS } from '../identity/svid.ts';
 import { templateFault } from './template.ts';
 
 /** Called for each thing that is wrong; `path` begins inside the entry. */
@@ -15,9 +16,6 @@ export type Mapping = Readonly<Record<string, unknown>>;
 /** SPIRE's bound for a hint. */
 const MAX_HINT = 1024;
 const MAX_PRIORITY = 1_000_000;
-/** Shorter lives end before a proxy has the certificate; longer ones are not short-lived. */
-export const MIN_TTL_MS = 1000;
-export const MAX_TTL_MS = 365 * 86_400_000;
 const NONE: readonly never[] = [];
 
 export function isMapping(value: unknown): value is Mapping {
@@ -99,8 +97,9 @@ export function readTtl(entry: Mapping, key: string, report: Report): number | u
 
 /** Reports a lifetime outside the allowed range. */
 export function boundedTtl(ms: number, key: string, report: Report): number | undefined {
-  if (ms >= MIN_TTL_MS && ms <= MAX_TTL_MS) return ms;
-  const range = `${formatDuration(MIN_TTL_MS)} to ${formatDuration(MAX_TTL_MS)}`;
+  const { min, max } = SVID_TTL_MS;
+  if (ms >= min && ms <= max) return ms;
+  const range = `${formatDuration(min)} to ${formatDuration(max)}`;
   report([key], `expected a duration from ${range}, got ${formatDuration(ms)}`);
   return undefined;
 }

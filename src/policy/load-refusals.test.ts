@@ -157,14 +157,14 @@ describe('loadPolicy() of what is wrong', () => {
       'p.yaml:4:19: entries[0].jwt_svid_ttl: expected a duration such as 30s, 10m or 1h, got "1w"',
     ],
     [
-      'a lifetime of nothing',
-      `${HEAD}    x509_svid_ttl: 0s`,
-      'p.yaml:4:20: entries[0].x509_svid_ttl: expected a duration from 1s to 365d, got 0ms',
+      'a lifetime that is over before it is used',
+      `${HEAD}    x509_svid_ttl: 4s`,
+      'p.yaml:4:20: entries[0].x509_svid_ttl: expected a duration from 5s to 30d, got 4s',
     ],
     [
-      'a lifetime of years',
-      `${HEAD}    x509_svid_ttl: 800d`,
-      'p.yaml:4:20: entries[0].x509_svid_ttl: expected a duration from 1s to 365d, got 800d',
+      'a lifetime that is not short',
+      `${HEAD}    x509_svid_ttl: 31d`,
+      'p.yaml:4:20: entries[0].x509_svid_ttl: expected a duration from 5s to 30d, got 31d',
     ],
     [
       'a DNS name without list',

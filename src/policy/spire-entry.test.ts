@@ -93,7 +93,7 @@ describe("SPIRE's entries", () => {
       { x509_svid_ttl: '1h' },
       /\.x509_svid_ttl: expected whole seconds, as SPIRE has it, got a text/,
     ],
-    [{ jwt_svid_ttl: -5 }, /\.jwt_svid_ttl: expected a duration from 1s to 365d, got -5s/],
+    [{ jwt_svid_ttl: -5 }, /\.jwt_svid_ttl: expected a duration from 5s to 30d, got -5s/],
     [
       { ttl: 5, x509_svid_ttl: 5 },
       /:16:7: entries\[0\]\.ttl: expected either ttl or x509_svid_ttl/,
