@@ -9,7 +9,7 @@ import { createUnixAttestor } from './attestation/unix.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { silentLogger, type Logger } from './core/log.ts';
-import { createPeerLog } from './sds/peer-log.ts';
+import { createPeerLog } from './core/peer-log.ts';
 
 /** How to find out who a peer is. */
 export interface Attesting {

@@ -1,6 +1,6 @@
-import type { Clock } from '../core/clock.ts';
-import type { LogFields, Logger } from '../core/log.ts';
-import { createRates } from '../core/rates.ts';
+import type { Clock } from './clock.ts';
+import type { LogFields, Logger } from './log.ts';
+import { createRates } from './rates.ts';
 
 /** Lines of one process, at once and per second. */
 const PER_PEER = { burst: 10, perSecond: 0.5 };
