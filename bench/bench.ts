@@ -13,10 +13,30 @@ export interface Effort {
   readonly startRuns: number;
   /** Bundle changes in one run, for each thousand of streams fewer. */
   readonly pushes: number;
+  /** Bundle changes in one run that are timed one by one. */
+  readonly bundleChanges: number;
+  /** Changes of one identity. */
+  readonly changes: number;
 }
 
-export const FULL: Effort = { runs: 3, samples: 300, idleMs: 10_000, startRuns: 9, pushes: 40 };
-export const QUICK: Effort = { runs: 1, samples: 40, idleMs: 2000, startRuns: 3, pushes: 10 };
+export const FULL: Effort = {
+  runs: 3,
+  samples: 300,
+  idleMs: 10_000,
+  startRuns: 9,
+  pushes: 40,
+  bundleChanges: 100,
+  changes: 9,
+};
+export const QUICK: Effort = {
+  runs: 1,
+  samples: 40,
+  idleMs: 2000,
+  startRuns: 3,
+  pushes: 10,
+  bundleChanges: 25,
+  changes: 3,
+};
 
 /** What every figure needs to know. */
 export interface Bench {
@@ -27,6 +47,8 @@ export interface Bench {
 /** A group of figures that are taken together. */
 export interface Part {
   readonly name: string;
+  /** Only root can run processes as other users. */
+  readonly needsRoot?: boolean;
   readonly run: () => Promise<Figure[]>;
 }
 
@@ -38,13 +60,14 @@ export function planFleet(
   { options }: Bench,
   server: Server,
   count: number,
-  more: { names?: readonly string[]; perProcess?: number } = {},
+  more: Partial<Pick<FleetPlan, 'names' | 'perProcess' | 'variant' | 'uids' | 'retryMs'>> = {},
 ): FleetPlan {
   const { names, node, nodeInAcks, ownProcesses } = options;
   return {
+    names,
+    ...more,
     path: server.path,
     count,
-    names: more.names ?? names,
     node,
     nodeInAcks,
     perProcess: ownProcesses ? (more.perProcess ?? 1) : 0,

@@ -1,13 +1,14 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rename, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { monotonicMs } from './client/fleet.ts';
 import type { BenchCommand, BenchEvent } from './daemon.ts';
 import type { Server } from './server.ts';
 
@@ -21,10 +22,20 @@ export interface Home extends AsyncDisposable {
   readonly dir: string;
   readonly config: string;
   readonly socket: string;
+  /** The policy's file. */
+  readonly policy: string;
 }
 
-/** Writes a configuration that grants the user of this process one identity. */
-export async function createHome(): Promise<Home> {
+/** One identity for everything that a user runs. */
+export interface Grant {
+  readonly uid: number;
+  readonly dnsNames?: readonly string[];
+}
+
+/** Writes a configuration that grants the user of this process one identity, or others theirs. */
+export async function createHome(
+  grants: readonly Grant[] = [{ uid: process.getuid?.() ?? 0 }],
+): Promise<Home> {
   // A socket's path has at most 107 bytes; some systems' folder for temporary files is longer.
   const parent = tmpdir().length > 60 ? '/tmp' : tmpdir();
   const dir = await mkdtemp(join(parent, 'credence-bench-'));
@@ -40,15 +51,15 @@ export async function createHome(): Promise<Home> {
     policy: { paths: ['policy.yaml'] },
     telemetry: { metrics_address: '', log_format: 'json' },
   };
-  const entry = {
-    spiffe_id: 'spiffe://example.org/bench',
-    selectors: [`unix:uid:${process.getuid?.() ?? 0}`],
-  };
+  const policy = join(dir, 'policy.yaml');
   await writeFile(config, JSON.stringify(settings));
-  await writeFile(join(dir, 'policy.yaml'), JSON.stringify({ entries: [entry] }));
+  await writePolicy(policy, grants);
+  // Others have to reach the socket; what is secret lies in a folder of its own.
+  if (grants.some(({ uid }) => uid !== process.getuid?.())) await chmod(dir, 0o711);
   return {
     dir,
     config,
+    policy,
     socket: join(dir, 'api.sock'),
     [Symbol.asyncDispose]() {
       process.off('exit', remove);
@@ -56,6 +67,19 @@ export async function createHome(): Promise<Home> {
       return Promise.resolve();
     },
   };
+}
+
+/** Puts a policy in the place of an earlier one; returns when it was renamed, monotonic ms. */
+export async function writePolicy(path: string, grants: readonly Grant[]): Promise<number> {
+  const entries = grants.map(({ uid, dnsNames }) => ({
+    spiffe_id: `spiffe://example.org/bench/${uid}`,
+    selectors: [`unix:uid:${uid}`],
+    ...(dnsNames && { dns_names: dnsNames }),
+  }));
+  await writeFile(`${path}.new`, JSON.stringify({ entries }));
+  const renamedMs = monotonicMs();
+  await rename(`${path}.new`, path);
+  return renamedMs;
 }
 
 /** Starts the built daemon and waits until its socket takes connections. */

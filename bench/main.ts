@@ -1,10 +1,15 @@
 import { type Bench, FULL, type Part, QUICK } from './bench.ts';
-import { createHome, startBenchDaemon, startCredence } from './credence.ts';
+import { createHome, type Grant, type Home, startBenchDaemon, startCredence } from './credence.ts';
+import { FLOODS } from './client/flood.ts';
+import { bundleChange } from './figures/bundle-change.ts';
+import { delta } from './figures/delta.ts';
 import { firstSecretIdle, firstSecretUnderLoad } from './figures/first-secret.ts';
+import { flood, FLOOD_USERS } from './figures/flood.ts';
 import { herd } from './figures/herd.ts';
 import { idle, idleWithStreams } from './figures/idle.ts';
 import { memoryPerStream } from './figures/memory.ts';
 import { mint } from './figures/mint.ts';
+import { IDENTITY_GRANTS, oneIdentity } from './figures/one-identity.ts';
 import { pushes } from './figures/push.ts';
 import { coldStart } from './figures/start.ts';
 import { describeMachine } from './machine.ts';
@@ -83,16 +88,33 @@ async function credence(bench: Bench, into: Figure[]): Promise<void> {
     firstSecretUnderLoad(bench, server, 0),
     pushes(bench, server, 1000),
     pushes(bench, server, 5000),
+    delta(bench, server, server.pid ?? 0),
+    bundleChange(bench, server),
   ]);
+  await withServer(
+    startCredence,
+    (server, home) => [oneIdentity(bench, server, home)],
+    IDENTITY_GRANTS,
+  );
+  await withServer(
+    startCredence,
+    (server) => [
+      ...FLOODS.map((kind) => flood(bench, server, kind, 'one process')),
+      flood(bench, server, 'bursts of calls', 'new processes'),
+      flood(bench, server, 'resets', 'new processes'),
+    ],
+    Object.values(FLOOD_USERS).map((uid) => ({ uid })),
+  );
 
   async function withServer(
     start: typeof startCredence,
-    parts: (server: Server) => readonly Part[],
+    parts: (server: Server, home: Home) => readonly Part[],
+    grants?: readonly Grant[],
   ): Promise<void> {
-    if (wanted(bench, parts(NO_SERVER)).length === 0) return;
-    await using home = await createHome();
+    if (wanted(bench, parts(NO_SERVER, NO_HOME)).every(leftOut)) return;
+    await using home = await createHome(grants);
     await using server = await start(home);
-    await measure(wanted(bench, parts(server)), into);
+    await measure(wanted(bench, parts(server, home)), into);
   }
 }
 
@@ -101,6 +123,21 @@ const NO_SERVER: Server = {
   pid: undefined,
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
+
+const NO_HOME: Home = {
+  dir: '',
+  config: '',
+  socket: '',
+  policy: '',
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+/** Says so when a part cannot be taken by this user. */
+function leftOut({ name, needsRoot = false }: Part): boolean {
+  if (!needsRoot || process.getuid?.() === 0) return false;
+  process.stderr.write(`  ${name}: left out, only root can run proxies as other users\n`);
+  return true;
+}
 
 function wanted({ options }: Bench, parts: readonly Part[]): readonly Part[] {
   const { only } = options;

@@ -8,10 +8,9 @@ import {
   windowUpdate,
 } from './frames.ts';
 import { decodeGrpcStatus } from './hpack.ts';
-import { describeSecret, grpcMessage, parseResponse, type SecretKind } from './messages.ts';
+import { describeSecret, type Dialect, type SecretKind } from './messages.ts';
 import type { Opening, StreamPlan } from './opening.ts';
 import { SendWindow } from './send-window.ts';
-import { bytesField } from './wire.ts';
 
 /** One secret that arrived and has been acknowledged. */
 export interface Delivery {
@@ -43,13 +42,14 @@ const GIVE_BACK = 2 ** 29;
 
 /**
  * The client's end of one HTTP/2 connection with SDS streams on it. It answers every response at
- * once with an acknowledgement, and takes the end of any stream as a failure: a server of the state
- * of the world never ends one by itself.
+ * once with an acknowledgement, and takes the end of any stream as a failure: a server does not end
+ * one by itself while it grants what was asked for.
  */
 export class SdsConnection {
   readonly #socket: Socket;
   readonly #events: ConnectionEvents;
   readonly #window: SendWindow;
+  readonly #dialect: Dialect;
   readonly #streams: Map<number, Stream>;
   #out: Buffer[] = [];
   #block: Buffer[] = [];
@@ -62,6 +62,7 @@ export class SdsConnection {
     this.#socket = socket;
     this.#events = events;
     this.#window = new SendWindow(opening);
+    this.#dialect = opening.dialect;
     this.#streams = new Map(
       opening.streams.map((plan, index) => [
         plan.id,
@@ -179,12 +180,12 @@ export class SdsConnection {
   }
 
   #onResponse(stream: Stream, bytes: Buffer, start: number, end: number): void {
-    const { version, nonce, resources } = parseResponse(bytes, start, end);
+    const response = this.#dialect.parseResponse(bytes, start, end);
     const { plan, index } = stream;
     const earlier = stream.deliveries++;
-    const first = earlier === 0 ? this.#inspect(plan, bytes, resources) : undefined;
-    const ack = Buffer.concat([bytesField(1, version), plan.ackTail, bytesField(5, nonce)]);
-    this.#out.push(...this.#window.send(plan.id, grpcMessage(ack)));
+    const first = earlier === 0 ? this.#inspect(plan, bytes, response.resources) : undefined;
+    const ack = this.#dialect.acknowledge(response, plan.ackTail);
+    this.#out.push(...this.#window.send(plan.id, ack));
     this.#events.delivered({ index, name: plan.name, earlier, ...(first && { kind: first }) });
   }
 

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { SdsConnection } from './connection.ts';
 import { encodeNode, type NodeShape } from './envoy-node.ts';
+import type { Variant } from './messages.ts';
 import { createOpening, type Opening } from './opening.ts';
 import { createPeers, type Peers, type PeerSocket } from './peers.ts';
 
@@ -18,6 +19,12 @@ export interface FleetPlan {
    * them all from the client's own process.
    */
   readonly perProcess: number;
+  /** Default: the state of the world. */
+  readonly variant?: Variant;
+  /** A connection refused by a full backlog is tried again after so long. Default: it is an error. */
+  readonly retryMs?: number;
+  /** Users that the processes belong to, in turn; only root can give them any. Default: ours. */
+  readonly uids?: readonly number[];
 }
 
 /** How long one proxy waited, from connect(), in milliseconds. */
@@ -47,6 +54,8 @@ export class Fleet implements AsyncDisposable {
   readonly served: Served[] = [];
   /** Secrets received and acknowledged, first ones included. */
   deliveries = 0;
+  /** Connects that a full backlog refused and that were made again. */
+  refusals = 0;
   /** When the latest secret came, monotonic. */
   lastDeliveryMs = 0;
   /** When the earliest proxy began to connect, monotonic. */
@@ -62,10 +71,10 @@ export class Fleet implements AsyncDisposable {
   static async create(plan: FleetPlan, options: { closeServed?: boolean } = {}): Promise<Fleet> {
     const fleet = new Fleet(plan, options.closeServed ?? false);
     if (plan.perProcess > 0) {
-      const { path, perProcess } = plan;
+      const { path, perProcess, uids = [], retryMs = 0 } = plan;
       const count = Math.ceil(plan.count / perProcess);
       fleet.#peers = await createPeers(
-        { path, count, perProcess, opening: fleet.#opening.bytes },
+        { path, count, perProcess, uids, retryMs, opening: fleet.#opening.bytes },
         {
           connected: (peer) => fleet.#adopt(peer),
           refused: (error) => fleet.#fail(error),
@@ -80,7 +89,7 @@ export class Fleet implements AsyncDisposable {
     if (this.#peers) return this.#peers.connect(Math.ceil(count / this.#plan.perProcess));
     for (let n = 0; n < count; n++) {
       const startedNs = process.hrtime.bigint();
-      this.#adopt({ socket: connect(this.#plan.path), startedNs, written: 0 });
+      this.#adopt({ socket: connect(this.#plan.path), startedNs, written: 0, refusals: 0 });
     }
   }
 
@@ -113,7 +122,8 @@ export class Fleet implements AsyncDisposable {
     await this.#peers?.close();
   }
 
-  #adopt({ socket, startedNs, written }: PeerSocket): void {
+  #adopt({ socket, startedNs, written, refusals }: PeerSocket): void {
+    this.refusals += refusals;
     const startedMs = Number(startedNs) / 1e6;
     this.firstConnectMs = Math.min(this.firstConnectMs, startedMs);
     let missing = this.#plan.names.length;

@@ -1,28 +1,34 @@
-// Header compression (RFC 7541), without the dynamic table: requests use static entries and plain
-// literals, and the settings of this client forbid the server a dynamic table.
+// Header compression (RFC 7541), without the dynamic table: requests are plain literals, and the
+// settings of this client forbid the server a dynamic table.
 
 const LITERAL_NEVER_INDEXED = 0x10;
 
-/** A header block for a gRPC request to `path`. */
-export function encodeRequestHeaders(path: string, authority: string): Buffer {
-  return Buffer.concat([
-    Buffer.from([0x83, 0x86]), // static 3 and 6: :method POST, :scheme http
-    Buffer.from([LITERAL_NEVER_INDEXED | 4]), // name of static 4, :path
-    plainText(path),
-    Buffer.from([LITERAL_NEVER_INDEXED | 1]), // name of static 1, :authority
-    plainText(authority),
-    literal('content-type', 'application/grpc'),
-    literal('te', 'trailers'),
-    literal('user-agent', 'credence-bench'),
-  ]);
+/** The headers of a gRPC request to `path`. */
+export function requestHeaders(path: string, authority: string): readonly [string, string][] {
+  return [
+    [':method', 'POST'],
+    [':scheme', 'http'],
+    [':path', path],
+    [':authority', authority],
+    ['content-type', 'application/grpc'],
+    ['te', 'trailers'],
+    ['user-agent', 'credence-bench'],
+  ];
 }
 
-function literal(name: string, value: string): Buffer {
-  return Buffer.concat([Buffer.from([LITERAL_NEVER_INDEXED]), plainText(name), plainText(value)]);
+/** A header block for a gRPC request to `path`. */
+export function encodeRequestHeaders(path: string, authority: string): Buffer {
+  return Buffer.concat(
+    requestHeaders(path, authority).flatMap(([name, value]) => [
+      Buffer.from([LITERAL_NEVER_INDEXED]),
+      plainText(name),
+      plainText(value),
+    ]),
+  );
 }
 
 /** A string without Huffman coding; its length is an integer with a 7 bit prefix. */
-function plainText(text: string): Buffer {
+export function plainText(text: string): Buffer {
   const bytes = Buffer.from(text);
   if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
   const length = [127];

@@ -2,8 +2,27 @@ import { bytesField, eachBytesField } from './wire.ts';
 
 /** The type URL of every SDS request and resource. */
 export const SECRET_TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret';
-/** The gRPC method of a state-of-the-world SDS stream. */
-export const STREAM_SECRETS = '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets';
+const SERVICE = '/envoy.service.secret.v3.SecretDiscoveryService';
+
+/** The two ways to ask for secrets on a stream that stays open. */
+export type Variant = 'state of the world' | 'delta';
+
+/** How one variant speaks. */
+export interface Dialect {
+  /** Path of the gRPC method. */
+  readonly method: string;
+  /** The first request of a stream: the node, one name, no version, no nonce. */
+  firstRequest(name: string, node: Uint8Array): Buffer;
+  /** The parts of an acknowledgement that never change; `node` only without node-once. */
+  ackTail(name: string, node?: Uint8Array): Buffer;
+  /** The acknowledgement of `response`. */
+  acknowledge(response: Response, tail: Uint8Array): Buffer;
+  /**
+   * Reads a response in `buffer[start, end)` without copying. Throws on what is not Protobuf, and
+   * on the removal of a secret, which no figure expects.
+   */
+  parseResponse(buffer: Uint8Array, start: number, end: number): Response;
+}
 
 /** Frames an encoded message for gRPC: not compressed, length in front. */
 export function grpcMessage(message: Uint8Array): Buffer {
@@ -14,24 +33,9 @@ export function grpcMessage(message: Uint8Array): Buffer {
   return framed;
 }
 
-/** The first request of a stream: the node, one name, no version, no nonce. */
-export function firstRequest(name: string, node: Uint8Array): Buffer {
-  return grpcMessage(
-    Buffer.concat([bytesField(2, node), bytesField(3, name), bytesField(4, SECRET_TYPE)]),
-  );
-}
-
-/** The parts of an acknowledgement that never change on one stream; `node` only without node-once. */
-export function ackTail(name: string, node?: Uint8Array): Buffer {
-  return Buffer.concat([
-    ...(node ? [bytesField(2, node)] : []),
-    bytesField(3, name),
-    bytesField(4, SECRET_TYPE),
-  ]);
-}
-
-/** Bounds of version and nonce inside a response, and what its resources are called. */
+/** What a response says, as views of the buffer that was parsed. */
 export interface Response {
+  /** Empty over Delta, where each resource has its own and no acknowledgement repeats it. */
   readonly version: Uint8Array;
   readonly nonce: Uint8Array;
   /** Bounds of each `Any` in the buffer that was parsed; looked into by `describeSecret`. */
@@ -40,18 +44,67 @@ export interface Response {
 
 const EMPTY: Uint8Array = new Uint8Array(0);
 
-/** Reads a `DiscoveryResponse` in `buffer[start, end)` without copying. */
-export function parseResponse(buffer: Uint8Array, start: number, end: number): Response {
-  let version = EMPTY;
-  let nonce = EMPTY;
-  const resources: [number, number][] = [];
-  eachBytesField(buffer, start, end, (number, from, to) => {
-    if (number === 1) version = buffer.subarray(from, to);
-    else if (number === 2) resources.push([from, to]);
-    else if (number === 5) nonce = buffer.subarray(from, to);
-  });
-  return { version, nonce, resources };
-}
+/** `DiscoveryRequest` and `DiscoveryResponse`: each acknowledgement repeats what is asked for. */
+const stateOfTheWorld: Dialect = {
+  method: `${SERVICE}/StreamSecrets`,
+  firstRequest: (name, node) =>
+    grpcMessage(
+      Buffer.concat([bytesField(2, node), bytesField(3, name), bytesField(4, SECRET_TYPE)]),
+    ),
+  ackTail: (name, node) =>
+    Buffer.concat([
+      ...(node ? [bytesField(2, node)] : []),
+      bytesField(3, name),
+      bytesField(4, SECRET_TYPE),
+    ]),
+  acknowledge: ({ version, nonce }, tail) =>
+    grpcMessage(Buffer.concat([bytesField(1, version), tail, bytesField(5, nonce)])),
+  parseResponse(buffer, start, end) {
+    let version = EMPTY;
+    let nonce = EMPTY;
+    const resources: [number, number][] = [];
+    eachBytesField(buffer, start, end, (number, from, to) => {
+      if (number === 1) version = buffer.subarray(from, to);
+      else if (number === 2) resources.push([from, to]);
+      else if (number === 5) nonce = buffer.subarray(from, to);
+    });
+    return { version, nonce, resources };
+  },
+};
+
+/** `DeltaDiscoveryRequest` and `DeltaDiscoveryResponse`: an acknowledgement has only the nonce. */
+const delta: Dialect = {
+  method: `${SERVICE}/DeltaSecrets`,
+  firstRequest: (name, node) =>
+    grpcMessage(
+      Buffer.concat([bytesField(1, node), bytesField(2, SECRET_TYPE), bytesField(3, name)]),
+    ),
+  ackTail: (_name, node) =>
+    Buffer.concat([...(node ? [bytesField(1, node)] : []), bytesField(2, SECRET_TYPE)]),
+  acknowledge: ({ nonce }, tail) => grpcMessage(Buffer.concat([tail, bytesField(6, nonce)])),
+  parseResponse(buffer, start, end) {
+    let nonce = EMPTY;
+    const resources: [number, number][] = [];
+    eachBytesField(buffer, start, end, (number, from, to) => {
+      if (number === 5) nonce = buffer.subarray(from, to);
+      else if (number === 6) {
+        throw new Error(`${Buffer.from(buffer.subarray(from, to)).toString()} was removed`);
+      } else if (number === 2) {
+        // The `Any` is a field of a `Resource`, which also has the name and the version.
+        eachBytesField(buffer, from, to, (inner, anyFrom, anyTo) => {
+          if (inner === 2) resources.push([anyFrom, anyTo]);
+        });
+      }
+    });
+    return { version: EMPTY, nonce, resources };
+  },
+};
+
+/** Both variants by name. */
+export const DIALECTS: Readonly<Record<Variant, Dialect>> = {
+  'state of the world': stateOfTheWorld,
+  delta,
+};
 
 /** What kind of secret a resource carries. */
 export type SecretKind = 'certificate' | 'validation context' | 'other';

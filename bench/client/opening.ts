@@ -1,6 +1,6 @@
 import { encodeRequestHeaders } from './hpack.ts';
 import { clientPreface, DEFAULT_WINDOW, FLAG, FRAME, frame, MAX_FRAME } from './frames.ts';
-import { ackTail, firstRequest, STREAM_SECRETS } from './messages.ts';
+import { type Dialect, DIALECTS, type Variant } from './messages.ts';
 
 /** A piece of a request that waits for window. */
 export interface Outgoing {
@@ -23,6 +23,7 @@ export interface StreamPlan {
  * connection. `later` is what exceeds the window that a client may assume.
  */
 export interface Opening {
+  readonly dialect: Dialect;
   readonly bytes: Buffer;
   readonly later: readonly Outgoing[];
   readonly streams: readonly StreamPlan[];
@@ -35,26 +36,29 @@ export interface OpeningOptions {
   readonly node: Buffer;
   /** Repeat the node in each acknowledgement, as Envoy does without node-once. */
   readonly nodeInAcks?: boolean;
+  readonly variant?: Variant;
 }
 
 /** Builds the opening of a connection with one stream for each name. */
-export function createOpening({ names, node, nodeInAcks = false }: OpeningOptions): Opening {
-  const headers = encodeRequestHeaders(STREAM_SECRETS, 'sds');
+export function createOpening(options: OpeningOptions): Opening {
+  const { names, node, nodeInAcks = false, variant = 'state of the world' } = options;
+  const dialect = DIALECTS[variant];
+  const headers = encodeRequestHeaders(dialect.method, 'sds');
   const frames = [clientPreface()];
   const later: Outgoing[] = [];
   let window = DEFAULT_WINDOW;
   const streams = names.map((name, index): StreamPlan => {
     const id = 2 * index + 1;
-    const request = firstRequest(name, node);
+    const request = dialect.firstRequest(name, node);
     frames.push(frame(FRAME.headers, FLAG.endHeaders, id, headers));
     const now = Math.min(request.length, window);
     window -= now;
     frames.push(...dataFrames(id, request.subarray(0, now)));
     if (now < request.length) later.push({ streamId: id, bytes: request.subarray(now) });
-    const tail = ackTail(name, nodeInAcks ? node : undefined);
+    const tail = dialect.ackTail(name, nodeInAcks ? node : undefined);
     return { id, name, ackTail: tail, requestBytes: request.length };
   });
-  return { bytes: Buffer.concat(frames), later, streams };
+  return { dialect, bytes: Buffer.concat(frames), later, streams };
 }
 
 /** `bytes` as DATA frames of the size every peer accepts. */

@@ -12,6 +12,8 @@ export interface PeerSocket {
   readonly startedNs: bigint;
   /** How much of the opening that process has sent. */
   readonly written: number;
+  /** How often a full listen backlog turned it away before. */
+  readonly refusals: number;
 }
 
 /** Processes that wait for their word to connect, each with its own pid. */
@@ -32,12 +34,23 @@ const RECORD = 24;
 const READY = 0xffffffff;
 const PROGRAM = fileURLToPath(new URL('peer-processes.mjs', import.meta.url));
 
-/** Makes `count` processes that will connect to `path` and send `opening` first. */
+/**
+ * Makes `count` processes that will connect to `path` and send `opening` first. They belong to the
+ * users `uids` in turn, or to our own when there are none.
+ */
 export async function createPeers(
-  options: { path: string; count: number; perProcess: number; opening: Buffer },
+  options: {
+    path: string;
+    count: number;
+    perProcess: number;
+    uids: readonly number[];
+    /** 0: a refused connection is an error. */
+    retryMs: number;
+    opening: Buffer;
+  },
   events: PeerEvents,
 ): Promise<Peers> {
-  const { path, count, perProcess, opening } = options;
+  const { path, count, perProcess, uids, retryMs, opening } = options;
   const sockets = Array.from({ length: count * perProcess }, () => unconnectedSocket());
   const go = pipe();
   const report = pipe();
@@ -46,7 +59,7 @@ export async function createPeers(
     // A fork has one thread: an engine that never had more does not miss them.
     [
       ...['--single-threaded', '--expose-gc', '--min-semi-space-size=2', PROGRAM, path],
-      ...[count, perProcess, opening.length].map(String),
+      ...[count, perProcess, opening.length, retryMs, ...uids].map(String),
     ],
     { stdio: ['pipe', 'inherit', 'inherit', go.readFd, report.writeFd, ...sockets] },
   );
@@ -55,22 +68,28 @@ export async function createPeers(
   child.stdin?.on('error', () => undefined);
   child.stdin?.write(opening);
   await readReports(new Socket({ fd: report.readFd, writable: false }), child, (record) => {
-    const fd = sockets[record.readUInt32LE(0)] ?? -1;
-    sockets[record.readUInt32LE(0)] = -1;
+    const index = record.readUInt32LE(0);
+    const fd = sockets[index];
+    // The peers have been closed while this one connected.
+    if (fd === undefined) return;
+    sockets[index] = -1;
     const errno = record.readInt32LE(4);
     if (errno !== 0) {
       closeSync(fd);
       return events.refused(new Error(`connect was refused, errno ${errno}`));
     }
-    const written = record.readInt32LE(8);
-    const socket = new Socket({ fd, readable: true, writable: true });
-    events.connected({ socket, startedNs: record.readBigUInt64LE(16), written });
+    events.connected({
+      socket: new Socket({ fd, readable: true, writable: true }),
+      written: record.readInt32LE(8),
+      refusals: record.readUInt32LE(12),
+      startedNs: record.readBigUInt64LE(16),
+    });
   });
   return {
     connect: (more) => void writeSync(go.writeFd, Buffer.alloc(more)),
     async close() {
       closeSync(go.writeFd);
-      for (const fd of sockets) if (fd >= 0) closeSync(fd);
+      for (const fd of sockets.splice(0)) if (fd >= 0) closeSync(fd);
       await ended(child);
     },
   };

@@ -1,6 +1,7 @@
 // A client process: opens connections and takes times when the bench asks it to. One process holds
 // the streams that are a load, another measures beside it, so that neither waits for the other.
 import { Fleet, type FleetPlan, type Served } from './fleet.ts';
+import { type Flood, type FloodCounts, type FloodPlan, startFlood } from './flood.ts';
 
 /** What a client process can be asked. */
 export type WorkerRequest =
@@ -11,18 +12,24 @@ export type WorkerRequest =
   /** Waits until the open fleet has acknowledged `total` secrets. */
   | { kind: 'await-deliveries'; total: number; timeoutMs: number }
   | { kind: 'counts' }
+  /** Misbehaves from now until the process ends. */
+  | { kind: 'flood'; plan: FloodPlan }
+  | { kind: 'flood-counts' }
   | { kind: 'close' };
 
 /** What it answers. Times are monotonic and in milliseconds. */
 export interface WorkerAnswers {
   open: { served: Served[]; totalMs: number };
-  sample: { served: Served[] };
+  sample: { served: Served[]; refusals: number };
   'await-deliveries': { reachedMs: number };
   counts: { deliveries: number; cpuMs: number };
+  flood: Record<string, never>;
+  'flood-counts': FloodCounts;
   close: Record<string, never>;
 }
 
 let fleet: Fleet | undefined;
+let flood: Flood | undefined;
 
 async function handle(request: WorkerRequest): Promise<WorkerAnswers[WorkerRequest['kind']]> {
   switch (request.kind) {
@@ -35,7 +42,7 @@ async function handle(request: WorkerRequest): Promise<WorkerAnswers[WorkerReque
       return { served: fleet.served, totalMs: fleet.lastDeliveryMs - fleet.firstConnectMs };
     }
     case 'sample':
-      return { served: await sample(request) };
+      return sample(request);
     case 'await-deliveries': {
       if (!fleet) throw new Error('no fleet is open');
       await fleet.untilDelivered(request.total, request.timeoutMs);
@@ -45,6 +52,12 @@ async function handle(request: WorkerRequest): Promise<WorkerAnswers[WorkerReque
       const { user, system } = process.cpuUsage();
       return { deliveries: fleet?.deliveries ?? 0, cpuMs: (user + system) / 1000 };
     }
+    case 'flood':
+      flood = await startFlood(request.plan);
+      return {};
+    case 'flood-counts':
+      if (!flood) throw new Error('there is no flood');
+      return flood.counts();
     case 'close':
       await fleet?.[Symbol.asyncDispose]();
       fleet = undefined;
@@ -52,7 +65,9 @@ async function handle(request: WorkerRequest): Promise<WorkerAnswers[WorkerReque
   }
 }
 
-async function sample(request: Extract<WorkerRequest, { kind: 'sample' }>): Promise<Served[]> {
+async function sample(
+  request: Extract<WorkerRequest, { kind: 'sample' }>,
+): Promise<WorkerAnswers['sample']> {
   const { plan, perSecond, timeoutMs } = request;
   const one = await Fleet.create(plan, { closeServed: true });
   try {
@@ -63,7 +78,7 @@ async function sample(request: Extract<WorkerRequest, { kind: 'sample' }>): Prom
       one.connect(1);
     }
     await one.untilServed(plan.count, timeoutMs);
-    return one.served;
+    return { served: one.served, refusals: one.refusals };
   } finally {
     await one[Symbol.asyncDispose]();
   }

@@ -2,10 +2,9 @@ import { type Bench, bundleName, type Part, planFleet, SERVED_WITHIN_MS } from '
 import { startWorker, type Worker } from '../client/worker-handle.ts';
 import type { Bound, Figure } from '../report.ts';
 import type { Server } from '../server.ts';
-import { quantile } from '../stats.ts';
+import { timeNewcomers } from './newcomers.ts';
 import { createPusher } from './pusher.ts';
 
-const PER_SECOND = 20;
 /** Streams that are open while newcomers are timed. */
 const LOAD_STREAMS = 1000;
 
@@ -62,36 +61,9 @@ async function sample(
   when: string,
   [p50Bound, p99Bound]: readonly [Bound, Bound],
 ): Promise<Figure[]> {
-  const p50: number[] = [];
-  const p99: number[] = [];
-  const all: number[] = [];
   const { samples, runs } = bench.effort;
-  const timeoutMs = SERVED_WITHIN_MS;
-  // What a first connect has to load, client and server alike, is measured by the start figures.
-  await client.ask({
-    kind: 'sample',
-    plan: planFleet(bench, server, 20),
-    perSecond: PER_SECOND,
-    timeoutMs,
-  });
-  for (let run = 0; run < runs; run++) {
-    const plan = planFleet(bench, server, samples);
-    const { served } = await client.ask({
-      kind: 'sample',
-      plan,
-      perSecond: PER_SECOND,
-      timeoutMs,
-    });
-    const first = served.map(({ firstNameMs }) => firstNameMs);
-    p50.push(quantile(first, 0.5));
-    p99.push(quantile(first, 0.99));
-    all.push(
-      quantile(
-        served.map(({ allNamesMs }) => allNamesMs),
-        0.5,
-      ),
-    );
-  }
+  const plan = (count: number) => planFleet(bench, server, count);
+  const { p50, p99, all } = await timeNewcomers(client, plan, { samples, runs });
   return [
     { name: `connect to first secret, ${when}, p50`, unit: 'ms', runs: p50, bound: p50Bound },
     { name: `connect to first secret, ${when}, p99`, unit: 'ms', runs: p99, bound: p99Bound },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,24 @@ interface Response {
 
 type Call = grpc.ServerDuplexStream<Request, Response>;
 
+interface DeltaRequest {
+  readonly node: { id: string; extensions: unknown[] } | null;
+  readonly type_url: string;
+  readonly resource_names_subscribe: string[];
+  readonly resource_names_unsubscribe: string[];
+  readonly response_nonce: string;
+  readonly error_detail: unknown;
+}
+
+interface DeltaResponse {
+  readonly resources: { name: string; version: string; resource: Response['resources'][number] }[];
+  readonly removed_resources: string[];
+  readonly type_url: string;
+  readonly nonce: string;
+}
+
+type DeltaCall = grpc.ServerDuplexStream<DeltaRequest, DeltaResponse>;
+
 const definitions = fromJSON(descriptors as Parameters<typeof fromJSON>[0], {
   keepCase: true,
   defaults: true,
@@ -56,6 +74,16 @@ function response(name: string, nonce: number, value = secret(name, 2, 'x'.repea
   };
 }
 
+function deltaResponse(name: string, nonce: number, text = 'x'.repeat(700)): DeltaResponse {
+  const resource = { type_url: SECRET_TYPE, value: secret(name, 2, text) };
+  return {
+    resources: [{ name, version: `v${nonce}`, resource }],
+    removed_resources: [],
+    type_url: SECRET_TYPE,
+    nonce: `nonce ${nonce}`,
+  };
+}
+
 describe('the bench client against a grpc-js server', { timeout: 30_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'credence-bench-'));
   const path = join(folder, 'api.sock');
@@ -63,10 +91,15 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
   const kernel = createKernel();
   let requests: Request[] = [];
   let peers = new Set<number>();
+  let users = new Set<number>();
   const calls = new Set<Call>();
   let onFirst: (call: Call, name: string) => void;
+  let deltaRequests: DeltaRequest[] = [];
+  let onSubscribe: (call: DeltaCall, name: string) => void;
   const sockets = createServer((socket) => {
-    peers.add(kernel.peerCredentials(descriptor(socket)).pid);
+    const { pid, uid } = kernel.peerCredentials(descriptor(socket));
+    peers.add(pid);
+    users.add(uid);
     injector.injectConnection(socket);
   });
   server.addService(service, {
@@ -77,6 +110,14 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
       call.on('data', (request: Request) => {
         requests.push(request);
         if (request.response_nonce === '') onFirst(call, request.resource_names[0] ?? '');
+      });
+      call.on('end', () => call.end());
+    },
+    DeltaSecrets(call: DeltaCall): void {
+      call.on('error', () => undefined);
+      call.on('data', (request: DeltaRequest) => {
+        deltaRequests.push(request);
+        for (const name of request.resource_names_subscribe) onSubscribe(call, name);
       });
       call.on('end', () => call.end());
     },
@@ -104,7 +145,10 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
   });
   beforeEach(() => {
     requests = [];
+    deltaRequests = [];
+    onSubscribe = (call, name) => call.write(deltaResponse(name, 1));
     peers = new Set();
+    users = new Set();
     onFirst = (call, name) => call.write(response(name, 1));
   });
   after(() => {
@@ -154,6 +198,48 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
     assert.equal(acks().at(-1)?.node?.extensions.length, 516);
   });
 
+  it('subscribes once over Delta and acknowledges each push by its nonce alone', async () => {
+    onSubscribe = (call, name) => {
+      for (let nonce = 1; nonce <= 3; nonce++) {
+        call.write(deltaResponse(name, nonce, 'y'.repeat(nonce * 10_000)));
+      }
+    };
+    await using fleet = await Fleet.create(plan({ variant: 'delta', names: ['default'] }));
+    fleet.connect(1);
+    await fleet.untilDelivered(3, 5000);
+    while (deltaRequests.length < 4) await new Promise((resolve) => setImmediate(resolve));
+    const [first, ...later] = deltaRequests;
+    assert.deepEqual(
+      [first?.node?.extensions.length, first?.type_url, first?.resource_names_subscribe],
+      [516, SECRET_TYPE, ['default']],
+    );
+    assert.equal(first?.response_nonce, '');
+    assert.deepEqual(
+      later.map(({ response_nonce }) => response_nonce),
+      ['nonce 1', 'nonce 2', 'nonce 3'],
+    );
+    for (const ack of later) {
+      const { type_url, node, error_detail } = ack;
+      assert.deepEqual([type_url, node, error_detail], [SECRET_TYPE, null, null]);
+      assert.deepEqual([ack.resource_names_subscribe, ack.resource_names_unsubscribe], [[], []]);
+    }
+    assert.equal(requests.length, 0);
+  });
+
+  const wrongOverDelta: readonly (readonly [string, Partial<DeltaResponse>, RegExp])[] = [
+    ['a removal', { resources: [], removed_resources: ['default'] }, /default was removed/],
+    ['no resource', { resources: [] }, /got nothing/],
+    ['another name', { resources: deltaResponse('other', 1).resources }, /got other/],
+  ];
+  for (const [what, response, complaint] of wrongOverDelta) {
+    it(`counts ${what} over Delta as a failure`, async () => {
+      onSubscribe = (call, name) => call.write({ ...deltaResponse(name, 1), ...response });
+      await using fleet = await Fleet.create(plan({ variant: 'delta', names: ['default'] }));
+      fleet.connect(1);
+      await assert.rejects(fleet.untilServed(1, 2000), complaint);
+    });
+  }
+
   it('connects each proxy from a process of its own', async () => {
     await using fleet = await Fleet.create(plan({ count: 12, perProcess: 1 }));
     fleet.connect(12);
@@ -162,6 +248,19 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
     assert.ok(!peers.has(process.pid));
     const waits = fleet.served.map(({ firstNameMs }) => firstNameMs);
     assert.ok(Math.min(...waits) > 0 && Math.max(...waits) < 5000, `waited ${waits.join()} ms`);
+  });
+
+  const notRoot = process.getuid?.() === 0 ? false : 'only root can give processes other users';
+  it('gives the processes to the users that were named, in turn', { skip: notRoot }, async () => {
+    chmodSync(folder, 0o711);
+    chmodSync(path, 0o777);
+    await using fleet = await Fleet.create(
+      plan({ count: 4, perProcess: 1, uids: [61_000, 61_001], node: 'small' }),
+    );
+    fleet.connect(4);
+    await fleet.untilServed(4, 5000);
+    assert.deepEqual([...users].sort(), [61_000, 61_001]);
+    assert.equal(peers.size, 4);
   });
 
   it('shares a process between as many connections as it is told to', async () => {
