@@ -48,6 +48,56 @@ const direction = Object.entries(MAY_IMPORT).map(([folder, allowed]) => ({
   },
 }));
 
+/** The files that fit the folders together: commands and pages start at `main.ts`. */
+const fitting = [
+  {
+    files: ['src/*.ts'],
+    ignores: ['src/main.ts', '**/*.test.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: '^\\./(app\\.ts$|main\\.ts$|cli/|ui/|page/)',
+              message: 'only cli and main know these: see ARCHITECTURE.md',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    files: ['src/cli/**/*.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: '^\\.\\./(main\\.ts$|page/)',
+              message: 'main starts the commands, the page is for the browser',
+            },
+          ],
+        },
+      ],
+    },
+  },
+];
+
+/** Ways around the direction table: `no-restricted-imports` sees declarations only. */
+const IMPORT_BAN = [
+  {
+    selector: 'ImportExpression[source.value=/^\\./], ImportExpression[source.type!="Literal"]',
+    message: 'import the file in a declaration, where the direction table sees it',
+  },
+  {
+    selector: 'TSImportType',
+    message: 'import the type in a declaration, where the direction table sees it',
+  },
+];
+
 const CLOCK_BAN = [
   {
     selector: "MemberExpression[object.name='Date'][property.name='now']",
@@ -68,8 +118,25 @@ const CLOCK_BAN = [
     message: 'use Clock.after and sleep',
   },
   {
+    selector: "MemberExpression[object.name='process'][property.name='hrtime']",
+    message: 'use Clock.monotonic',
+  },
+  {
+    selector: 'ImportDeclaration[source.value=/^(node:)?(process|perf_hooks)$/]',
+    message: 'use Clock.monotonic; process is there without an import',
+  },
+  {
     selector: "MemberExpression[object.name='Math'][property.name='random']",
     message: 'use Random',
+  },
+  {
+    selector: 'MemberExpression[object.name=/^(globalThis|global)$/]',
+    message: 'name what is meant without this detour',
+  },
+  {
+    selector:
+      "VariableDeclarator[id.type='ObjectPattern'][init.name=/^(Date|Math|performance|globalThis|global)$/]",
+    message: 'call it where it belongs',
   },
 ];
 
@@ -108,9 +175,20 @@ export default tseslint.config(
     ignores: ['**/*.test.ts'],
     rules: { 'no-console': 'error' },
   },
+  // The last block that fits a file gives the whole rule.
   {
     files: ['src/**/*.ts'],
-    ignores: ['src/core/clock.ts', 'src/core/random.ts', 'src/page/time.ts', '**/*.test.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...CLOCK_BAN, ...IMPORT_BAN] },
+  },
+  {
+    files: ['src/core/clock.ts', 'src/core/random.ts', 'src/page/time.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...IMPORT_BAN] },
+  },
+  {
+    // Any folder, and each command when it is called for.
+    files: ['src/cli/**/*.ts'],
+    ignores: ['**/*.test.ts'],
     rules: { 'no-restricted-syntax': ['error', ...CLOCK_BAN] },
   },
   {
@@ -144,4 +222,5 @@ export default tseslint.config(
     },
   },
   ...direction,
+  ...fitting,
 );
