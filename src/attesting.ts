@@ -2,7 +2,7 @@ import type { Registry } from 'prom-client';
 import { createArrivals } from './attestation/arrivals.ts';
 import { createAttestation, type Attestation } from './attestation/attestation.ts';
 import { createExecutableReader } from './attestation/executable.ts';
-import { countRefused, createAttestorMetrics } from './attestation/metrics.ts';
+import { countRefused, createAttestationMetrics } from './attestation/metrics.ts';
 import { createAccountNames } from './attestation/names.ts';
 import { createKernel } from './attestation/native.ts';
 import { createUnixAttestor } from './attestation/unix.ts';
@@ -41,11 +41,12 @@ export function createAttesting(
     protection: kernel.protection,
     admits: countRefused(registry, createArrivals(kernel, clock)),
     measured() {
-      const measured = attestors.map(createAttestorMetrics(registry, clock));
+      const metrics = createAttestationMetrics(registry, clock);
       // What it says is said about peers, as often as they want.
       return createAttestation({
         kernel,
-        attestors: measured,
+        attestors: attestors.map((attestor) => metrics.measured(attestor)),
+        onUnidentified: (reason) => metrics.unidentified(reason),
         log: createPeerLog(log, clock),
         ...{ clock, mostLingering },
       });

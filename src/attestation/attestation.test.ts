@@ -55,6 +55,7 @@ describe('attestation', () => {
     assert.deepEqual(caller.selectors, [...caller.selectors].sort());
     assert.equal(caller.isAlive(), true);
     assert.equal(caller.gone.aborted, false);
+    assert.deepEqual(server.unidentified, []);
   });
 
   it('gives all connections of a process one caller, and each connection its own id', async () => {
@@ -173,6 +174,7 @@ describe('attestation', () => {
     await using server = await startAttestingServer({ kernel });
     await using _peer = await startPeer(server.path);
     const { connection, socket } = await server.next();
+    assert.deepEqual(server.unidentified, ['hidden']);
     await assert.rejects(connection.caller({ signal }), /hostPID/);
     await assert.rejects(connection.caller({ signal }), code('ERR_PEER_HIDDEN'));
     assert.equal(socket.destroyed, false);
@@ -185,6 +187,7 @@ describe('attestation', () => {
     const { connection } = await server.next();
     await assert.rejects(connection.caller({ signal }), code('ERR_PEER_GONE'));
     assert.equal(server.attestation.processes, 0);
+    assert.deepEqual(server.unidentified, ['gone']);
   });
 
   it('pins by number below Linux 6.5, and refuses a number that was reused meanwhile', async () => {
@@ -296,6 +299,7 @@ describe('attestation', () => {
     await using _peer = await startPeer(server.path);
     const { connection } = await server.next();
     await assert.rejects(connection.caller({ signal }), code('ERR_LIMIT'));
+    assert.deepEqual(server.unidentified, ['unreadable']);
   });
 
   it('leaves no descriptor behind, whether it attested or not', async () => {

@@ -8,9 +8,10 @@ import type { Attestor } from './attestor.ts';
 import { describeProcess, type ProcessDescription } from './by-pid.ts';
 import { createCallers, failureFields } from './callers.ts';
 import type { Kernel } from './kernel.ts';
+import type { FailureReason } from './metrics.ts';
 import { identifyPeer } from './peer.ts';
 import type { Process } from './process.ts';
-import { createProcesses } from './processes.ts';
+import { createProcesses, type Processes } from './processes.ts';
 
 /** One accepted connection and the process at its other end. */
 export interface PeerConnection {
@@ -46,13 +47,21 @@ export interface AttestationDeps {
   readonly log: Logger;
   /** Processes without a connection that stay pinned for a minute, two descriptors each. */
   readonly mostLingering: number;
+  /** Told of each peer whose calls are all refused, because nobody knows which process it is. */
+  readonly onUnidentified?: (reason: FailureReason) => void;
 }
 
 /** What accepting a socket brought: a process, or the reason for which each call is refused. */
 type Known = { readonly credentials: PeerCredentials } & (
   | { readonly process: Process; readonly refusal?: never }
-  | { readonly process?: never; readonly refusal: IdentityError }
+  | { readonly process?: never; readonly refusal: IdentityError; readonly reason: FailureReason }
 );
+
+interface IdentifyDeps {
+  readonly kernel: Kernel;
+  readonly processes: Processes;
+  readonly log: Logger;
+}
 
 /** Attests the processes behind sockets. Everybody is accepted; who is refused learns it per call. */
 export function createAttestation(deps: AttestationDeps): Attestation {
@@ -64,25 +73,11 @@ export function createAttestation(deps: AttestationDeps): Attestation {
   setMaxListeners(0, closing.signal);
   let count = 0;
 
-  function identify(socket: Socket): Known {
-    let credentials = NOBODY;
-    try {
-      const fd = descriptorOf(socket);
-      credentials = kernel.peerCredentials(fd);
-      const identified = identifyPeer(fd, credentials, kernel);
-      if (identified.kind === 'hidden') return { credentials, refusal: hidden() };
-      if (identified.kind === 'gone') return { credentials, refusal: gone() };
-      return { credentials, process: processes.join(identified.peer) };
-    } catch (thrown) {
-      const fields = { peer_pid: credentials.pid, ...failureFields(thrown) };
-      log.warn(fields, 'a peer could not be identified');
-      return { credentials, refusal: toIdentityError(thrown, 'ERR_ATTESTATION') };
-    }
-  }
-
   return {
     accept(socket) {
-      const { credentials, process, refusal } = identify(socket);
+      const known = identify(socket, { kernel, processes, log });
+      const { credentials, process, refusal } = known;
+      if (!process) deps.onUnidentified?.(known.reason);
       let open = true;
       return {
         id: `peer-${++count}`,
@@ -105,6 +100,26 @@ export function createAttestation(deps: AttestationDeps): Attestation {
       processes.close();
     },
   };
+}
+
+/** Pins the process at the other end of a socket that was just accepted. */
+function identify(socket: Socket, deps: IdentifyDeps): Known {
+  const { kernel, processes, log } = deps;
+  let credentials = NOBODY;
+  try {
+    const fd = descriptorOf(socket);
+    credentials = kernel.peerCredentials(fd);
+    const identified = identifyPeer(fd, credentials, kernel);
+    const { kind } = identified;
+    if (kind === 'hidden') return { credentials, refusal: hidden(), reason: kind };
+    if (kind === 'gone') return { credentials, refusal: gone(), reason: kind };
+    return { credentials, process: processes.join(identified.peer) };
+  } catch (thrown) {
+    const fields = { peer_pid: credentials.pid, ...failureFields(thrown) };
+    log.warn(fields, 'a peer could not be identified');
+    const refusal = toIdentityError(thrown, 'ERR_ATTESTATION');
+    return { credentials, refusal, reason: 'unreadable' };
+  }
 }
 
 /** Node offers no public way to a socket's descriptor; `_handle.fd` has been stable for ten years. */

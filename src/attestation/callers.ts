@@ -16,51 +16,21 @@ export interface CallersDeps {
  * Attests a process once for all that ask while it stays what it is, and looks anew at each call.
  * Rejects with `ERR_PEER_GONE` or `ERR_ATTESTATION`, or with the signal's reason.
  */
-export function createCallers({ attestors, processes, log }: CallersDeps) {
-  async function attest(process: Process): Promise<Caller> {
-    const { peer, gone, renewals } = process;
-    const { selectors, holds, agrees } = await gatherEvidence(attestors, peer, {
-      signal: gone.signal,
-    });
-    if (!gone.signal.aborted) {
-      process.holds = holds;
-      process.agrees = agrees;
-      processes.examine(process);
-    }
-    // Also when it has just become another program: what was gathered is of either.
-    if (gone.signal.aborted) throw abortReason(gone.signal);
-    const { credentials } = peer;
-    log.debug(
-      { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors },
-      'process attested',
-    );
-    return {
-      // Another program is another caller: nothing that was the former's becomes its own.
-      key: renewals === 0 ? peer.key : `${peer.key}.${renewals}`,
-      credentials,
-      selectors,
-      gone: gone.signal,
-      isAlive: () => !gone.signal.aborted && processes.isAlive(process),
-    };
-  }
+export function createCallers(
+  deps: CallersDeps,
+): (process: Process, signal: AbortSignal) => Promise<Caller> {
+  const { processes } = deps;
 
   function begin(process: Process): Promise<Caller> {
-    const begun = attest(process).catch((thrown: unknown) => {
+    const begun = attest(process, deps).catch((thrown: unknown) => {
       // Not kept: the next stream tries again.
       if (process.caller === begun) process.caller = undefined;
-      const ended = process.peer.hasExited();
-      const error = toIdentityError(thrown, ended ? 'ERR_PEER_GONE' : 'ERR_ATTESTATION');
-      const { pid } = process.peer.credentials;
-      const fields = { peer_pid: pid, ...failureFields(thrown), code: error.code };
-      // That peers come and go is their business.
-      if (error.code === 'ERR_PEER_GONE') log.debug(fields, 'peer gone before it was attested');
-      else log.info(fields, 'attestation failed');
-      throw error;
+      throw failure(process, thrown, deps);
     });
     return begun;
   }
 
-  return async (process: Process, signal: AbortSignal): Promise<Caller> => {
+  return async (process, signal) => {
     // The first look is the attestors' own: they read what says whether it is still the same.
     if (process.caller) processes.review(process);
     const caller = await unlessAborted((process.caller ??= begin(process)), signal);
@@ -68,6 +38,43 @@ export function createCallers({ attestors, processes, log }: CallersDeps) {
     if (caller.gone.aborted) throw abortReason(caller.gone);
     return caller;
   };
+}
+
+async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
+  const { attestors, processes, log } = deps;
+  const { peer, gone, renewals } = process;
+  const { signal } = gone;
+  const { selectors, holds, agrees } = await gatherEvidence(attestors, peer, { signal });
+  if (!signal.aborted) {
+    process.holds = holds;
+    process.agrees = agrees;
+    processes.examine(process);
+  }
+  // Also when it has just become another program: what was gathered is of either.
+  if (signal.aborted) throw abortReason(signal);
+  const { credentials } = peer;
+  log.debug(
+    { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors },
+    'process attested',
+  );
+  return {
+    // Another program is another caller: nothing that was the former's becomes its own.
+    key: renewals === 0 ? peer.key : `${peer.key}.${renewals}`,
+    credentials,
+    selectors,
+    gone: signal,
+    isAlive: () => !signal.aborted && processes.isAlive(process),
+  };
+}
+
+/** The error of an attestation that failed, once it is logged. */
+function failure({ peer }: Process, thrown: unknown, { log }: CallersDeps): IdentityError {
+  const error = toIdentityError(thrown, peer.hasExited() ? 'ERR_PEER_GONE' : 'ERR_ATTESTATION');
+  const fields = { peer_pid: peer.credentials.pid, ...failureFields(thrown), code: error.code };
+  // That peers come and go is their business.
+  if (error.code === 'ERR_PEER_GONE') log.debug(fields, 'peer gone before it was attested');
+  else log.info(fields, 'attestation failed');
+  return error;
 }
 
 /**

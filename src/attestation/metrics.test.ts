@@ -5,7 +5,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { parseSelector } from '../identity/selector.ts';
 import type { Attestor } from './attestor.ts';
-import { countRefused, createAttestorMetrics } from './metrics.ts';
+import { countRefused, createAttestationMetrics } from './metrics.ts';
 import type { Peer } from './peer.ts';
 
 const signal = new AbortController().signal;
@@ -15,13 +15,14 @@ const peer = (exited: boolean) => ({ hasExited: () => exited }) as Peer;
 function measured(attest: Attestor['attest']) {
   const registry = new Registry();
   const clock = new FakeClock();
-  const attestor = createAttestorMetrics(registry, clock)({ name: 'unix', attest });
+  const metrics = createAttestationMetrics(registry, clock);
+  const attestor = metrics.measured({ name: 'unix', attest });
   const value = async (line: string) => {
     const text = await registry.metrics();
     const found = text.split('\n').find((candidate) => candidate.startsWith(`${line} `));
     return Number(found?.slice(line.length + 1));
   };
-  return { attestor, value, clock };
+  return { attestor, metrics, value, clock };
 }
 
 const COUNT = 'credence_attestation_seconds_count{attestor="unix"}';
@@ -29,11 +30,22 @@ const SUM = 'credence_attestation_seconds_sum{attestor="unix"}';
 const failures = (reason: string) =>
   `credence_attestation_failures_total{attestor="unix",reason="${reason}"}`;
 
-describe('createAttestorMetrics()', () => {
+describe('createAttestationMetrics()', () => {
   it('shows every reason at zero before anything has happened', async () => {
     const { value } = measured(() => ({ selectors: [] }));
+    for (const reason of ['hidden', 'gone', 'unreadable']) {
+      assert.equal(await value(failures(reason)), 0, reason);
+    }
+  });
+
+  it('counts peers that no attestor was asked about', async () => {
+    const { metrics, value } = measured(() => ({ selectors: [] }));
+    metrics.unidentified('hidden');
+    metrics.unidentified('hidden');
+    metrics.unidentified('unreadable');
+    assert.equal(await value(failures('hidden')), 2);
     assert.equal(await value(failures('gone')), 0);
-    assert.equal(await value(failures('unreadable')), 0);
+    assert.equal(await value(failures('unreadable')), 1);
   });
 
   it('times an answer that comes at once, and hands it on at once', async () => {

@@ -3,13 +3,21 @@ import { systemClock, type Clock } from '../core/clock.ts';
 import { toIdentityError } from '../core/errors.ts';
 import type { Attestor, Evidence } from './attestor.ts';
 
-type FailureReason = 'gone' | 'unreadable';
+const FAILURES = ['hidden', 'gone', 'unreadable'] as const;
+/** Why nothing can be said of a process. */
+export type FailureReason = (typeof FAILURES)[number];
 
-/** Decorates attestors with their time and their failures. */
-export function createAttestorMetrics(
+export interface AttestationMetrics {
+  /** Decorates an attestor with its time and its failures. */
+  measured(attestor: Attestor): Attestor;
+  /** Counts a peer that no attestor was asked about, as one that `unix` has nothing to say of. */
+  unidentified(reason: FailureReason): void;
+}
+
+export function createAttestationMetrics(
   registry: Registry,
   clock: Pick<Clock, 'monotonic'> = systemClock,
-): (attestor: Attestor) => Attestor {
+): AttestationMetrics {
   const registers = [registry];
   const seconds = new Histogram({
     name: 'credence_attestation_seconds',
@@ -24,32 +32,35 @@ export function createAttestorMetrics(
     labelNames: ['attestor', 'reason'],
     registers,
   });
-  return (attestor) => {
-    const { name } = attestor;
-    seconds.zero({ attestor: name });
-    for (const reason of ['gone', 'unreadable'] as const) {
-      failures.inc({ attestor: name, reason }, 0);
-    }
-    return {
-      name,
-      attest(peer, options) {
-        const started = clock.monotonic();
-        const succeed = (evidence: Evidence) => {
-          seconds.observe({ attestor: name }, (clock.monotonic() - started) / 1000);
-          return evidence;
-        };
-        const fail = (thrown: unknown): never => {
-          failures.inc({ attestor: name, reason: reasonOf(thrown, peer.hasExited()) });
-          throw thrown;
-        };
-        try {
-          const answer = attestor.attest(peer, options);
-          return answer instanceof Promise ? answer.then(succeed, fail) : succeed(answer);
-        } catch (thrown) {
-          return fail(thrown);
-        }
-      },
-    };
+  const fail = (attestor: Attestor['name'], reason: FailureReason) =>
+    failures.inc({ attestor, reason });
+  for (const reason of FAILURES) failures.inc({ attestor: 'unix', reason }, 0);
+  return {
+    unidentified: (reason) => fail('unix', reason),
+    measured(attestor) {
+      const { name } = attestor;
+      seconds.zero({ attestor: name });
+      return {
+        name,
+        attest(peer, options) {
+          const started = clock.monotonic();
+          const succeed = (evidence: Evidence) => {
+            seconds.observe({ attestor: name }, (clock.monotonic() - started) / 1000);
+            return evidence;
+          };
+          const refuse = (thrown: unknown): never => {
+            fail(name, reasonOf(thrown, peer.hasExited()));
+            throw thrown;
+          };
+          try {
+            const answer = attestor.attest(peer, options);
+            return answer instanceof Promise ? answer.then(succeed, refuse) : succeed(answer);
+          } catch (thrown) {
+            return refuse(thrown);
+          }
+        },
+      };
+    },
   };
 }
 

@@ -10,6 +10,7 @@ import {
 import type { Attestor } from '../../src/attestation/attestor.ts';
 import type { Kernel } from '../../src/attestation/kernel.ts';
 import { listenForPeers } from '../../src/attestation/listener.ts';
+import type { FailureReason } from '../../src/attestation/metrics.ts';
 import { createAccountNames } from '../../src/attestation/names.ts';
 import { createKernel } from '../../src/attestation/native.ts';
 import { createUnixAttestor } from '../../src/attestation/unix.ts';
@@ -20,6 +21,8 @@ import { silentLogger } from '../../src/core/log.ts';
 export interface AttestingServer extends AsyncDisposable {
   readonly path: string;
   readonly attestation: Attestation;
+  /** Why peers could not be identified, in the order of accepting. */
+  readonly unidentified: readonly FailureReason[];
   /** The next connection, in the order of accepting. */
   next(): Promise<{ socket: Socket; connection: PeerConnection }>;
 }
@@ -31,7 +34,9 @@ export async function startAttestingServer(
   const dir = await mkdtemp(join(tmpdir(), 'credence-att-'));
   const path = join(dir, 'api.sock');
   const unix = createUnixAttestor({ names: createAccountNames(), executable: undefined });
+  const unidentified: FailureReason[] = [];
   const attestation = createAttestation({
+    onUnidentified: (reason) => unidentified.push(reason),
     mostLingering: 100,
     kernel,
     attestors: options.attestors ?? [unix],
@@ -58,6 +63,7 @@ export async function startAttestingServer(
   return {
     path,
     attestation,
+    unidentified,
     next() {
       const one = accepted.shift();
       return one ? Promise.resolve(one) : new Promise((resolve) => waiting.push(resolve));
