@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import crypto, { type ECDH } from 'node:crypto';
+import { syncBuiltinESMExports } from 'node:module';
 import { before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
@@ -16,24 +18,50 @@ import { IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import { readCertificate } from '../identity/certificate.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { bundleFault, preflighted, preflightedBundles, svidFault } from './preflight.ts';
+import { preflighted, preflightedBundles } from './preflight.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const SERVER = '1.3.6.1.5.5.7.3.1';
 const ID = 'spiffe://example.org/web';
 
-describe('svidFault()', () => {
+const asMinted = preflighted((svid: X509Svid) => Promise.resolve(svid), new FakeClock(NOW));
+
+/** Why an SVID is withheld; empty when it leaves. */
+async function svidFault(svid: X509Svid): Promise<string> {
+  try {
+    assert.equal(await asMinted(svid), svid);
+    return '';
+  } catch (thrown) {
+    assert.ok(thrown instanceof IdentityError);
+    assert.equal(thrown.code, 'ERR_ISSUER');
+    return thrown.message;
+  }
+}
+
+/** Why a bundle is withheld; undefined when it leaves. */
+function bundleFault(bundle: TrustBundle, nowMs = NOW): string | undefined {
+  let fault: string | undefined;
+  const get = preflightedBundles(
+    () => bundle,
+    (_, why) => (fault = why),
+    new FakeClock(nowMs),
+  );
+  assert.equal(get(OWN), fault === undefined ? bundle : undefined);
+  return fault;
+}
+
+describe('preflighted()', () => {
   let forger: Forger;
   before(async () => {
     forger = await createForger(NOW);
   });
-  const faultOf = async (forgery: Forgery) => svidFault(await forger.svid(forgery), NOW);
+  const faultOf = async (forgery: Forgery) => svidFault(await forger.svid(forgery));
 
   it('lets an SVID go, with a key of each type that Envoy takes', async () => {
     for (const algorithm of [undefined, P384, rsa(2048)]) {
-      assert.equal(await faultOf(algorithm ? { algorithm } : {}), undefined);
+      assert.equal(await faultOf(algorithm ? { algorithm } : {}), '');
     }
-    assert.equal(await faultOf({ chain: ['leaf'] }), undefined);
+    assert.equal(await faultOf({ chain: ['leaf'] }), '');
   });
 
   /** Each is taken by Envoy and harms, or is refused and then stuck in it. */
@@ -75,24 +103,24 @@ describe('svidFault()', () => {
   ];
   for (const [name, forgery, fault] of faults) {
     it(`holds back ${name}`, async () => {
-      assert.match((await faultOf(forgery)) ?? '', fault);
+      assert.match(await faultOf(forgery), fault);
     });
   }
 
   it('holds back a key of another kind than the certificate', async () => {
     const [ec, other] = [await forger.svid(), await forger.svid({ algorithm: rsa(2048) })];
-    assert.match(svidFault({ ...ec, key: other.key }, NOW) ?? '', /another kind/);
-    assert.match(svidFault({ ...other, key: ec.key }, NOW) ?? '', /another kind/);
+    assert.match(await svidFault({ ...ec, key: other.key }), /another kind/);
+    assert.match(await svidFault({ ...other, key: ec.key }), /another kind/);
   });
 
   it('holds back whatever is cut short or changed at random', async () => {
     const svid = await forger.svid();
     const [leaf] = svid.chain;
     assert.ok(leaf);
-    fc.assert(
-      fc.property(fc.nat(leaf.length - 1), (length) => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(leaf.length - 1), async (length) => {
         const chain = [leaf.subarray(0, length)];
-        assert.match(svidFault({ ...svid, chain }, NOW) ?? '', /cannot be read/);
+        assert.match(await svidFault({ ...svid, chain }), /cannot be read/);
       }),
     );
     fc.assert(
@@ -108,36 +136,60 @@ describe('svidFault()', () => {
       }),
     );
   });
-});
 
-describe('bundleFault()', () => {
-  it('lets self-signed roots go and holds back everything else', async () => {
-    const forger = await createForger(NOW);
-    assert.equal(bundleFault(forger.bundle('root'), NOW), undefined);
-    assert.match(bundleFault(forger.bundle('root', 'issuing'), NOW) ?? '', /not self-signed/);
-    assert.match(bundleFault(forger.bundle(), NOW) ?? '', /no root/);
-    assert.match(bundleFault(forger.bundle('root'), NOW + 11 * 86_400_000) ?? '', /expired/);
-    const { trustDomain, sequence } = forger.bundle();
-    const garbage = [{ der: Buffer.from('garbage'), notAfterMs: NOW }];
-    const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage }, NOW);
-    assert.match(fault ?? '', /cannot be read/);
-  });
-});
-
-describe('preflighted()', () => {
   it('makes a failed mint of an SVID that may not leave', async () => {
-    const forger = await createForger(NOW);
-    const [good, bad] = [await forger.svid(), await forger.svid({ otherKey: true })];
-    const mint = preflighted((svid: X509Svid) => Promise.resolve(svid), new FakeClock(NOW));
-    assert.equal(await mint(good), good);
-    await assert.rejects(mint(bad), {
+    const bad = await forger.svid({ otherKey: true });
+    await assert.rejects(asMinted(bad), {
       code: 'ERR_ISSUER',
       message: 'the SVID of spiffe://example.org/web is withheld: its private key does not fit',
     });
   });
+
+  it('keeps no private key longer than one turn of the event loop', async (t) => {
+    const made: ECDH[] = [];
+    const { createECDH } = crypto;
+    t.mock.method(crypto, 'createECDH', (curve: string) => {
+      const ecdh = createECDH(curve);
+      made.push(ecdh);
+      return ecdh;
+    });
+    syncBuiltinESMExports();
+    t.after(() => {
+      t.mock.restoreAll();
+      syncBuiltinESMExports();
+    });
+    const mint = preflighted((svid: X509Svid) => Promise.resolve(svid), new FakeClock(NOW));
+    const svids = [
+      await forger.svid(),
+      await forger.svid({ algorithm: P384 }),
+      await forger.svid(),
+    ];
+    // Nobody's key is the number 1, which any key could contain.
+    const kept = () => made.map((ecdh) => ecdh.getPrivateKey()).filter(({ length }) => length > 1);
+    const shown = () =>
+      svids.map(({ key }) => kept().some((scalar) => Buffer.from(key.pkcs8()).includes(scalar)));
+    await Promise.all(svids.map((svid) => mint(svid)));
+    assert.deepEqual(shown(), [false, true, true]);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(shown(), [false, false, false]);
+    // And the check still works after it.
+    assert.equal(await mint(svids[0] ?? assert.fail()), svids[0]);
+  });
 });
 
 describe('preflightedBundles()', () => {
+  it('lets self-signed roots go and holds back everything else', async () => {
+    const forger = await createForger(NOW);
+    assert.equal(bundleFault(forger.bundle('root')), undefined);
+    assert.match(bundleFault(forger.bundle('root', 'issuing')) ?? '', /not self-signed/);
+    assert.match(bundleFault(forger.bundle()) ?? '', /no root/);
+    assert.match(bundleFault(forger.bundle('root'), NOW + 11 * 86_400_000) ?? '', /expired/);
+    const { trustDomain, sequence } = forger.bundle();
+    const garbage = [{ der: Buffer.from('garbage'), notAfterMs: NOW }];
+    const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage });
+    assert.match(fault ?? '', /cannot be read/);
+  });
+
   it('keeps the last good bundle, and reports each bad one once', async () => {
     const forger = await createForger(NOW);
     const [good, bad, better] = [['root'], ['issuing'], ['root', 'root']] as const;

@@ -1,5 +1,3 @@
-import { createECDH, createPublicKey } from 'node:crypto';
-import { DerReader, TAG } from '../core/der.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
@@ -10,32 +8,27 @@ import {
   SERVER_AUTH,
   type CertificateFacts,
 } from '../identity/certificate.ts';
-import type { PrivateKey } from '../identity/private-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
+import { createKeyFault, type KeyFault } from './key-fit.ts';
 
 /** A proxy is looked at as a server by some and as a client by others. */
 const PURPOSES = [SERVER_AUTH, CLIENT_AUTH];
-const EC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
-const RSA_KEY = Buffer.from('06092a864886f70d010101', 'hex');
-/**
- * Curves that Envoy takes; between its defaults Ed25519 leaves are refused. To make `ecdh` anew would
- * cost as much as what it does.
- */
-const CURVES = [
-  { ecdh: createECDH('prime256v1'), oid: Buffer.from('06082a8648ce3d030107', 'hex') },
-  { ecdh: createECDH('secp384r1'), oid: Buffer.from('06052b81040022', 'hex') },
-];
-const MIN_RSA_BITS = 2048;
 
-/** Mints with a last look at the result: what may not leave is a failure of the issuer. */
+/**
+ * Mints with a last look at the result: what may not leave is a failure of the issuer, `ERR_ISSUER`.
+ * Envoy accepts much that is useless or dangerous, and keeps what it refuses where later listeners
+ * fail on it: the last look is ours. Whoever made an SVID, it is judged by its bytes alone.
+ * Signatures are not verified: that would cost more than making them.
+ */
 export function preflighted<Args extends readonly unknown[]>(
   mint: (...args: Args) => Promise<X509Svid>,
   clock: Clock,
 ): (...args: Args) => Promise<X509Svid> {
+  const keyFault = createKeyFault();
   return async (...args) => {
     const svid = await mint(...args);
-    const fault = svidFault(svid, clock.now());
+    const fault = svidFault(svid, clock.now(), keyFault);
     if (fault === undefined) return svid;
     throw new IdentityError('ERR_ISSUER', `the SVID of ${svid.id} is withheld: ${fault}`);
   };
@@ -63,13 +56,8 @@ export function preflightedBundles(
   };
 }
 
-/**
- * What is wrong with an SVID, in words; undefined when it may leave. Envoy accepts much that is
- * useless or dangerous, and keeps what it refuses where later listeners fail on it: the last look is
- * ours. Whoever made it, it is judged by its bytes alone. Signatures are not verified: that would
- * cost more than making them.
- */
-export function svidFault(svid: X509Svid, nowMs: number): string | undefined {
+/** What is wrong with an SVID, in words; undefined when it may leave. */
+function svidFault(svid: X509Svid, nowMs: number, keyFault: KeyFault): string | undefined {
   try {
     const [first, ...above] = svid.chain;
     if (!first) return 'there is no certificate';
@@ -78,7 +66,7 @@ export function svidFault(svid: X509Svid, nowMs: number): string | undefined {
     return (
       leafFault(leaf, svid.id) ??
       timeFault(leaf, nowMs) ??
-      keyFault(leaf, svid.key) ??
+      keyFault(leaf.publicKey, svid.key) ??
       chainFault([leaf, ...issuers], nowMs)
     );
   } catch (thrown) {
@@ -96,7 +84,7 @@ function issuerFacts(der: Uint8Array): CertificateFacts {
 }
 
 /** What is wrong with the roots of a trust domain; undefined when they may leave. */
-export function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | undefined {
+function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | undefined {
   // An empty bundle would be accepted, and nobody verified any more.
   if (x509Authorities.length === 0) return 'there is no root';
   for (const { der } of x509Authorities) {
@@ -148,44 +136,4 @@ function chainFault(chain: readonly CertificateFacts[], nowMs: number): string |
     }
   }
   return undefined;
-}
-
-function keyFault({ publicKey }: CertificateFacts, key: PrivateKey): string | undefined {
-  const algorithm = new DerReader(publicKey).enter(TAG.sequence).enter(TAG.sequence);
-  if (algorithm.skip(RSA_KEY)) return rsaFault(publicKey, key);
-  if (!algorithm.skip(EC_KEY)) return 'its key is neither RSA nor of a curve that Envoy takes';
-  const curve = CURVES.find(({ oid }) => algorithm.skip(oid));
-  if (!curve) return 'its key is on a curve that Envoy does not take';
-  const scalar = ecScalar(key);
-  if (!scalar) return 'its private key is of another kind';
-  const { ecdh } = curve;
-  ecdh.setPrivateKey(scalar);
-  // The point is the end of SubjectPublicKeyInfo (RFC 5480 2.2), uncompressed.
-  const point = ecdh.getPublicKey();
-  const fits = publicKey.subarray(-point.length).equals(point);
-  return fits ? undefined : 'its private key does not fit';
-}
-
-function rsaFault(publicKey: Buffer, key: PrivateKey): string | undefined {
-  const own = createPublicKey(key.keyObject());
-  const bits = own.asymmetricKeyDetails?.modulusLength ?? 0;
-  if (own.asymmetricKeyType !== 'rsa') return 'its private key is of another kind';
-  if (!own.export({ type: 'spki', format: 'der' }).equals(publicKey)) {
-    return 'its private key does not fit';
-  }
-  return bits < MIN_RSA_BITS
-    ? `its RSA key has ${bits} bits, ${MIN_RSA_BITS} are needed`
-    : undefined;
-}
-
-/** The number in an elliptic PKCS#8 key (RFC 5958 2, RFC 5915 3); undefined in any other key. */
-function ecScalar(key: PrivateKey): Buffer | undefined {
-  const pkcs8 = key.pkcs8();
-  const outer = new DerReader(Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength));
-  const info = outer.enter(TAG.sequence);
-  info.enter(TAG.integer);
-  if (!info.enter(TAG.sequence).skip(EC_KEY)) return undefined;
-  const ecKey = info.enter(TAG.octetString).enter(TAG.sequence);
-  ecKey.enter(TAG.integer);
-  return ecKey.content(TAG.octetString);
 }
