@@ -65,10 +65,7 @@ export function createSchedule(clock: Clock): Schedule {
     close() {
       timer?.cancel();
       timer = undefined;
-      while (heap.size > 0) {
-        const item = heap.peek();
-        if (item) heap.remove(item);
-      }
+      for (let item = heap.peek(); item; item = heap.peek()) heap.remove(item);
     },
   };
 }
