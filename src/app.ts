@@ -13,7 +13,7 @@ import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
 import type { Selector } from './identity/selector.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
-import { withIssuerMetrics } from './issuer/metrics.ts';
+import { registerAuthorityMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
 import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
@@ -78,6 +78,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const attesting = createAttesting(config, registry, { clock, log, mostLingering: lingering });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
+  registerAuthorityMetrics(registry, () => signing.issuer());
   const parts = { ...servingParts(config, policy, signing, registry, deps), connections };
   const serving = createServing(parts);
 
@@ -96,7 +97,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
     }),
   );
 
-  const issuer = await beginSigning(signing, config, registry, deps);
+  const issuer = await beginSigning(signing, config, deps);
   starting();
   log.info(readyFields(config, policy, attesting), 'credence is ready');
   const warming = new AbortController();
@@ -113,15 +114,10 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   };
 }
 
-async function beginSigning(
-  signing: Signing,
-  config: Config,
-  registry: Registry,
-  deps: AppDeps,
-): Promise<Issuer> {
+async function beginSigning(signing: Signing, config: Config, deps: AppDeps): Promise<Issuer> {
   const { trustDomain, dataDir } = config;
   const issuer = await openIssuer({ ...config.issuer, trustDomain, dataDir }, deps);
-  signing.begin(withIssuerMetrics(deps.decorateIssuer?.(issuer) ?? issuer, registry, deps.clock));
+  signing.begin(deps.decorateIssuer?.(issuer) ?? issuer);
   return issuer;
 }
 
@@ -199,7 +195,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       policy: policy.status(),
       authorities: signing.issuer()?.authorities() ?? [],
       rotation: serving.rotation(),
-      streams: serving.streams(),
+      streams: serving.openStreams(),
     }),
     explain: (pid) => explainPid(pid, policy, rest.attestation),
     explainSelectors: (selectors) => explainSelectors(selectors, policy.current()),
@@ -213,11 +209,14 @@ async function explainPid(
   attestation: Attestation,
 ): Promise<ExplainSources> {
   const { credentials, selectors, startTicks } = await attestation.attestPid(pid);
-  return { pid, startTicks, credentials, ...explainSelectors(selectors, store.current()) };
+  return { pid, startTicks, credentials, ...(await explainSelectors(selectors, store.current())) };
 }
 
-function explainSelectors(selectors: readonly Selector[], policy: Policy): MatchSources {
-  return { selectors, ...explainMatch(policy, selectors) };
+async function explainSelectors(
+  selectors: readonly Selector[],
+  policy: Policy,
+): Promise<MatchSources> {
+  return { selectors, ...(await explainMatch(policy, selectors)) };
 }
 
 interface Cleanup {

@@ -10,10 +10,12 @@ import { createPeerLog } from './core/peer-log.ts';
 import type { Random } from './core/random.ts';
 import { createSchedule } from './core/schedule.ts';
 import { VERSION } from './core/version.ts';
+import { withMintMetrics } from './issuer/metrics.ts';
 import { registerRotationMetrics } from './rotation/metrics.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
 import { createRotator, type RotationStats } from './rotation/rotator.ts';
 import { createAdmission } from './sds/admission.ts';
+import type { OpenStream } from './sds/calls.ts';
 import { createSdsMetrics, registerPushGauges, type SdsMetrics } from './sds/metrics.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
@@ -40,6 +42,8 @@ export interface ServingParts {
 export interface Serving {
   serve(socket: Socket, connection: PeerConnection): void;
   streams(): readonly StreamSnapshot[];
+  /** The same streams before they are looked at. */
+  openStreams(): Iterable<OpenStream>;
   rotation(): RotationStats;
   /** Ends all streams, waits for them within the drain deadline and lets go of everything. */
   close(): Promise<void>;
@@ -47,11 +51,10 @@ export interface Serving {
 
 /** Fits policy, rotation and SDS together. */
 export function createServing(parts: ServingParts): Serving {
-  const { config, clock, random, registry, issuer, bundle, log } = parts;
+  const { config, clock, random, registry, bundle, log } = parts;
   const schedule = createSchedule(clock);
   const rotator = createRotator(config.rotation, {
-    // What may not leave is a failed mint: the SVID before it stays, and another is tried.
-    issuer: { mint: preflighted((request, options) => issuer.mint(request, options), clock) },
+    issuer: { mint: lookedAt(parts) },
     clock,
     random,
     schedule,
@@ -81,7 +84,8 @@ export function createServing(parts: ServingParts): Serving {
   registerPushGauges(registry, () => sds.streams(), clock);
   return {
     serve: (socket, connection) => sds.serve(socket, connection),
-    streams: () => sds.streams(),
+    streams: () => Array.from(sds.streams(), (stream) => stream.snapshot()),
+    openStreams: () => sds.streams(),
     rotation: () => rotator.stats(),
     async close() {
       // First: calls that are being attested end, and those that still wait for their turn.
@@ -92,6 +96,15 @@ export function createServing(parts: ServingParts): Serving {
       schedule.close();
     },
   };
+}
+
+/**
+ * What may not leave is a failed mint: the SVID before it stays, and another is tried. Counted
+ * outside of that look, so that what is withheld is no SVID issued.
+ */
+function lookedAt({ issuer, clock, registry }: ServingParts): SvidIssuer['mint'] {
+  const mint: SvidIssuer['mint'] = (request, options) => issuer.mint(request, options);
+  return withMintMetrics(preflighted(mint, clock), registry, clock);
 }
 
 interface SdsParts {

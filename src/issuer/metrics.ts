@@ -1,17 +1,23 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { systemClock, type Clock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import type { X509Svid } from '../identity/svid.ts';
 import type { Issuer } from './issuer.ts';
 
 const MINT_BUCKETS_SECONDS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 5,
 ];
 
-/** The issuer with its metrics in `registry`; it behaves as before. */
-export function withIssuerMetrics(
-  issuer: Issuer,
+type MintOf<Request, Options> = (request: Request, options: Options) => Promise<X509Svid>;
+
+/**
+ * Mints as before, with counts and times in `registry`. What was given up, because nobody waits for
+ * it any more, is neither issued nor an error.
+ */
+export function withMintMetrics<Request, Options extends { readonly signal?: AbortSignal }>(
+  mint: MintOf<Request, Options>,
   registry: Registry,
-  clock: Pick<Clock, 'monotonic'> = systemClock,
-): Issuer {
+  clock: Pick<Clock, 'monotonic'>,
+): MintOf<Request, Options> {
   const registers = [registry];
   const svids = new Counter({
     name: 'credence_issuer_x509_svids_total',
@@ -26,32 +32,35 @@ export function withIssuerMetrics(
     buckets: MINT_BUCKETS_SECONDS,
     registers,
   });
+  return async (request, options) => {
+    const started = clock.monotonic();
+    try {
+      const svid = await mint(request, options);
+      seconds.observe((clock.monotonic() - started) / 1000);
+      svids.inc({ result: 'issued' });
+      return svid;
+    } catch (thrown) {
+      if (!options.signal?.aborted) svids.inc({ result: 'error' });
+      throw thrown;
+    }
+  };
+}
+
+/** Shows in `registry` when each signing authority ends; none as long as there is no issuer. */
+export function registerAuthorityMetrics(
+  registry: Registry,
+  issuer: () => Pick<Issuer, 'authorities'> | undefined,
+): void {
   new Gauge({
     name: 'credence_issuer_ca_not_after_timestamp_seconds',
     help: 'End of each signing authority',
     labelNames: ['slot'],
-    registers,
+    registers: [registry],
     collect() {
       this.reset();
-      for (const { slot, notAfterMs } of issuer.authorities()) {
+      for (const { slot, notAfterMs } of issuer()?.authorities() ?? []) {
         this.set({ slot }, notAfterMs / 1000);
       }
     },
   });
-
-  return {
-    ...issuer,
-    async mint(request, options) {
-      const started = clock.monotonic();
-      try {
-        const svid = await issuer.mint(request, options);
-        seconds.observe((clock.monotonic() - started) / 1000);
-        svids.inc({ result: 'issued' });
-        return svid;
-      } catch (thrown) {
-        svids.inc({ result: 'error' });
-        throw thrown;
-      }
-    },
-  };
 }

@@ -84,6 +84,28 @@ describe('keys and processes', { timeout: 60_000 }, () => {
     assert.notEqual(other.key, fetched[0]?.key);
   });
 
+  it('counts an SVID that may not leave as an error, not as issued', async () => {
+    const decorateIssuer = (issuer: Issuer): Issuer => ({
+      ...issuer,
+      mint: async (request, options) => {
+        const [svid, other] = [
+          await issuer.mint(request, options),
+          await issuer.mint(request, options),
+        ];
+        return { ...svid, key: other.key };
+      },
+    });
+    await using app = await startApp({ entries, deps: { decorateIssuer } });
+    using proxy = connectProxy(app.socketPath);
+    const stream = proxy.stream();
+    stream.ask('default');
+    const count = (result: string) =>
+      metric(app, new RegExp(`^credence_issuer_x509_svids_total{result="${result}"} (\\d+)$`, 'm'));
+    await eventually(async () => (await count('error')) > 0, { what: 'the mint is withheld' });
+    assert.equal(await count('issued'), 0);
+    assert.deepEqual(stream.responses, []);
+  });
+
   it('signs once for all streams of a process', async () => {
     const { state, decorateIssuer } = fragile();
     await using app = await startApp({ entries, deps: { decorateIssuer } });
