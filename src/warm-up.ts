@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import type { Attestation } from './attestation/attestation.ts';
-import { listenForPeers } from './attestation/listener.ts';
+import { listenForPeers, type PeerListener } from './attestation/listener.ts';
 import { parseSpiffeId } from './identity/spiffe-id.ts';
+import { errorText } from './core/errors.ts';
 import { silentLogger } from './core/log.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 
@@ -14,50 +13,83 @@ const ROUNDS = 12;
 const ROUND_TIMEOUT_MS = 1000;
 const NODE_BYTES = 30_000;
 
+/** open(2) of the file itself, not of what it stands for; on x86-64 and arm64. */
+const O_PATH = 0o10000000;
+
 /**
  * Serves a made-up client over a private socket, again and again, with the same parts as the daemon
- * but metrics, policy and keys of its own. Real callers come in between. What fails here is not worth
- * a word: the daemon only stays as it was.
+ * but metrics, policy and keys of its own. Real callers come in between. What fails here is worth a
+ * word to who looks for it: the daemon only stays as it was.
  */
 export async function warmUp(
   parts: ServingParts,
   attest: () => Attestation,
   signal: AbortSignal,
 ): Promise<void> {
-  let folder: string;
-  try {
-    folder = mkdtempSync(join(tmpdir(), 'credence-'));
-  } catch {
-    return;
-  }
-  const path = join(folder, 'warm-up.sock');
   const serving = rehearsed(parts);
   let attestation = attest();
   let connections = 0;
-  const listener = await listenForPeers({
-    paths: [path],
-    // Each attestation counts from one: the connections of all rounds need names of their own.
-    attestation: {
-      accept: (socket) => ({ ...attestation.accept(socket), id: `warm-up-${++connections}` }),
-    },
-    onConnection: (socket, connection) => serving.serve(socket, connection),
-    clock: parts.clock,
-    log: silentLogger,
-  }).catch(() => undefined);
+  // Each attestation counts from one: the connections of all rounds need names of their own.
+  const accept: Attestation['accept'] = (socket) => ({
+    ...attestation.accept(socket),
+    id: `warm-up-${++connections}`,
+  });
+  const door = await openDoor(parts, serving, accept);
   try {
     const opening = clientBytes(parts.config.sds.aliases);
-    for (let round = 0; listener && round < ROUNDS && !signal.aborted; round++) {
-      await visit(path, opening, serving, parts);
+    for (let round = 0; door && round < ROUNDS && !signal.aborted; round++) {
+      await visit(door.path, opening, serving, parts);
       // Anew each time: a process that is known already is not attested and keeps its SVID.
       attestation.close();
       attestation = attest();
       await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
-    listener?.close();
+    door?.close();
     attestation.close();
     await serving.close();
-    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+interface Door {
+  /** Leads to the socket from within this process alone. */
+  readonly path: string;
+  close(): void;
+}
+
+/**
+ * A socket in the folder of the admin socket, without a name from the moment it is there: whenever the
+ * daemon is killed, nothing of it stays. Undefined where there can be none.
+ */
+async function openDoor(
+  { config, clock, log }: ServingParts,
+  serving: Serving,
+  accept: Attestation['accept'],
+): Promise<Door | undefined> {
+  const path = `${config.adminSocketPath}~`;
+  let listener: PeerListener | undefined;
+  try {
+    listener = await listenForPeers({
+      paths: [path],
+      mode: 0o600,
+      attestation: { accept },
+      onConnection: (socket, connection) => serving.serve(socket, connection),
+      ...{ clock, log: silentLogger },
+    });
+    const file = openSync(path, O_PATH);
+    unlinkSync(path);
+    const bound = listener;
+    return {
+      path: `/proc/self/fd/${file}`,
+      close() {
+        bound.close();
+        closeSync(file);
+      },
+    };
+  } catch (thrown) {
+    listener?.close();
+    log.debug({ path, reason: errorText(thrown) }, 'no warm-up: its socket cannot be made');
+    return undefined;
   }
 }
 

@@ -7,6 +7,8 @@ import type { Attestation, PeerConnection } from './attestation.ts';
 
 export interface ListenerOptions {
   readonly paths: readonly string[];
+  /** Of the socket files: who may connect. Everybody unless told. */
+  readonly mode?: number;
   readonly attestation: Pick<Attestation, 'accept'>;
   /** Whether a connection is worth any work; all are unless told. */
   readonly admits?: (fd: number) => boolean;
@@ -22,8 +24,8 @@ export interface PeerListener {
 }
 
 /**
- * Accepts every process that connects to one of the paths, and says who it is; but for those who
- * connect more often than anybody has to.
+ * Accepts connections to the paths and says which process each is of. Those that `admits` turns away
+ * are closed before anything is made of them; everybody else is accepted, and refused by the call.
  */
 export async function listenForPeers(options: ListenerOptions): Promise<PeerListener> {
   const bound: { server: Server; socket: BoundSocket }[] = [];
@@ -40,7 +42,8 @@ export async function listenForPeers(options: ListenerOptions): Promise<PeerList
       server.on('error', (thrown) =>
         options.log.error({ path, reason: errorText(thrown) }, 'accept failed'),
       );
-      const socketOptions = { path, mode: 0o777, folderMode: 0o755, clock: options.clock };
+      const { mode = 0o777 } = options;
+      const socketOptions = { path, mode, folderMode: 0o755, clock: options.clock };
       const socket = await listenOnSocket(server, socketOptions);
       bound.push({ server, socket });
       for (const reason of socket.doubts) options.log.warn({ path, reason }, 'socket folder');
