@@ -25,7 +25,7 @@ export interface OperatorSources {
   /** Rejects with `ERR_PEER_GONE` when there is no such process. */
   explain(pid: number): Promise<ExplainSources>;
   /** What the policy makes of selectors that nobody vouches for. */
-  explainSelectors(selectors: readonly Selector[]): MatchSources;
+  explainSelectors(selectors: readonly Selector[]): Promise<MatchSources>;
   readonly registry: Registry;
 }
 
@@ -102,7 +102,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
         if (toIdentityError(thrown).code !== 'ERR_PEER_GONE') throw thrown;
         return undefined;
       }),
-    explainSelectors: (selectors) => matchDocument(sources.explainSelectors(selectors)),
+    explainSelectors: (selectors) => sources.explainSelectors(selectors).then(matchDocument),
   };
 }
 

@@ -25,7 +25,7 @@ class FakeView implements AdminView {
     return trustDomain === 'unknown.example' ? undefined : { trust_domain: 'example.org' };
   };
   explain = (pid: number) => Promise.resolve(pid === 7 ? { pid } : undefined);
-  explainSelectors = (selectors: readonly string[]) => ({ selectors });
+  explainSelectors = (selectors: readonly string[]) => Promise.resolve({ selectors });
 }
 
 interface Answer {

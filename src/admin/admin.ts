@@ -15,7 +15,7 @@ export interface AdminView {
   /** Which identities a process would get and why; undefined when there is none with this pid. */
   explain(pid: number): Promise<unknown>;
   /** The same of a process that had these selectors. */
-  explainSelectors(selectors: readonly Selector[]): unknown;
+  explainSelectors(selectors: readonly Selector[]): Promise<unknown>;
 }
 
 interface Answer {
@@ -82,9 +82,9 @@ async function ofPid(view: AdminView, text: string): Promise<Answer> {
     : json(explanation);
 }
 
-function ofSelectors(view: AdminView, text: string): Answer {
+async function ofSelectors(view: AdminView, text: string): Promise<Answer> {
   try {
-    return json(view.explainSelectors(parseSelectorList(text)));
+    return json(await view.explainSelectors(parseSelectorList(text)));
   } catch (thrown) {
     const { code, message } = toIdentityError(thrown);
     if (code !== 'ERR_BAD_REQUEST') throw thrown;

@@ -67,5 +67,5 @@ async function explainSelectors(
   }
   const { policyPaths: paths, trustDomain, issuer } = loadConfig(file, terminal.env);
   const { entries } = loadPolicy({ paths, trustDomain, caTtlMs: issuer.caTtlMs });
-  return matchDocument({ selectors, ...explainMatch(compilePolicy(entries), selectors) });
+  return matchDocument({ selectors, ...(await explainMatch(compilePolicy(entries), selectors)) });
 }

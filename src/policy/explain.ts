@@ -30,36 +30,62 @@ export interface Explanation {
   readonly verdicts: readonly EntryVerdict[];
 }
 
+type Missing = Extract<EntryVerdict, { kind: 'missing' }>;
+
 /** Near misses that are worth reading. */
 const DEFAULT_LIMIT = 10;
+/** Selectors looked at in one turn of the event loop: some tenths of a millisecond. */
+const SLICE = 2000;
 
 /**
  * Matches once, then walks all entries and says what became of each that applies or nearly does:
- * those that miss one selector, or miss some and have others. For people, not for the hot path.
+ * those that miss one selector, or miss some and have others. For people, not for the hot path: the
+ * walk lets the event loop turn, so that a large policy keeps no stream waiting.
  */
-export function explainMatch(
+export async function explainMatch(
   policy: Policy,
   selectors: readonly Selector[],
-  options: { readonly limit?: number } = {},
-): Explanation {
+  { limit = DEFAULT_LIMIT }: { readonly limit?: number } = {},
+): Promise<Explanation> {
   const held = new Set(selectors);
   const identities = policy.match(selectors);
   const granted = new Map(identities.map(({ id, source }) => [id, source]));
   const sure: EntryVerdict[] = [];
-  const near: Extract<EntryVerdict, { kind: 'missing' }>[] = [];
+  const near: Missing[] = [];
+  let looks = 0;
   for (const entry of policy.entries) {
     const missing = entry.selectors.filter((selector) => !held.has(selector));
-    if (missing.length === 0) sure.push(verdict(entry, selectors, granted));
-    else if (missing.length === 1 || missing.length < entry.selectors.length) {
-      near.push({ kind: 'missing', entry, missing });
+    looks += entry.selectors.length;
+    if (missing.length === 0) {
+      sure.push(verdict(entry, selectors, granted));
+      looks += selectors.length;
+    } else if (missing.length === 1 || missing.length < entry.selectors.length) {
+      keepNearest(near, { kind: 'missing', entry, missing }, limit);
     }
+    if (looks < SLICE) continue;
+    looks = 0;
+    await new Promise<void>((resolve) => setImmediate(resolve));
   }
-  near.sort((a, b) => a.missing.length - b.missing.length || heldCount(b) - heldCount(a));
-  const verdicts = [...sure, ...near.slice(0, options.limit ?? DEFAULT_LIMIT)];
-  return { identities, verdicts };
+  return { identities, verdicts: [...sure, ...near] };
 }
 
-function heldCount({ entry, missing }: Extract<EntryVerdict, { kind: 'missing' }>): number {
+/** Puts a near miss into the list of the nearest, the first of equals first. */
+function keepNearest(near: Missing[], one: Missing, limit: number): void {
+  let place = near.length;
+  for (let before = near[place - 1]; before && nearer(one, before); before = near[place - 1]) {
+    place--;
+  }
+  if (place >= limit) return;
+  near.splice(place, 0, one);
+  if (near.length > limit) near.pop();
+}
+
+function nearer(a: Missing, b: Missing): boolean {
+  if (a.missing.length !== b.missing.length) return a.missing.length < b.missing.length;
+  return heldCount(a) > heldCount(b);
+}
+
+function heldCount({ entry, missing }: Missing): number {
   return entry.selectors.length - missing.length;
 }
 

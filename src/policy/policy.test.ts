@@ -140,8 +140,8 @@ describe('explainMatch()', () => {
     entry('single', ['z:1'], { source: 'p:7' }),
   ]);
 
-  it('says what became of each entry that applies or nearly does, the nearest first', () => {
-    const { identities, verdicts } = explainMatch(policy, caller('a:1', 'b:2'));
+  it('says what became of each entry that applies or nearly does, the nearest first', async () => {
+    const { identities, verdicts } = await explainMatch(policy, caller('a:1', 'b:2'));
     assert.deepEqual(identities, policy.match(caller('a:1', 'b:2')));
     assert.equal(identities[0]?.source, 'p:1');
     assert.deepEqual(
@@ -162,7 +162,27 @@ describe('explainMatch()', () => {
     assert.equal(verdicts[2]?.kind === 'shadowed' && verdicts[2].by, 'p:1');
   });
 
-  it('bounds the near misses', () => {
-    assert.equal(explainMatch(policy, caller('a:1', 'b:2'), { limit: 1 }).verdicts.length, 4);
+  it('bounds the near misses and keeps the nearest', async () => {
+    const { verdicts } = await explainMatch(policy, caller('a:1', 'b:2'), { limit: 1 });
+    assert.deepEqual(
+      verdicts.map(({ entry: { source } }) => source),
+      ['p:1', 'p:2', 'p:6', 'p:4'],
+    );
+  });
+
+  it('lets the event loop turn while it walks a large policy', async () => {
+    const entries = Array.from({ length: 20_000 }, (_, n) => entry(`e${n}`, [`a:${n}`, 'b:2']));
+    let turns = 0;
+    let turning = setImmediate(function turn() {
+      turns++;
+      turning = setImmediate(turn);
+    });
+    const { verdicts } = await explainMatch(compilePolicy(entries), caller('a:7', 'b:2'));
+    clearImmediate(turning);
+    assert.deepEqual(
+      verdicts.map(({ entry: { spiffeId } }) => spiffeId.slice('spiffe://example.org/'.length)),
+      ['e7', 'e0', 'e1', 'e2', 'e3', 'e4', 'e5', 'e6', 'e8', 'e9', 'e10'],
+    );
+    assert.ok(turns >= 15, `${turns} turns`);
   });
 });
