@@ -25,8 +25,8 @@ export const FULL: Effort = {
   idleMs: 10_000,
   startRuns: 9,
   pushes: 40,
-  bundleChanges: 100,
-  changes: 9,
+  bundleChanges: 60,
+  changes: 5,
 };
 export const QUICK: Effort = {
   runs: 1,

@@ -34,7 +34,7 @@ export function bundleChange(bench: Bench, server: Server): Part {
       }
       const pushing = pusher.keepPushing(PERIOD_MS);
       const newcomers = await timeNewcomers(client, (count) => planFleet(bench, server, count), {
-        samples: Math.ceil(samples / 3),
+        samples: Math.ceil(samples / 4),
         runs,
       }).finally(() => pushing.stop());
       const what = `bundle change to all ${streams.toLocaleString('en-US')} streams`;

@@ -34,7 +34,7 @@ export function flood(
         plan: { path: server.path, uid: FLOOD_USERS.flooder, kind, from },
       });
       const { p50, p99, refusals } = await timeNewcomers(client, plan, {
-        samples: Math.ceil(samples / 4),
+        samples: Math.ceil(samples / 6),
         runs,
         perSecond: PER_SECOND,
       });
