@@ -7,11 +7,11 @@ import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { openAuthorities, type Authorities } from './authorities.ts';
 import type { Authority } from './authority.ts';
-import { createCaRenewal, type CaRenewal } from './ca-renewal.ts';
+import { createCaRenewal } from './ca-renewal.ts';
 import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
 import { generatePrivateKey, localSigningKey } from './keys.ts';
-import { createMint, type Mint } from './mint.ts';
+import { createMint, type CurrentCa, type Mint } from './mint.ts';
 import type { MintRequest } from './profile.ts';
 import { openStore, type KeyManagerType } from './store.ts';
 
@@ -116,7 +116,7 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
 }
 
 /** A CA that looks like `real` and has a key that nobody knows; undefined where making it takes long. */
-async function nobodyLike(real: Authority, leafType: KeyType): Promise<CaRenewal | undefined> {
+async function nobodyLike(real: Authority, leafType: KeyType): Promise<CurrentCa | undefined> {
   const { certificate, key } = real;
   const kinds = [KEY_TYPES[leafType].kind, KEY_TYPES[key.type].kind];
   if (kinds.includes('rsa')) return undefined;
@@ -127,7 +127,6 @@ async function nobodyLike(real: Authority, leafType: KeyType): Promise<CaRenewal
   return {
     current: () => nobody,
     usable: () => Promise.resolve(nobody),
-    close: () => undefined,
   };
 }
 

@@ -5,7 +5,6 @@ import { PrivateKey } from '../identity/private-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import type { Authority } from './authority.ts';
-import type { CaRenewal } from './ca-renewal.ts';
 import { KEY_TYPES } from './key-type.ts';
 import type { LeafKey, LeafKeySource } from './leaf-keys.ts';
 import { lintLeaf } from './lint.ts';
@@ -19,13 +18,21 @@ import {
   type LeafTemplate,
 } from './template.ts';
 
+/** The issuing CA of the moment. */
+export interface CurrentCa {
+  /** Undefined while there is none that can sign. */
+  current(): Authority | undefined;
+  /** Waits for one; `ERR_ISSUER` when there is none to be had, the signal's reason when aborted. */
+  usable(options: { signal?: AbortSignal }): Promise<Authority>;
+}
+
 interface MintDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly trustDomain: TrustDomain;
   readonly defaultTtlMs: number;
   readonly leafKeys: LeafKeySource;
-  readonly ca: CaRenewal;
+  readonly ca: CurrentCa;
 }
 
 export type Mint = (request: MintRequest, options: { signal?: AbortSignal }) => Promise<X509Svid>;
