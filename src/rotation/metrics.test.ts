@@ -23,6 +23,22 @@ describe('registerRotationMetrics()', () => {
     assert.doesNotMatch(later, /quantile="min"/);
   });
 
+  it('asks the rotator once for all that a scrape shows', async () => {
+    const registry = new Registry();
+    let asked = 0;
+    const stats = () => ({ held: ++asked, due: asked, earliestNotAfterMs: asked * 1000 });
+    registerRotationMetrics(registry, { stats }, { now: () => 0 });
+    for (const scrape of [1, 2]) {
+      const values = [
+        ...(await registry.metrics()).matchAll(/^credence_(?!rotation_lag).* (\S+)$/gm),
+      ];
+      assert.deepEqual(
+        values.map(([, value]) => Number(value)),
+        [scrape, scrape, scrape, scrape],
+      );
+    }
+  });
+
   it('measures in seconds, and no time before the point as none', async () => {
     const registry = new Registry();
     const rotator = { stats: () => ({ held: 0, due: 0, earliestNotAfterMs: undefined }) };
