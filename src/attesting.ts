@@ -31,6 +31,9 @@ export function createAttesting(
 ): Attesting {
   const { clock, log, mostLingering } = deps;
   const kernel = createKernel();
+  // What is said about peers is said as often as they want.
+  const peerLog = createPeerLog(log, clock);
+  const arrivalLog = peerLog.child({ component: 'listener' });
   const attestors = [
     createUnixAttestor({
       names: createAccountNames(),
@@ -39,15 +42,17 @@ export function createAttesting(
   ];
   return {
     protection: kernel.protection,
-    admits: countRefused(registry, createArrivals(kernel, clock)),
+    admits: countRefused(
+      registry,
+      createArrivals(config.limits, { kernel, clock, log: arrivalLog }),
+    ),
     measured() {
       const metrics = createAttestationMetrics(registry, clock);
-      // What it says is said about peers, as often as they want.
       return createAttestation({
         kernel,
         attestors: attestors.map((attestor) => metrics.measured(attestor)),
         onUnidentified: (reason) => metrics.unidentified(reason),
-        log: createPeerLog(log, clock),
+        log: peerLog,
         ...{ clock, mostLingering },
       });
     },

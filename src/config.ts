@@ -38,6 +38,8 @@ export interface Config {
   readonly limits: {
     readonly connectionsPerUid: number;
     readonly connectionsPerPid: number;
+    readonly connectsPerSecondPerUid: number;
+    readonly connectsPerSecondPerPid: number;
     readonly streams: number;
     readonly requestsPerSecond: number;
     readonly streamsPerConnection: number;
@@ -165,6 +167,8 @@ function buildLimits(get: Get): Config['limits'] {
   return {
     connectionsPerUid: get('limits.connections_per_uid'),
     connectionsPerPid: get('limits.connections_per_pid'),
+    connectsPerSecondPerUid: get('limits.connects_per_second_per_uid'),
+    connectsPerSecondPerPid: get('limits.connects_per_second_per_pid'),
     streams: get('limits.streams'),
     requestsPerSecond: get('limits.requests_per_second'),
     streamsPerConnection: get('limits.streams_per_connection'),

@@ -30,6 +30,8 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'sds.denied_park': '30s',
   'limits.connections_per_uid': 10_000,
   'limits.connections_per_pid': 5000,
+  'limits.connects_per_second_per_uid': 2000,
+  'limits.connects_per_second_per_pid': 1000,
   'limits.streams': 40_000,
   'limits.requests_per_second': 5000,
   'limits.streams_per_connection': 1024,

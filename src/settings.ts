@@ -194,6 +194,18 @@ export const SETTINGS: readonly Setting[] = [
     'open connections of one process',
   ),
   setting(
+    'limits.connects_per_second_per_uid',
+    number(1, 1_000_000, true),
+    2000,
+    'new connections of one Unix user; five times as many at once, further ones are closed at accept',
+  ),
+  setting(
+    'limits.connects_per_second_per_pid',
+    number(1, 1_000_000, true),
+    1000,
+    'new connections of one process; twice as many at once, further ones are closed at accept',
+  ),
+  setting(
     'limits.streams',
     number(2, 1_000_000, true),
     40_000,
