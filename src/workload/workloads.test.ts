@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import {
   API,
   entitlement,
@@ -11,12 +11,13 @@ import {
   PARTNER,
   WEB,
 } from '../../test/support/identities.ts';
+import { rotation } from '../../test/support/rotation.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
-import type { PlannedSvid, WorkloadReader } from './attachment.ts';
+import type { PlannedSvid, SvidKeeper, WorkloadReader } from './attachment.ts';
 import { createWorkloads } from './workloads.ts';
 
 /** A holding as rotation keeps it. */
@@ -38,8 +39,7 @@ class FakeReader implements WorkloadReader {
   gone = (reason: IdentityError) => void (this.reason = reason);
 }
 
-function node() {
-  const clock = new FakeClock();
+function node({ clock = new FakeClock(), svids }: { clock?: FakeClock; svids?: SvidKeeper } = {}) {
   const errors: unknown[] = [];
   const held: Held[] = [];
   const forgotten: string[] = [];
@@ -58,7 +58,7 @@ function node() {
         return () => subscriptions--;
       },
     },
-    svids: {
+    svids: svids ?? {
       hold(holder, { id, ttlMs }, change) {
         const one: Held = { holder, id, ttlMs, current: undefined, change, released: false };
         held.push(one);
@@ -140,6 +140,19 @@ describe('createWorkloads()', () => {
     assert.equal(reader.looks, 1);
     await clock.advance(5);
     assert.equal(reader.looks, 2, 'the look that the first one called for');
+  });
+
+  it('lets it look once for a burst that rotation signs, and then everything is there', async () => {
+    const { clock, rotator } = rotation();
+    const { attach } = node({ clock, svids: rotator });
+    const reader = new FakeReader();
+    const { attachment } = attach(fakeCaller(), reader);
+    const look = () => attachment.grant().identities.map((id) => attachment.svid(id).current());
+    const looks: boolean[][] = [];
+    reader.refresh = () => void looks.push(look().map((held) => held !== undefined));
+    assert.deepEqual(look(), [undefined, undefined]);
+    await settle();
+    assert.deepEqual(looks, [[true, true]]);
   });
 
   it('tells of a renewed SVID only those who read it', async () => {
