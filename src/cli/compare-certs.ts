@@ -1,6 +1,7 @@
 import { IdentityError } from '../core/errors.ts';
+import type { SecretState } from '../ui/view.ts';
 import { plainSerial, type EnvoyContext } from './envoy-admin.ts';
-import type { ProxyView, SecretView } from './status-view.ts';
+import type { ProxyView } from './status-view.ts';
 
 /** A certificate at one of the two ends. */
 export interface Seen {
@@ -13,7 +14,7 @@ export interface Seen {
 export interface Pairing {
   readonly spiffeId: string;
   /** Where the secret is on its way, for one that differs. */
-  readonly secret: SecretView;
+  readonly secret: SecretState;
   readonly verdict: 'in_sync' | 'differs' | 'not_found';
   readonly sent: readonly Seen[];
   /** What Envoy has in use, each serial once. */
@@ -35,7 +36,7 @@ interface Proxy {
   readonly pid: number;
   readonly nodeId: string | null;
   /** By SPIFFE ID, as sent last on each stream. */
-  readonly sent: ReadonlyMap<string, readonly SecretView[]>;
+  readonly sent: ReadonlyMap<string, readonly SecretState[]>;
 }
 
 /**
@@ -64,10 +65,10 @@ export function compareCerts(
 }
 
 function processes(proxies: readonly ProxyView[]): readonly Proxy[] {
-  const found = new Map<number, { nodeId: string | null; sent: Map<string, SecretView[]> }>();
+  const found = new Map<number, { nodeId: string | null; sent: Map<string, SecretState[]> }>();
   for (const { pid, nodeId, streams } of proxies) {
     if (pid === null) continue;
-    const known = found.get(pid) ?? { nodeId, sent: new Map<string, SecretView[]>() };
+    const known = found.get(pid) ?? { nodeId, sent: new Map<string, SecretState[]>() };
     found.set(pid, { ...known, nodeId: known.nodeId ?? nodeId });
     for (const secret of streams.flatMap(({ secrets }) => secrets)) {
       if (secret.spiffeId === null || secret.serial === null) continue;
@@ -127,13 +128,13 @@ function listed(proxies: readonly Proxy[]): string {
 
 function pair(
   spiffeId: string,
-  secrets: readonly SecretView[],
+  secrets: readonly SecretState[],
   contexts: readonly EnvoyContext[],
 ): Pairing {
   const sent = distinct(
     secrets.map((secret) => ({
       serial: serialOf(secret),
-      notAfterMs: secret.notAfter === null ? undefined : Date.parse(secret.notAfter),
+      notAfterMs: secret.notAfterMs ?? undefined,
     })),
   );
   const inUse = distinct(
@@ -141,7 +142,7 @@ function pair(
   );
   const same =
     sent.length === inUse.length && sent.every((one) => inUse.some((other) => isSame(one, other)));
-  const [secret] = secrets as [SecretView];
+  const [secret] = secrets as [SecretState];
   const unsettled = secrets.find((one) => one.sent !== one.acknowledged) ?? secret;
   const verdict = same ? 'in_sync' : inUse.length === 0 ? 'not_found' : 'differs';
   return { spiffeId, secret: unsettled, verdict, sent, inUse };
@@ -158,4 +159,4 @@ function isSame(a: Seen, b: Seen): boolean {
   return a.serial === b.serial && seconds(a) === seconds(b);
 }
 
-const serialOf = ({ serial }: SecretView) => plainSerial(serial ?? '');
+const serialOf = ({ serial }: SecretState) => plainSerial(serial ?? '');

@@ -43,7 +43,7 @@ function seenText({ serial, notAfterMs }: Seen, nowMs: number): string {
   const left = notAfterMs - nowMs;
   return left < 0
     ? `serial ${serial}, EXPIRED since ${time}`
-    : `serial ${serial} until ${time} (${timeLeft(time, nowMs)} left)`;
+    : `serial ${serial} until ${time} (${timeLeft(notAfterMs, nowMs)} left)`;
 }
 
 /** The same for programs, as `envoy_admin` of the document. */

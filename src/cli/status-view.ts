@@ -1,56 +1,22 @@
 import { IdentityError } from '../core/errors.ts';
+import type { ProxyState, SecretState, StatusPage } from '../ui/view.ts';
 import { count, list, record, text, texts, type Fields } from './json-fields.ts';
+import { oneLine } from './printable.ts';
 
-/** One secret of a stream; null where the daemon says nothing. */
-export interface SecretView {
-  readonly name: string;
-  readonly sent: string | null;
-  readonly sentAt: string | null;
-  /** The proxy was told that it may not have it. */
-  readonly absent: boolean;
-  readonly acknowledged: string | null;
-  /** What the proxy refused last, with its words. */
-  readonly refused: { readonly version: string; readonly text: string } | null;
-  /** Of a certificate; null of a trust bundle. */
-  readonly spiffeId: string | null;
-  readonly serial: string | null;
-  readonly notAfter: string | null;
-  readonly nextRotation: string | null;
-}
+/** What a proxy may call something, and how much of its words is shown. */
+const MAX_NAME = 512;
+const MAX_WORDS = 4000;
 
-export interface ProxyView {
-  readonly pid: number | null;
-  readonly uid: number | null;
-  readonly nodeId: string | null;
-  readonly envoyVersion: string | null;
-  readonly streams: readonly {
-    readonly waiting: readonly string[];
-    readonly secrets: readonly SecretView[];
-  }[];
-}
+/** A proxy as the daemon tells of it; who its user is, the machine of the reader says. */
+export type ProxyView = Omit<ProxyState, 'user'>;
 
-/** What `credence status` shows of the document at `/status`. */
-export interface StatusView {
-  readonly version: string;
-  readonly nodeName: string;
-  readonly trustDomain: string;
-  readonly notReady: readonly string[];
-  readonly policy: {
-    readonly entries: number | null;
-    readonly revision: string | null;
-    readonly loadedAt: string | null;
-    readonly lastError: string | null;
-  };
-  readonly authorities: readonly { readonly slot: string; readonly notAfter: string | null }[];
-  readonly rotation: {
-    readonly held: number | null;
-    readonly due: number | null;
-    readonly earliestNotAfter: string | null;
-  };
-  readonly proxies: readonly ProxyView[];
-}
+/** What `credence status` and `credence ui` show of the document at `/status`; null where it says nothing. */
+export type StatusView = Omit<StatusPage, 'proxies'> & { readonly proxies: readonly ProxyView[] };
 
-/** Takes out of an answer what is shown; throws `ERR_UNREACHABLE` when it is no status at all. */
+/**
+ * Takes named fields out of an answer and no others. Texts that proxies choose come bounded and as
+ * what they are. Throws `ERR_UNREACHABLE` when it is no status at all.
+ */
 export function parseStatus(document: unknown): StatusView {
   const from = record(document);
   if (!Array.isArray(from['proxies']) || !Array.isArray(from['authorities'])) {
@@ -59,24 +25,29 @@ export function parseStatus(document: unknown): StatusView {
   const policy = record(from['policy']);
   const rotation = record(from['rotation']);
   return {
-    version: text(from['version']) ?? '?',
-    nodeName: text(from['node_name']) ?? '?',
-    trustDomain: text(from['trust_domain']) ?? '?',
-    notReady: texts(from['not_ready']),
+    version: name(from['version']) ?? '?',
+    nodeName: name(from['node_name']) ?? '?',
+    trustDomain: name(from['trust_domain']) ?? '?',
+    startedAtMs: time(from['started_at']),
+    notReady: texts(from['not_ready']).map(clippedWords),
     policy: {
       entries: count(policy['entries']),
-      revision: text(policy['revision']),
-      loadedAt: text(policy['loaded_at']),
-      lastError: text(policy['last_error']),
+      revision: name(policy['revision']),
+      loadedAtMs: time(policy['loaded_at']),
+      lastError: words(policy['last_error']),
+      lastErrorAtMs: time(policy['last_error_at']),
     },
     authorities: list(from['authorities']).map((authority) => ({
-      slot: text(authority['slot']) ?? '?',
-      notAfter: text(authority['not_after']),
+      slot: name(authority['slot']) ?? '?',
+      serial: name(authority['serial']),
+      keyType: name(authority['key_type']),
+      notBeforeMs: time(authority['not_before']),
+      notAfterMs: time(authority['not_after']),
     })),
     rotation: {
       held: count(rotation['held_svids']),
       due: count(rotation['due_svids']),
-      earliestNotAfter: text(rotation['earliest_not_after']),
+      earliestNotAfterMs: time(rotation['earliest_not_after']),
     },
     proxies: list(from['proxies']).map(parseProxy),
   };
@@ -86,29 +57,48 @@ function parseProxy(from: Fields): ProxyView {
   return {
     pid: count(from['pid']),
     uid: count(from['uid']),
-    nodeId: text(from['node_id']),
-    envoyVersion: text(from['envoy_version']),
+    nodeId: name(from['node_id']),
+    envoyVersion: name(from['envoy_version']),
     streams: list(from['streams']).map((stream) => ({
-      waiting: texts(stream['waiting']),
+      kind: name(stream['kind']),
+      openedAtMs: time(stream['opened_at']),
+      waiting: texts(stream['waiting']).map(clippedWords),
       secrets: list(stream['secrets']).map(parseSecret),
     })),
   };
 }
 
-function parseSecret(from: Fields): SecretView {
+function parseSecret(from: Fields): SecretState {
   const refused = from['refused'] == null ? undefined : record(from['refused']);
   return {
-    name: text(from['name']) ?? '?',
-    sent: text(from['sent']),
-    sentAt: text(from['sent_at']),
+    name: name(from['name']) ?? '?',
+    sent: name(from['sent']),
+    sentAtMs: time(from['sent_at']),
     absent: from['absent'] === true,
-    acknowledged: text(from['acknowledged']),
+    acknowledged: name(from['acknowledged']),
     refused: refused
-      ? { version: text(refused['version']) ?? '', text: text(refused['text']) ?? '' }
+      ? { version: name(refused['version']) ?? '', text: words(refused['text']) ?? '' }
       : null,
+    // The daemon's own word, whole: it is compared with what an Envoy says.
     spiffeId: text(from['spiffe_id']),
-    serial: text(from['serial']),
-    notAfter: text(from['not_after']),
-    nextRotation: text(from['next_rotation']),
+    serial: name(from['serial']),
+    notBeforeMs: time(from['not_before']),
+    notAfterMs: time(from['not_after']),
+    nextRotationMs: time(from['next_rotation']),
   };
+}
+
+function time(value: unknown): number | null {
+  const ms = Date.parse(text(value) ?? '');
+  return Number.isNaN(ms) ? null : ms;
+}
+
+const name = (value: unknown) => clip(text(value), MAX_NAME);
+const words = (value: unknown) => clip(text(value), MAX_WORDS);
+const clippedWords = (value: string) => clip(value, MAX_WORDS) ?? '';
+
+/** Characters that turn the direction of writing or hide are shown as what they are. */
+function clip(value: string | null, length: number): string | null {
+  if (value === null) return null;
+  return oneLine(value.length > length ? `${value.slice(0, length)}…` : value);
 }

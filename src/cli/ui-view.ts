@@ -1,102 +1,12 @@
-import { IdentityError } from '../core/errors.ts';
-import type { ProxyState, SecretState, StatusPage } from '../ui/view.ts';
-import { count, list, record, text, texts, type Fields } from './json-fields.ts';
-import { oneLine } from './printable.ts';
+import type { StatusPage } from '../ui/view.ts';
+import { parseStatus } from './status-view.ts';
 
-/** What a proxy may call something, and how much of its words is shown. */
-const MAX_NAME = 512;
-const MAX_WORDS = 4000;
-
-/**
- * What the page shows of the document at `/status`: named fields and no others, so whatever else an
- * answer holds stays here. Throws `ERR_UNREACHABLE` when it is no status at all.
- */
+/** The status as the page has it, with users by name; throws `ERR_UNREACHABLE` when it is none. */
 export function statusPage(
   document: unknown,
   userName: (uid: number) => string | undefined,
 ): StatusPage {
-  const from = record(document);
-  if (!Array.isArray(from['proxies']) || !Array.isArray(from['authorities'])) {
-    throw new IdentityError('ERR_UNREACHABLE', 'the daemon answered something else than a status');
-  }
-  const policy = record(from['policy']);
-  const rotation = record(from['rotation']);
-  return {
-    version: name(from['version']) ?? '?',
-    nodeName: name(from['node_name']) ?? '?',
-    trustDomain: name(from['trust_domain']) ?? '?',
-    startedAtMs: time(from['started_at']),
-    notReady: texts(from['not_ready']).map(oneLine),
-    policy: {
-      entries: count(policy['entries']),
-      revision: name(policy['revision']),
-      loadedAtMs: time(policy['loaded_at']),
-      lastError: words(policy['last_error']),
-      lastErrorAtMs: time(policy['last_error_at']),
-    },
-    authorities: list(from['authorities']).map((authority) => ({
-      slot: name(authority['slot']) ?? '?',
-      serial: name(authority['serial']),
-      keyType: name(authority['key_type']),
-      notBeforeMs: time(authority['not_before']),
-      notAfterMs: time(authority['not_after']),
-    })),
-    rotation: {
-      held: count(rotation['held_svids']),
-      due: count(rotation['due_svids']),
-      earliestNotAfterMs: time(rotation['earliest_not_after']),
-    },
-    proxies: list(from['proxies']).map((proxy) => proxyState(proxy, userName)),
-  };
-}
-
-function proxyState(from: Fields, userName: (uid: number) => string | undefined): ProxyState {
-  const uid = count(from['uid']);
-  return {
-    pid: count(from['pid']),
-    uid,
-    user: (uid === null ? undefined : userName(uid)) ?? null,
-    nodeId: name(from['node_id']),
-    envoyVersion: name(from['envoy_version']),
-    streams: list(from['streams']).map((stream) => ({
-      kind: name(stream['kind']),
-      openedAtMs: time(stream['opened_at']),
-      waiting: texts(stream['waiting']).map(clippedWords),
-      secrets: list(stream['secrets']).map(secretState),
-    })),
-  };
-}
-
-function secretState(from: Fields): SecretState {
-  const refused = from['refused'] == null ? undefined : record(from['refused']);
-  return {
-    name: name(from['name']) ?? '?',
-    sent: name(from['sent']),
-    sentAtMs: time(from['sent_at']),
-    absent: from['absent'] === true,
-    acknowledged: name(from['acknowledged']),
-    refused: refused
-      ? { version: name(refused['version']) ?? '', text: words(refused['text']) ?? '' }
-      : null,
-    spiffeId: name(from['spiffe_id']),
-    serial: name(from['serial']),
-    notBeforeMs: time(from['not_before']),
-    notAfterMs: time(from['not_after']),
-    nextRotationMs: time(from['next_rotation']),
-  };
-}
-
-function time(value: unknown): number | null {
-  const ms = Date.parse(text(value) ?? '');
-  return Number.isNaN(ms) ? null : ms;
-}
-
-const name = (value: unknown) => clip(text(value), MAX_NAME);
-const words = (value: unknown) => clip(text(value), MAX_WORDS);
-const clippedWords = (value: string) => clip(value, MAX_WORDS) ?? '';
-
-/** Characters that turn the direction of writing or hide are shown as what they are. */
-function clip(value: string | null, length: number): string | null {
-  if (value === null) return null;
-  return oneLine(value.length > length ? `${value.slice(0, length)}…` : value);
+  const view = parseStatus(document);
+  const user = (uid: number | null) => (uid === null ? undefined : userName(uid)) ?? null;
+  return { ...view, proxies: view.proxies.map((proxy) => ({ ...proxy, user: user(proxy.uid) })) };
 }
