@@ -41,7 +41,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   const figures: Figure[] = [];
   try {
     await (bench.options.socket ? other(bench, figures) : credence(bench, figures));
-    if (figures.length === 0) throw new Error(`no figure is called ${bench.options.only ?? ''}`);
+    if (figures.length === 0)
+      throw new Error(`there was no figure "${bench.options.only ?? ''}" to take`);
     console.log(`\n${table(figures)}`);
     const path = await writeResult({ takenAt, machine, options: bench.options, figures });
     console.error(`\nbench: written to ${path}`);
