@@ -3,12 +3,6 @@ import { byId, element, setAttribute, setText, type Part } from './dom.ts';
 import { proxyPart } from './proxy.ts';
 import { LOOKS, PAGE_SIZE, select, type Choice, type LookName, type Selection } from './select.ts';
 
-interface Row {
-  readonly part: Part;
-  /** What it was made from. */
-  readonly from: string;
-}
-
 /** The list of proxies with its filter. Only rows that changed are made anew. */
 export interface ProxyList {
   show(proxies: readonly ProxyState[], nowMs: number): void;
@@ -16,62 +10,28 @@ export interface ProxyList {
 }
 
 export function createProxyList(nowMs: () => number): ProxyList {
-  const list = byId('proxies');
   const filter = byId('filter') as HTMLInputElement;
   const found = byId('found');
-  const [back, on] = [byId('back') as HTMLButtonElement, byId('on') as HTMLButtonElement];
   let choice: Choice = { words: '', look: 'all', page: 0 };
   let proxies: readonly ProxyState[] = [];
-  let rows = new Map<string, Row>();
 
-  const tabs = LOOKS.map((look) => {
-    const count = element('span', 'count');
-    const button = element('button', 'look', look, ' ', count);
-    button.dataset['look'] = look;
-    button.setAttribute('type', 'button');
-    button.addEventListener('click', () => choose({ look, page: 0 }));
-    byId('looks').append(button);
-    return { look, button, count };
-  });
+  const rows = createRows();
+  const tabs = createTabs((look) => choose({ look, page: 0 }));
+  const pager = createPager((by) => choose({ page: choice.page + by }));
+  filter.addEventListener('input', () => choose({ words: filter.value, page: 0 }));
 
   function choose(change: Partial<Choice>): void {
     choice = { ...choice, ...change };
     draw();
   }
-  filter.addEventListener('input', () => choose({ words: filter.value, page: 0 }));
-  back.addEventListener('click', () => turn(-1));
-  on.addEventListener('click', () => turn(1));
-  function turn(by: number): void {
-    choose({ page: choice.page + by });
-    byId('proxies-title').scrollIntoView();
-  }
 
   function draw(): void {
     const selection = select(proxies, choice);
     choice = { ...choice, page: selection.page };
-    const now = nowMs();
-    const next = new Map<string, Row>();
-    for (const { key, proxy } of selection.proxies) {
-      const from = JSON.stringify(proxy);
-      const old = rows.get(key);
-      const row = old?.from === from ? old : { from, part: proxyPart(proxy) };
-      row.part.tick(now);
-      next.set(key, row);
-    }
-    rows = next;
-    arrange(
-      list,
-      Array.from(rows.values(), ({ part }) => part.node),
-    );
-    for (const { look, button, count } of tabs) {
-      setText(count, String(selection.counts[look]));
-      setAttribute(button, 'aria-pressed', String(look === choice.look));
-      button.classList.toggle('some', selection.counts[look] > 0);
-    }
+    rows.show(selection, nowMs());
+    tabs.show(selection, choice.look);
+    pager.show(selection);
     setText(found, foundText(selection, choice.look));
-    byId('pages').hidden = selection.pages === 1;
-    back.disabled = selection.page === 0;
-    on.disabled = selection.page === selection.pages - 1;
   }
 
   return {
@@ -79,8 +39,81 @@ export function createProxyList(nowMs: () => number): ProxyList {
       proxies = next;
       draw();
     },
-    tick(now) {
-      for (const { part } of rows.values()) part.tick(now);
+    tick: rows.tick,
+  };
+}
+
+interface Row {
+  readonly part: Part;
+  /** What it was made from. */
+  readonly from: string;
+}
+
+/** The proxies of one page. */
+function createRows() {
+  const list = byId('proxies');
+  let rows = new Map<string, Row>();
+  const tick = (nowMs: number): void => {
+    for (const { part } of rows.values()) part.tick(nowMs);
+  };
+  return {
+    show({ proxies }: Selection, nowMs: number): void {
+      const next = new Map<string, Row>();
+      for (const { key, proxy } of proxies) {
+        const from = JSON.stringify(proxy);
+        const old = rows.get(key);
+        next.set(key, old?.from === from ? old : { from, part: proxyPart(proxy) });
+      }
+      rows = next;
+      tick(nowMs);
+      arrange(
+        list,
+        Array.from(rows.values(), ({ part }) => part.node),
+      );
+    },
+    tick,
+  };
+}
+
+/** What to look at, each with how many there are. */
+function createTabs(choose: (look: LookName) => void) {
+  const tabs = LOOKS.map((look) => {
+    const count = element('span', 'count');
+    const button = element('button', 'look', look, ' ', count);
+    button.dataset['look'] = look;
+    button.setAttribute('type', 'button');
+    button.addEventListener('click', () => choose(look));
+    byId('looks').append(button);
+    return { look, button, count };
+  });
+  return {
+    show({ counts }: Selection, chosen: LookName): void {
+      for (const { look, button, count } of tabs) {
+        setText(count, String(counts[look]));
+        setAttribute(button, 'aria-pressed', String(look === chosen));
+        button.classList.toggle('some', counts[look] > 0);
+      }
+    },
+  };
+}
+
+/** The two buttons that turn the pages. */
+function createPager(turn: (by: 1 | -1) => void) {
+  const [back, on] = [byId('back') as HTMLButtonElement, byId('on') as HTMLButtonElement];
+  for (const [button, by] of [
+    [back, -1],
+    [on, 1],
+  ] as const) {
+    button.addEventListener('click', () => {
+      turn(by);
+      byId('proxies-title').scrollIntoView();
+    });
+  }
+  return {
+    show({ page, pages }: Selection): void {
+      byId('pages').hidden = pages === 1;
+      back.disabled = page === 0;
+      on.disabled = page === pages - 1;
     },
   };
 }
