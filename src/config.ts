@@ -41,6 +41,7 @@ export interface Config {
     readonly connectsPerSecondPerUid: number;
     readonly connectsPerSecondPerPid: number;
     readonly streams: number;
+    readonly names: number;
     readonly requestsPerSecond: number;
     readonly streamsPerConnection: number;
     readonly namesPerStream: number;
@@ -170,6 +171,7 @@ function buildLimits(get: Get): Config['limits'] {
     connectsPerSecondPerUid: get('limits.connects_per_second_per_uid'),
     connectsPerSecondPerPid: get('limits.connects_per_second_per_pid'),
     streams: get('limits.streams'),
+    names: get('limits.names'),
     requestsPerSecond: get('limits.requests_per_second'),
     streamsPerConnection: get('limits.streams_per_connection'),
     namesPerStream: get('limits.names_per_stream'),

@@ -7,7 +7,7 @@ import {
   type ExplainSources,
   type MatchSources,
 } from './admin/explain.ts';
-import { statusDocument, type StatusSources } from './admin/status.ts';
+import { statusText, type StatusSources } from './admin/status.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { errorText, IdentityError, toIdentityError } from './core/errors.ts';
@@ -96,7 +96,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
         x509_authorities: x509Authorities.map(({ der }) => Buffer.from(der).toString('base64')),
       };
     },
-    status: () => statusDocument(sources.status()),
+    status: () => statusText(sources.status()),
     explain: (pid) =>
       sources.explain(pid).then(explainDocument, (thrown: unknown) => {
         if (toIdentityError(thrown).code !== 'ERR_PEER_GONE') throw thrown;

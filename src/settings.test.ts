@@ -33,6 +33,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'limits.connects_per_second_per_uid': 2000,
   'limits.connects_per_second_per_pid': 1000,
   'limits.streams': 40_000,
+  'limits.names': 100_000,
   'limits.requests_per_second': 5000,
   'limits.streams_per_connection': 1024,
   'limits.names_per_stream': 2000,

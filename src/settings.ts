@@ -209,7 +209,13 @@ export const SETTINGS: readonly Setting[] = [
     'limits.streams',
     number(2, 1_000_000, true),
     40_000,
-    'open streams in all; one Unix user may have half of them',
+    'open streams in all; one Unix user may have as many as it leaves to the others',
+  ),
+  setting(
+    'limits.names',
+    number(2, 10_000_000, true),
+    100_000,
+    'resource names that all streams watch; one Unix user may have as many as it leaves to the others',
   ),
   setting(
     'limits.requests_per_second',

@@ -18,7 +18,7 @@ class FakeView implements AdminView {
   notReady = () => this.reasons;
   metrics = () =>
     this.failure ? Promise.reject(this.failure) : Promise.resolve('credence_sds_streams 3\n');
-  status = () => ({ proxies: [] });
+  status = () => ['{"prox', 'ies":[]}\n'];
   config = () => ({ trust_domain: 'example.org' });
   bundle = (trustDomain: string | undefined) => {
     this.asked.push(trustDomain);

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { pipeline, Readable } from 'node:stream';
 import { errorText, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
@@ -8,7 +9,8 @@ export interface AdminView {
   /** Reasons why the daemon is not ready; empty when it is. */
   notReady(): readonly string[];
   metrics(): Promise<string>;
-  status(): unknown;
+  /** JSON, in pieces that are each little work. */
+  status(): Iterable<string>;
   config(): unknown;
   /** The bundle of a trust domain, the own one when none is named; undefined when unknown. */
   bundle(trustDomain: string | undefined): unknown;
@@ -21,7 +23,7 @@ export interface AdminView {
 interface Answer {
   readonly code: number;
   readonly type: string;
-  readonly body: string;
+  readonly body: string | Iterable<string>;
 }
 
 type Route = (view: AdminView, query: URLSearchParams) => Answer | Promise<Answer>;
@@ -51,7 +53,7 @@ const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
     return reasons.length === 0 ? text('ready') : text(`not ready: ${reasons.join(', ')}`, 503);
   },
   '/metrics': metrics,
-  '/status': (view) => json(view.status()),
+  '/status': (view) => ({ code: 200, type: 'application/json', body: view.status() }),
   '/config': (view) => json(view.config()),
   '/bundle': (view, query) => {
     const name = query.get('trust_domain') ?? undefined;
@@ -121,7 +123,9 @@ function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log:
           'cache-control': 'no-store',
           connection: 'close',
         });
-        response.end(request.method === 'HEAD' ? undefined : body);
+        if (request.method === 'HEAD') response.end();
+        else if (typeof body === 'string') response.end(body);
+        else pipeline(Readable.from(paced(body)), response, () => undefined);
       },
       (thrown: unknown) => fail(response, thrown, log),
     );
@@ -138,6 +142,14 @@ function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log:
   server.headersTimeout = 5000;
   server.requestTimeout = 10_000;
   return server;
+}
+
+/** Lets the event loop turn after each piece. */
+async function* paced(pieces: Iterable<string>): AsyncGenerator<string> {
+  for (const piece of pieces) {
+    yield piece;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
 }
 
 async function answer(

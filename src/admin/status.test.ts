@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { statusDocument, type StatusSources } from './status.ts';
+import { statusText, type StatusSources } from './status.ts';
 
-type Stream = StatusSources['streams'][number];
+type OpenStream = StatusSources['streams'] extends Iterable<infer One> ? One : never;
+type Stream = ReturnType<OpenStream['snapshot']> & Pick<OpenStream, 'connection'>;
 
 const AT = Date.parse('2026-01-02T03:04:05.678Z');
 
@@ -33,7 +34,10 @@ function sources(streams: readonly Stream[]): StatusSources {
       { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
     ],
     rotation: { held: 1, due: 0, earliestNotAfterMs: undefined },
-    streams,
+    streams: streams.map((stream) => ({
+      connection: stream.connection,
+      snapshot: () => stream,
+    })),
   };
 }
 
@@ -54,12 +58,13 @@ interface Document {
   }[];
 }
 
-const documentOf = (streams: readonly Stream[]) => statusDocument(sources(streams)) as Document;
+const read = (from: StatusSources) => JSON.parse([...statusText(from)].join('')) as Document;
+const documentOf = (streams: readonly Stream[]) => read(sources(streams));
 
-describe('statusDocument()', () => {
+describe('statusText()', () => {
   it('says of a refused change of the policy why and when it was refused', () => {
     const refused = { ...sources([]).policy, lastError: 'policy.yaml:1: no', lastErrorAtMs: AT };
-    const { policy } = statusDocument({ ...sources([]), policy: refused }) as Document;
+    const { policy } = read({ ...sources([]), policy: refused });
     assert.deepEqual(policy, {
       revision: 'r1',
       entries: 2,

@@ -26,11 +26,16 @@ export interface StatusSources {
     readonly due: number;
     readonly earliestNotAfterMs: number | undefined;
   };
-  readonly streams: readonly StreamView[];
+  readonly streams: Iterable<OpenStream>;
+}
+
+/** A stream that is looked at when its turn comes. */
+interface OpenStream {
+  readonly connection: string;
+  snapshot(): StreamView;
 }
 
 interface StreamView {
-  readonly connection: string;
   readonly credentials: { readonly pid: number; readonly uid: number; readonly gid: number };
   readonly kind: string;
   readonly node:
@@ -63,14 +68,30 @@ interface StreamView {
   }[];
 }
 
-/** The document of `/status` and of `credence status --json`. */
-export function statusDocument(from: StatusSources): unknown {
-  const proxies = new Map<string, StreamView[]>();
+/** Absent names of a stream that are shown: proxies ask for names that strangers choose. */
+const MAX_ABSENT = 16;
+
+/**
+ * The document of `/status` and of `credence status --json`, a proxy a line. In pieces: there may be
+ * ten thousands of streams, and whoever writes it should let others have their turn between two.
+ */
+export function* statusText(from: StatusSources): Generator<string> {
+  const proxies = new Map<string, OpenStream[]>();
   for (const stream of from.streams) {
     const streams = proxies.get(stream.connection);
     if (streams) streams.push(stream);
     else proxies.set(stream.connection, [stream]);
   }
+  yield `${JSON.stringify(daemonView(from), undefined, 2).slice(0, -2)},\n  "proxies": [`;
+  let separator = '\n    ';
+  for (const streams of proxies.values()) {
+    yield separator + JSON.stringify(proxyView(streams.map((stream) => stream.snapshot())));
+    separator = ',\n    ';
+  }
+  yield proxies.size === 0 ? ']\n}\n' : '\n  ]\n}\n';
+}
+
+function daemonView(from: StatusSources) {
   return {
     version: from.version,
     node_name: from.nodeName,
@@ -97,7 +118,6 @@ export function statusDocument(from: StatusSources): unknown {
       due_svids: from.rotation.due,
       earliest_not_after: time(from.rotation.earliestNotAfterMs),
     },
-    proxies: [...proxies.values()].map(proxyView),
   };
 }
 
@@ -110,25 +130,32 @@ function proxyView(streams: readonly StreamView[]): unknown {
     node_id: node?.id ?? null,
     user_agent: node?.userAgentName ?? null,
     envoy_version: version ? `${version.major}.${version.minor}.${version.patch}` : null,
-    streams: streams.map((stream) => ({
-      kind: stream.kind,
-      opened_at: time(stream.openedAtMs),
-      unanswered_pushes: stream.unanswered,
-      oldest_unanswered_at: time(oldestUnansweredMs(stream)),
-      waiting: stream.waiting,
-      secrets: stream.resources.map((resource) => ({
-        name: resource.name,
-        sent: resource.sent ?? null,
-        absent: resource.absent,
-        sent_at: resource.sent === undefined ? null : time(resource.sentAtMs),
-        acknowledged: resource.acknowledged ?? null,
-        refused: resource.rejected ?? null,
-        spiffe_id: resource.svid?.id ?? null,
-        serial: resource.svid?.serial ?? null,
-        not_before: time(resource.svid?.notBeforeMs),
-        not_after: time(resource.svid?.notAfterMs),
-        next_rotation: time(resource.svid?.renewAtMs),
-      })),
+    streams: streams.map(streamView),
+  };
+}
+
+function streamView(stream: StreamView): unknown {
+  let absent = 0;
+  const shown = stream.resources.filter((one) => !one.absent || ++absent <= MAX_ABSENT);
+  return {
+    kind: stream.kind,
+    opened_at: time(stream.openedAtMs),
+    unanswered_pushes: stream.unanswered,
+    oldest_unanswered_at: time(oldestUnansweredMs(stream)),
+    waiting: stream.waiting,
+    absent_not_shown: Math.max(absent - MAX_ABSENT, 0),
+    secrets: shown.map((resource) => ({
+      name: resource.name,
+      sent: resource.sent ?? null,
+      absent: resource.absent,
+      sent_at: resource.sent === undefined ? null : time(resource.sentAtMs),
+      acknowledged: resource.acknowledged ?? null,
+      refused: resource.rejected ?? null,
+      spiffe_id: resource.svid?.id ?? null,
+      serial: resource.svid?.serial ?? null,
+      not_before: time(resource.svid?.notBeforeMs),
+      not_after: time(resource.svid?.notAfterMs),
+      next_rotation: time(resource.svid?.renewAtMs),
     })),
   };
 }

@@ -13,6 +13,7 @@ function admission(more: Partial<Parameters<typeof createAdmission>[0]> = {}) {
     connectionsPerUid: 2,
     connectionsPerPid: 100,
     streams: 6,
+    names: 100,
     requestsPerSecond: 100,
     ...more,
   };
@@ -23,56 +24,82 @@ function admission(more: Partial<Parameters<typeof createAdmission>[0]> = {}) {
 describe('createAdmission()', () => {
   it('lets a user have so many connections, and another as many again', () => {
     const { gate } = admission();
-    const enter = (uid: number) => gate.enter(peer(uid, uid));
-    assert.deepEqual([enter(1), enter(1)], [undefined, undefined]);
-    assert.equal(enter(1), 'too many connections of one user');
-    assert.equal(enter(2), undefined);
-    gate.leave(peer(1, 1));
-    assert.equal(enter(1), undefined);
-    assert.equal(enter(1), 'too many connections of one user');
+    const enter = (uid: number) => gate.enter(peer(uid, uid)).kind;
+    assert.deepEqual([enter(1), enter(1), enter(1)], ['taken', 'taken', 'told']);
+    assert.equal(enter(2), 'taken');
   });
 
-  it('lets a process have so many connections, and counts each refusal', () => {
+  it('tells a user that a connection is one too many, and closes what comes after a few', () => {
+    const { gate, reached } = admission();
+    const enter = () => gate.enter(peer(1, 1));
+    enter();
+    enter();
+    for (let n = 0; n < 16; n++) {
+      const entry = enter();
+      assert.ok(entry.kind === 'told');
+      assert.equal(entry.refusal.code, 'ERR_LIMIT');
+      assert.match(entry.refusal.message, /uid 1 has 2 connections/);
+    }
+    assert.equal(enter().kind, 'closed');
+    assert.deepEqual(new Set(reached), new Set(['connections_per_uid']));
+    assert.equal(gate.promote(peer(1, 1)), false);
+    gate.leave(peer(1, 1), 'taken');
+    assert.equal(gate.promote(peer(1, 1)), true);
+    assert.equal(gate.promote(peer(1, 1)), false);
+  });
+
+  it('lets a process have so many connections', () => {
     const { gate, reached } = admission({ connectionsPerUid: 100, connectionsPerPid: 2 });
-    const enter = (pid: number) => gate.enter(peer(pid, 1));
-    assert.deepEqual([enter(1), enter(1), enter(2)], [undefined, undefined, undefined]);
-    assert.equal(enter(1), 'too many connections of one process');
-    gate.leave(peer(1, 1));
-    assert.equal(enter(1), undefined);
+    const enter = (pid: number) => gate.enter(peer(pid, 1)).kind;
+    assert.deepEqual([1, 1, 2, 1].map(enter), ['taken', 'taken', 'taken', 'told']);
+    gate.leave(peer(1, 1), 'told');
+    gate.leave(peer(1, 1), 'taken');
+    assert.equal(enter(1), 'taken');
     assert.deepEqual(reached, ['connections_per_pid']);
   });
 
   it('lets no more in than there are descriptors for', () => {
     const { gate } = admission({ connections: 4, connectionsPerUid: 100 });
-    const entered = [1, 1, 1, 2, 2, 3].map((uid) => gate.enter(peer(uid, uid)));
-    const own = 'too many connections of one user';
-    const all = 'too many connections in all';
-    assert.deepEqual(entered, [undefined, undefined, own, undefined, undefined, all]);
+    const entered = [1, 1, 1, 2, 2, 3, 4].map((uid) => gate.enter(peer(uid, uid)).kind);
+    const expected = ['taken', 'taken', 'closed', 'taken', 'closed', 'taken', 'closed'];
+    assert.deepEqual(entered, expected);
   });
 
   it('keeps a process out for a while that was closed again and again, and nobody else', async () => {
     const { gate, clock } = admission({ connectionsPerUid: 100 });
     for (let n = 0; n < 3; n++) {
-      assert.equal(gate.enter(peer(1, 1)), undefined);
+      assert.equal(gate.enter(peer(1, 1)).kind, 'taken');
       gate.blame(peer(1, 1));
     }
-    assert.match(gate.enter(peer(1, 1)) ?? '', /closed for what it did/);
-    assert.equal(gate.enter(peer(2, 1)), undefined);
+    const reason = 'its connections were closed for what it did';
+    assert.deepEqual(gate.enter(peer(1, 1)), { kind: 'closed', reason });
+    assert.equal(gate.enter(peer(2, 1)).kind, 'taken');
     await clock.advance(5000);
-    assert.equal(gate.enter(peer(1, 1)), undefined);
+    assert.equal(gate.enter(peer(1, 1)).kind, 'taken');
   });
 
-  it('lets one user have half of the streams', () => {
-    const { gate } = admission();
+  it('lets one user have as many streams as it leaves to the others', () => {
+    const { gate, reached } = admission();
     for (let n = 0; n < 3; n++) gate.open(peer(n, 1));
-    assert.throws(() => gate.open(peer(9, 1)), {
-      code: 'ERR_LIMIT',
-      message: /uid 1 .*3.*at most 3/,
-    });
-    for (let n = 0; n < 3; n++) gate.open(peer(n, 2));
-    assert.throws(() => gate.open(peer(9, 3)), { code: 'ERR_LIMIT', message: /6 .*at most 6/ });
-    gate.close(peer(0, 1));
+    const refused = { code: 'ERR_LIMIT', message: /uid 1 has 3 streams, 3 are left/ };
+    assert.throws(() => gate.open(peer(9, 1)), refused);
+    gate.open(peer(9, 2));
     gate.open(peer(9, 3));
+    gate.open(peer(9, 4));
+    assert.throws(() => gate.open(peer(9, 5)), { code: 'ERR_LIMIT', message: /0 are left/ });
+    gate.close(peer(0, 1));
+    gate.open(peer(9, 5));
+    assert.deepEqual(new Set(reached), new Set(['streams']));
+  });
+
+  it('lets one user watch as many names as it leaves to the others', () => {
+    const { gate } = admission({ names: 100 });
+    gate.watch(peer(1, 1), 50);
+    assert.throws(() => gate.watch(peer(2, 1), 1), { code: 'ERR_LIMIT', message: /50 names/ });
+    gate.watch(peer(1, 2), 25);
+    gate.watch(peer(1, 1), -50);
+    gate.watch(peer(1, 1), 37);
+    assert.throws(() => gate.watch(peer(1, 1), 1), { code: 'ERR_LIMIT' });
   });
 
   it('lets a process send twice its requests per second at once', async () => {

@@ -9,11 +9,12 @@ import type { DeltaDiscoveryRequest } from './delta-messages.ts';
 import { fetchSecrets } from './fetch.ts';
 import type { DiscoveryRequest } from './messages.ts';
 import type { StreamKind } from './metrics.ts';
-import { SecretStream, type StreamSnapshot } from './secret-stream.ts';
+import { SecretStream } from './secret-stream.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';
 import { statusOf } from './status.ts';
 
-type OpenStream = Pick<SecretStream<unknown>, 'snapshot' | 'end'>;
+/** A stream, as far as it does not matter how its messages look. */
+export type OpenStream = Pick<SecretStream<unknown>, 'connection' | 'pushes' | 'snapshot' | 'end'>;
 type StreamCall<Request> = ServerDuplexStream<Incoming<Request>, Buffer>;
 type FetchCall = ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>;
 
@@ -41,8 +42,8 @@ export class Calls {
     };
   }
 
-  streams(): readonly StreamSnapshot[] {
-    return [...this.#streams].map((stream) => stream.snapshot());
+  streams(): Iterable<OpenStream> {
+    return this.#streams;
   }
 
   end(reason: IdentityError): void {
@@ -89,6 +90,8 @@ export class Calls {
       return undefined;
     }
     try {
+      const refusal = this.#connections.refusal(peer);
+      if (refusal) throw refusal;
       admission.open(connection.credentials);
       return connection;
     } catch (thrown) {

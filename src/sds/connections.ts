@@ -2,7 +2,8 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
-import type { Admission } from './admission.ts';
+import type { IdentityError } from '../core/errors.ts';
+import type { Admission, Entry } from './admission.ts';
 import type { Connection } from './context.ts';
 import { oneATurn } from './one-a-turn.ts';
 import { createReadKeeper, type ReadKeeper } from './read-keeper.ts';
@@ -11,6 +12,7 @@ import { createReadKeeper, type ReadKeeper } from './read-keeper.ts';
 interface Served {
   readonly connection: Connection;
   readonly socket: Duplex;
+  entry: Exclude<Entry, { kind: 'closed' }>;
 }
 
 interface ConnectionsDeps {
@@ -34,16 +36,17 @@ export class Connections {
   add(socket: Duplex, connection: Connection): boolean {
     const { admission, log } = this.#deps;
     const { credentials, id } = connection;
-    const reason = admission.enter(credentials);
-    if (reason !== undefined) {
-      log.warn({ ...peerFields(credentials), reason }, 'connection refused');
+    const entry = admission.enter(credentials);
+    if (entry.kind === 'closed') {
+      log.warn({ ...peerFields(credentials), reason: entry.reason }, 'connection refused');
       socket.destroy();
       return false;
     }
-    this.#byId.set(id, { connection, socket });
+    const served: Served = { connection, socket, entry };
+    this.#byId.set(id, served);
     socket.once('close', () => {
       this.#byId.delete(id);
-      admission.leave(credentials);
+      admission.leave(credentials, served.entry.kind);
     });
     this.#reading.add(socket);
     return true;
@@ -51,6 +54,15 @@ export class Connections {
 
   get(id: string | undefined): Connection | undefined {
     return this.#served(id)?.connection;
+  }
+
+  /** Why no call is served on a connection that is one too many; looked at anew each time. */
+  refusal(id: string): IdentityError | undefined {
+    const served = this.#served(id);
+    if (served?.entry.kind !== 'told') return undefined;
+    if (!this.#deps.admission.promote(served.connection.credentials)) return served.entry.refusal;
+    served.entry = { kind: 'taken' };
+    return undefined;
   }
 
   pauseReading(id: string | undefined, paused: boolean): void {

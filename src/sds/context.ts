@@ -46,6 +46,11 @@ export interface SdsContext {
   readonly encoder: SecretEncoder;
   readonly refusals: Refusals;
   readonly admission: Admission;
+  /**
+   * Runs `look`, which is much work when there are many names, when it is the peer's turn; it answers
+   * false when there was nothing left to do.
+   */
+  readonly inTurn: (peer: PeerCredentials, look: () => boolean) => void;
   /** Names that one stream may watch. */
   readonly namesPerStream: number;
   readonly clock: Clock;

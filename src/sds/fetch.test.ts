@@ -28,6 +28,7 @@ import { stateOfTheWorld } from './state-of-the-world.ts';
 
 /** One process that may fetch; `signed` says whether its SVID is there. */
 function daemon() {
+  const log = new FakeLogger();
   const clock = new FakeClock();
   const caller = fakeCaller();
   const identities = [entitlement(WEB)];
@@ -66,6 +67,7 @@ function daemon() {
     },
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    inTurn: (_, look) => void look(),
     namesPerStream: 2000,
     admission: createAdmission(
       {
@@ -73,6 +75,7 @@ function daemon() {
         connectionsPerUid: 10,
         connectionsPerPid: 10,
         streams: 10,
+        names: 1000,
         requestsPerSecond: 100,
       },
       clock,
@@ -80,7 +83,7 @@ function daemon() {
     ),
     clock,
     metrics: createSdsMetrics(new Registry(), () => undefined),
-    log: new FakeLogger(),
+    log,
     closing: new AbortController().signal,
     nextNonce: () => 'n',
   };
@@ -101,7 +104,7 @@ function daemon() {
     );
     return { call, outcome };
   };
-  return { clock, caller, state, fetch };
+  return { clock, caller, state, log, fetch };
 }
 
 describe('fetchSecrets()', () => {
@@ -161,14 +164,16 @@ describe('fetchSecrets()', () => {
   });
 
   it('lets go of everything when the call is cancelled', async () => {
-    const { fetch, state, clock } = daemon();
+    const { fetch, state, clock, log } = daemon();
     state.signed = false;
-    const { call } = fetch('default');
+    const { call, outcome } = fetch('default');
     await settle();
     assert.equal(state.attached, 1);
+    Object.assign(call, { cancelled: true });
     call.emit('cancelled');
     await settle();
     assert.deepEqual([state.attached, clock.timers], [0, 0]);
+    assert.deepEqual([outcome, log.lines], [{}, []]);
   });
 
   it('gives nothing to a process that ended while it waited', async () => {

@@ -10,6 +10,7 @@ import { Patience } from './patience.ts';
 import { ATTESTATION, type ResolveContext } from './resolve.ts';
 import { bundleFormOf, type Secret } from './resources.ts';
 import { printable, statusOf, summary } from './status.ts';
+import { streamFields } from './stream-log.ts';
 import { Subscription } from './subscription.ts';
 import { judge, look, type Leeway } from './verdict.ts';
 
@@ -23,13 +24,18 @@ export async function fetchSecrets(
 ): Promise<void> {
   const { clock, config, log, metrics } = context;
   const abort = new AbortController();
-  call.on('cancelled', () => abort.abort(new IdentityError('ERR_SHUTDOWN', 'call cancelled')));
+  call.on('cancelled', () => abort.abort(new IdentityError('ERR_PEER_GONE', 'call cancelled')));
   const stop = () => abort.abort(abortReason(context.closing));
   context.closing.addEventListener('abort', stop, { once: true });
   const patience = new Patience(clock, config, ({ code, names }) =>
     abort.abort(new IdentityError(code, summary(names.map(({ reason }) => reason)))),
   );
-  const fetching: Fetching = { patience, source: undefined, signal: abort.signal };
+  const fetching: Fetching = {
+    patience,
+    subscription: new Subscription(),
+    source: undefined,
+    signal: abort.signal,
+  };
   patience.wait({ code: 'ERR_NOT_READY', names: [ATTESTATION] });
   metrics.opened('fetch');
   try {
@@ -39,9 +45,14 @@ export async function fetchSecrets(
     metrics.pushed('fetch', 'sent');
     callback(null, response);
   } catch (thrown) {
+    // Nobody waits for the answer to a call that was cancelled.
+    if (call.cancelled) return;
     const error = toIdentityError(thrown);
-    const { pid, uid } = connection.credentials;
-    const fields = { peer_pid: pid, peer_uid: uid, code: error.code };
+    const fields = {
+      ...streamFields(connection.credentials, fetching.subscription, undefined),
+      ...(fetching.source && { selectors: fetching.source.caller.selectors }),
+      code: error.code,
+    };
     metrics.ended('fetch', error.code);
     if (error.code === 'ERR_BUG') log.error({ ...fields, err: error }, 'fetch failed');
     else log.info({ ...fields, reason: printable(error.message) }, 'fetch refused');
@@ -57,6 +68,7 @@ export async function fetchSecrets(
 /** A fetch that goes on: its patience, and what it has to let go of. */
 interface Fetching {
   readonly patience: Patience;
+  readonly subscription: Subscription;
   source: SdsSource | undefined;
   readonly signal: AbortSignal;
 }
@@ -68,9 +80,8 @@ async function collect(
   context: SdsContext,
   fetching: Fetching,
 ): Promise<Secret[]> {
-  const { signal } = fetching;
+  const { signal, subscription } = fetching;
   const { admission, attach, config, encoder, metrics } = context;
-  const subscription = new Subscription();
   const { node, fault } = codec.apply(request, subscription);
   if (fault) throw fault;
   admission.request(connection.credentials, subscription.size, true);

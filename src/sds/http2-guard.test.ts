@@ -16,6 +16,7 @@ import {
 } from '../../test/support/http2-frames.ts';
 import { connectRaw } from '../../test/support/raw-peer.ts';
 import { systemClock } from '../core/clock.ts';
+import { createCallTurns } from './call-turns.ts';
 import { guardHttp2 } from './http2-guard.ts';
 import { secretDiscoveryService } from './service.ts';
 
@@ -43,6 +44,7 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
     maxMessageBytes: 100_000,
     maxBufferedBytes,
     clock: systemClock,
+    turns: createCallTurns(systemClock),
     peerOf: () => ({ pid: 1, uid: 1, gid: 1 }),
     onTooLarge: () => undefined,
     pauseReading: (_, paused) => void pauses.push(paused),

@@ -7,7 +7,7 @@ import {
 import type { Server } from '@grpc/grpc-js';
 import type { Clock } from '../core/clock.ts';
 import { NOBODY, type PeerCredentials } from '../identity/caller.ts';
-import { createCallTurns } from './call-turns.ts';
+import type { CallTurns } from './call-turns.ts';
 import { http2ServerOf, wrapStreamHandler, type StreamHandler } from './http2-server.ts';
 import { MessageMeter } from './message-meter.ts';
 import type { Limit } from './metrics.ts';
@@ -19,6 +19,7 @@ export interface GuardOptions {
   /** Unfinished messages of all connections together. */
   readonly maxBufferedBytes: number;
   readonly clock: Clock;
+  readonly turns: CallTurns;
   /** Who is at the other end of a connection; `id` is the socket's `remoteAddress`. */
   readonly peerOf: (id: string | undefined) => PeerCredentials | undefined;
   /** A message is over the limit: grpc-js ends its call by itself, and tells nobody. */
@@ -87,8 +88,7 @@ export function guardHttp2(server: Server, options: GuardOptions): void {
 class Http2Guard {
   readonly #options: GuardOptions;
   readonly #sessions = new Map<ServerHttp2Session, Guarded>();
-  readonly #turns = createCallTurns();
-  readonly #reading = createReading((peer, resume) => this.#turns.readOn(peer, resume));
+  readonly #reading = createReading((peer, resume) => this.#options.turns.readOn(peer, resume));
   #buffered = 0;
 
   constructor(options: GuardOptions) {
@@ -125,12 +125,13 @@ class Http2Guard {
       stream.once('error', () => undefined);
       stream.once('close', () => this.#countReset(stream, guarded));
       if (!guarded.reading.opened()) {
-        stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        // Later: a reset while nghttp2 takes in another may leave it in a loop (Node 20).
+        setImmediate(() => stream.close(constants.NGHTTP2_REFUSED_STREAM));
         // Others of the same user may be to blame: who has few calls waiting only tries again.
         if (guarded.reading.busy) this.#close(guarded, 'calls');
         return;
       }
-      this.#turns.take(guarded.peer, () => {
+      this.#options.turns.take(guarded.peer, () => {
         guarded.reading.started();
         if (stream.destroyed || stream.closed) return false;
         handle(stream, headers);

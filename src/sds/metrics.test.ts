@@ -11,10 +11,7 @@ describe('registerPushGauges()', () => {
     const send = (nonce: string, name: string, version: string, nowMs: number) =>
       subscription.sent(nonce, [{ name, version, svid: undefined }], nowMs);
     const registry = new Registry();
-    const streams = () => [
-      { unanswered: subscription.unanswered, resources: [...subscription.resources()] },
-    ];
-    registerPushGauges(registry, streams, { now: () => 10_000 });
+    registerPushGauges(registry, () => [subscription], { now: () => 10_000 });
     const shown = () =>
       ['unacknowledged_pushes', 'oldest_unacknowledged_push_seconds', 'refused_secrets'].map(
         async (name) => {

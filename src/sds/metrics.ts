@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import type { ErrorCode } from '../core/errors.ts';
-import { isUnanswered, type Subscribed } from './subscription.ts';
+import type { PushState } from './subscription.ts';
 
 export type StreamKind = 'sotw' | 'delta' | 'fetch';
 export type PushResult = 'ack' | 'nack' | 'sent' | 'error';
@@ -31,7 +31,6 @@ const LIMITS = [
   'connections_per_uid',
   'connections_per_pid',
   'streams',
-  'streams_per_uid',
   'requests',
   /** Names on a stream, or the length of one. */
   'names',
@@ -47,52 +46,41 @@ const LIMITS = [
   'offences',
 ] as const;
 
-/** What a stream says of its pushes. */
-interface PushState {
-  readonly unanswered: number;
-  readonly resources: readonly Subscribed[];
-}
-
-/** Registers what is to be alerted on; read from the streams at each scrape. */
+/** Registers what is to be alerted on; the streams are gone through once for each scrape. */
 export function registerPushGauges(
   registry: Registry,
-  streams: () => readonly PushState[],
+  streams: () => Iterable<{ pushes(): PushState }>,
   clock: Pick<Clock, 'now'>,
 ): void {
   const registers = [registry];
+  // Registered first: a scrape asks in this order, so the others find their figures made.
   new Gauge({
     name: 'credence_sds_unacknowledged_pushes',
     help: 'Responses that proxies have neither accepted nor refused',
     registers,
     collect() {
-      this.set(streams().reduce((sum, { unanswered }) => sum + unanswered, 0));
+      const now = clock.now();
+      const sum = { unanswered: 0, oldestMs: now, refused: 0 };
+      for (const stream of streams()) {
+        const pushes = stream.pushes();
+        sum.unanswered += pushes.unanswered;
+        sum.oldestMs = Math.min(sum.oldestMs, pushes.oldestMs ?? now);
+        sum.refused += pushes.refused;
+      }
+      this.set(sum.unanswered);
+      oldest.set((now - sum.oldestMs) / 1000);
+      refused.set(sum.refused);
     },
   });
-  new Gauge({
+  const oldest = new Gauge({
     name: 'credence_sds_oldest_unacknowledged_push_seconds',
     help: 'Age of the oldest secret that a proxy has neither accepted nor refused; 0 for none',
     registers,
-    collect() {
-      const now = clock.now();
-      let oldestMs = 0;
-      for (const { resources } of streams()) {
-        for (const one of resources) {
-          if (isUnanswered(one)) oldestMs = Math.max(oldestMs, now - one.sentAtMs);
-        }
-      }
-      this.set(oldestMs / 1000);
-    },
   });
-  new Gauge({
+  const refused = new Gauge({
     name: 'credence_sds_refused_secrets',
     help: 'Secrets whose newest content a proxy refused and has not replaced since',
     registers,
-    collect() {
-      const refused = streams().flatMap(({ resources }) =>
-        resources.filter(({ rejected }) => rejected !== undefined),
-      );
-      this.set(refused.length);
-    },
   });
 }
 

@@ -30,6 +30,7 @@ export function preflighted<Args extends readonly unknown[]>(
     const svid = await mint(...args);
     const fault = svidFault(svid, clock.now(), keyFault);
     if (fault === undefined) return svid;
+    svid.key.wipe();
     throw new IdentityError('ERR_ISSUER', `the SVID of ${svid.id} is withheld: ${fault}`);
   };
 }

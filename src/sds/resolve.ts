@@ -68,8 +68,13 @@ export function resolveName(
     case 'elsewhere':
       return refused(`credence does not serve ${name}: ${parsed.servedBy}`);
     case 'unknown':
-      return refused(`${name} is not a name that credence serves`);
+      return refused(`${quoted(name)} is not a name that credence serves`);
   }
+}
+
+/** HTTP/2 has no header that begins with a blank: names that a reader would not see are quoted. */
+function quoted(name: string): string {
+  return name === '' || name.startsWith(' ') || name.endsWith(' ') ? JSON.stringify(name) : name;
 }
 
 /** A name that cannot be sent, and why. */

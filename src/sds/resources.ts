@@ -66,14 +66,7 @@ export function createSecretEncoder(): SecretEncoder {
   return {
     certificate(name, svid) {
       const byName = cached(certificates, svid, () => new Map<string, Secret>());
-      return cached(byName, name, () =>
-        // The version speaks of the certificate alone: nothing derived from a key leaves as text.
-        secretOf(
-          name,
-          svid.chainPem,
-          encodeCertificateSecret(name, { chainPem: svid.chainPem, keyPem: svid.key.pem() }),
-        ),
-      );
+      return cached(byName, name, () => certificateSecret(name, svid));
     },
     bundles(name, bundles, form) {
       const [first] = bundles;
@@ -115,6 +108,17 @@ function trustBundlesJson(bundles: readonly TrustBundle[]): Buffer {
     return [trustDomain, { keys }] as const;
   });
   return Buffer.from(JSON.stringify({ trust_domains: Object.fromEntries(domains) }));
+}
+
+function certificateSecret(name: string, svid: X509Svid): Secret {
+  const keyPem = svid.key.pem();
+  const bytes = encodeCertificateSecret(name, { chainPem: svid.chainPem, keyPem });
+  // The version speaks of the certificate alone: nothing derived from a key leaves as text.
+  const secret = secretOf(name, svid.chainPem, bytes);
+  // Copied into the resource, the one copy that streams share.
+  keyPem.fill(0);
+  bytes.fill(0);
+  return secret;
 }
 
 function secretOf(name: string, content: Uint8Array, bytes: Uint8Array): Secret {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { parseSpiffeId } from '../identity/spiffe-id.ts';
 import { settle } from '../../test/support/fake-clock.ts';
 import { API, entitlement, fakeBundle, fakeSvid, OWN, WEB } from '../../test/support/identities.ts';
 import { daemon } from '../../test/support/secret-stream.ts';
@@ -140,10 +141,48 @@ describe('SecretStream', () => {
       call.last.secrets.map(({ name }) => name),
       [API],
     );
-    state.identities = [];
+    // The protocol cannot say that one of them is no more: a proxy that reconnects hears what is left.
+    state.identities = [entitlement(API)];
     await refresh();
-    assert.equal(call.ended, undefined);
-    assert.deepEqual(state.kept, []);
+    const reason = `no policy entry for this process grants ${WEB} now`;
+    assert.deepEqual(call.refusal, ['PERMISSION_DENIED', reason]);
+    const again = open();
+    await again.ask();
+    assert.deepEqual(
+      again.call.last.secrets.map(({ name }) => name),
+      ['spiffe://example.org', API],
+    );
+  });
+
+  it('keeps to the form of the first node, whatever later ones say', async () => {
+    const { open } = daemon();
+    const { call, send } = open();
+    const said = (disableSpiffeCertValidation: boolean) => ({
+      ...{ id: 'a', cluster: 'b', userAgentName: '', userAgentVersion: undefined },
+      disableSpiffeCertValidation,
+    });
+    await send({ node: said(true), resourceNames: ['ROOTCA'] });
+    const { nonce: responseNonce } = call.last;
+    await send({ node: said(false), responseNonce, resourceNames: ['ROOTCA'] });
+    assert.deepEqual(
+      call.responses.map(({ secrets }) => secrets[0]?.kind),
+      ['plain bundle'],
+    );
+  });
+
+  it('ends a stream that watches more names than there is room for, and gives them back', async () => {
+    const { open, state, registry } = daemon();
+    const names = Array.from({ length: 400 }, (_, n) => parseSpiffeId(`spiffe://example.org/${n}`));
+    state.identities = names.map((id) => entitlement(id));
+    const [first, second] = [open(), open()];
+    await first.ask(...names);
+    await second.ask(...names);
+    assert.deepEqual([first.call.ended, second.call.refusal[0]], [undefined, 'RESOURCE_EXHAUSTED']);
+    assert.match(await registry.metrics(), /credence_sds_limited_total\{limit="names"\} 1/);
+    first.call.emit('cancelled');
+    const third = open();
+    await third.ask(...names);
+    assert.equal(third.call.ended, undefined);
   });
 
   it('writes one response at a time and the newest state to a reader that was stopped', async () => {

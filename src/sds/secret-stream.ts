@@ -11,7 +11,7 @@ import { bundleFormOf, type BundleForm } from './resources.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { logEnd, streamFields } from './stream-log.ts';
-import { Subscription, type Subscribed } from './subscription.ts';
+import { Subscription, type PushState, type Subscribed } from './subscription.ts';
 import { judge, look, type Absent, type Denial } from './verdict.ts';
 
 /** A stream as `credence status` shows it. */
@@ -58,6 +58,8 @@ export class SecretStream<Request> implements SdsReader {
   #form: BundleForm;
   /** Whether the proxy says that it knows what to do with an absence. */
   readonly #takesAbsence: boolean;
+  /** Names that admission knows of. */
+  #counted = 0;
 
   /** `onClose` is called once, when the stream has ended in any way. */
   constructor(
@@ -109,6 +111,16 @@ export class SecretStream<Request> implements SdsReader {
     this.#finish(() => this.#call.emit('error', statusOf(error)));
   }
 
+  /** The connection that it is on. */
+  get connection(): string {
+    return this.#connection.id;
+  }
+
+  /** What became of what was sent. */
+  pushes(): PushState {
+    return this.#subscription.pushes();
+  }
+
   snapshot(): StreamSnapshot {
     return {
       connection: this.#connection.id,
@@ -151,20 +163,34 @@ export class SecretStream<Request> implements SdsReader {
       const message = `a stream has ${subscription.asked} names, at most ${most} are allowed`;
       throw new IdentityError('ERR_LIMIT', message);
     }
+    this.#count();
     const opens = this.#state.kind === 'opened';
     // Mere answers are as many as the responses, so they are not counted.
     if (changed || subscription.unanswered === unanswered) {
       this.#context.admission.request(this.#connection.credentials, subscription.size, opens);
     }
-    const form = this.#form;
-    if (node) {
-      // Only the first message of a stream has to carry the node: it is remembered.
-      this.#node = node;
-      this.#form = bundleFormOf(node, this.#context.config.spiffeCertValidation);
-    }
+    // The first node counts: one that said something else in each answer would be served for ever.
+    const speaks = this.#node === undefined && node !== undefined;
+    if (speaks) this.#form = bundleFormOf(node, this.#context.config.spiffeCertValidation);
+    this.#node ??= node;
     if (answer) this.#note(answer);
     if (opens) void this.#attest();
-    else if (changed || form !== this.#form) this.refresh();
+    else if (changed || speaks) this.#lookInTurn();
+  }
+
+  #lookInTurn(): void {
+    this.#context.inTurn(this.#connection.credentials, () => {
+      this.refresh();
+      return this.#state.kind !== 'ended';
+    });
+  }
+
+  /** Throws `ERR_LIMIT` when more names are watched than there is room for. */
+  #count(): void {
+    const more = this.#subscription.size - this.#counted;
+    if (more === 0) return;
+    this.#context.admission.watch(this.#connection.credentials, more);
+    this.#counted += more;
   }
 
   #note(answer: NonNullable<Applied['answer']>): void {
@@ -200,6 +226,11 @@ export class SecretStream<Request> implements SdsReader {
     const { encoder, config } = this.#context;
     const context = { source, encoder, aliases: config.aliases, form: this.#form };
     const { seen, dropped } = look(this.#subscription, context);
+    this.#count();
+    if (dropped.length > 0 && !this.#codec.saysAbsence) {
+      const reasons = dropped.map((name) => `no policy entry for this process grants ${name} now`);
+      return this.#deny(caller, { kind: 'deny', why: 'no_entry', reasons });
+    }
     const verdict = judge(seen, {
       goesOn: this.#goesOn(),
       mayPark: (denied) => this.#mayPark(caller, denied),
@@ -272,6 +303,8 @@ export class SecretStream<Request> implements SdsReader {
     this.#become({ kind: 'ended' });
     this.#patience.wait(undefined);
     this.#writer.close();
+    this.#context.admission.watch(this.#connection.credentials, -this.#counted);
+    this.#counted = 0;
     this.#onClose(this);
     last();
   }

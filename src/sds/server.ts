@@ -2,11 +2,11 @@ import type { Duplex } from 'node:stream';
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
 import { IdentityError } from '../core/errors.ts';
 import { MAX_ID_BYTES } from '../identity/spiffe-id.ts';
-import { Calls } from './calls.ts';
+import { createCallTurns } from './call-turns.ts';
+import { Calls, type OpenStream } from './calls.ts';
 import { Connections } from './connections.ts';
 import type { Connection, SdsContext } from './context.ts';
 import { guardHttp2, OFFENCES } from './http2-guard.ts';
-import type { StreamSnapshot } from './secret-stream.ts';
 import { secretDiscoveryService } from './service.ts';
 
 /** Unfinished requests in memory; a real Envoy sends about 61 kB on each of its streams at once. */
@@ -23,14 +23,20 @@ export interface SdsServerOptions {
 export interface SdsServer {
   /** Takes over a socket whose `remoteAddress` is the connection's id. */
   serve(socket: Duplex, connection: Connection): void;
-  streams(): readonly StreamSnapshot[];
+  /** The streams that are open now; it changes while it is gone through. */
+  streams(): Iterable<OpenStream>;
   /** Ends all streams with a reason and closes the connections, by force after the deadline. */
   drain(deadlineMs: number): Promise<void>;
 }
 
-export function createSdsServer(options: SdsServerOptions, context: SdsContext): SdsServer {
+export function createSdsServer(
+  options: SdsServerOptions,
+  shared: Omit<SdsContext, 'inTurn'>,
+): SdsServer {
   // It prints headers it does not like to stderr: those of any peer, as often as the peer wants.
   setLogVerbosity(logVerbosity.NONE);
+  const turns = createCallTurns(shared.clock);
+  const context: SdsContext = { ...shared, inTurn: (peer, look) => turns.take(peer, look) };
   const connections = new Connections(context);
   const calls = new Calls(options.controlPlane, connections, context);
   const server = new Server({
@@ -45,6 +51,7 @@ export function createSdsServer(options: SdsServerOptions, context: SdsContext):
     maxMessageBytes: options.maxMessageBytes,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
     clock: context.clock,
+    turns,
     peerOf: (id) => connections.get(id)?.credentials,
     onTooLarge: () => context.metrics.limited('message_bytes'),
     pauseReading: (id, paused) => connections.pauseReading(id, paused),

@@ -153,10 +153,43 @@ describe('Subscription', () => {
     assert.equal(subscription.answered(first, undefined), 'stale');
   });
 
+  it('remembers what was refused when a name is dropped and asked for again', () => {
+    const { subscription, send, only } = watching('default');
+    subscription.answered(send('v1'), undefined);
+    subscription.answered(send('v2'), 'no');
+    const drops = [
+      () => subscription.unsubscribe('default'),
+      () => void subscription.replace(new Set(['ROOTCA'])),
+    ];
+    for (const drop of drops) {
+      drop();
+      subscription.replace(new Set(['default']));
+      assert.equal(subscription.isDue('default', 'v2'), false);
+      assert.equal(subscription.isDue('default', 'v1'), true);
+      subscription.answered(send('v2'), undefined);
+      assert.equal(only().acknowledged, undefined, 'no recovery by the same bytes');
+    }
+  });
+
+  it('remembers the refusals of a bounded number of names', () => {
+    const { subscription, send } = watching('default');
+    for (let n = 0; n < 1000; n++) {
+      subscription.replace(new Set([`name ${n}`]));
+      subscription.sent(`n${n}`, [{ name: `name ${n}`, version: 'v', svid: undefined }], 0);
+      subscription.answered(`n${n}`, 'no');
+    }
+    subscription.replace(new Set(['name 0', 'name 998']));
+    assert.deepEqual(
+      ['name 0', 'name 998'].map((name) => subscription.isDue(name, 'v')),
+      [true, false],
+    );
+    assert.ok(send('w'));
+  });
+
   it('remembers a bounded number of refused versions', () => {
     const { subscription, send, only } = watching('default');
     for (let n = 0; n < 1000; n++) subscription.answered(send(`v${n}`), 'no');
-    assert.ok((only().refused?.size ?? 0) <= 16);
+    assert.ok((only().history?.versions.size ?? 0) <= 16);
     assert.equal(subscription.isDue('default', 'v999'), false);
   });
 

@@ -36,10 +36,18 @@ export interface Subscribed {
   acknowledged: string | undefined;
   /** Version the proxy refused and has not replaced by another since, with its words. */
   rejected: { readonly version: string; readonly text: string } | undefined;
-  /** All versions the proxy refused; never sent again. Made with the first. */
-  refused: Set<string> | undefined;
+  /** Made with the first refusal. */
+  history: RefusalHistory | undefined;
+}
+
+/** What a proxy has refused under a name; outlives that the name is watched. */
+interface RefusalHistory {
+  /** All versions it refused; never sent again. */
+  readonly versions: Set<string>;
   /** Contents in a row that it refused, 0 once it took one. */
-  refusals: number;
+  inARow: number;
+  /** When the last of them was sent, wall clock in milliseconds. */
+  lastSentAtMs: number;
 }
 
 /** Whether the proxy has yet to say what it makes of what was written last. */
@@ -51,6 +59,16 @@ export function isUnanswered({
   return sent !== undefined && sent !== acknowledged && sent !== rejected?.version;
 }
 
+/** What became of what a stream was sent. */
+export interface PushState {
+  /** Responses without an answer. */
+  readonly unanswered: number;
+  /** When the oldest content was written that has no answer, wall clock in milliseconds. */
+  readonly oldestMs: number | undefined;
+  /** Names whose newest content the proxy refused. */
+  readonly refused: number;
+}
+
 /** The outcome of a nonce that came back. */
 export type Answer = 'current' | 'earlier' | 'stale';
 
@@ -58,6 +76,8 @@ export type Answer = 'current' | 'earlier' | 'stale';
 const MAX_OUTSTANDING = 32;
 /** Refused versions that are remembered for a name. */
 const MAX_REFUSED = 16;
+/** Names whose refusals are remembered when they are not watched any more. */
+const MAX_HISTORIES = 64;
 /** How long after a refused content another one is tried; doubled with each in a row. */
 const RETRY = { baseMs: 1000, maxMs: 60_000 };
 
@@ -68,6 +88,8 @@ const RETRY = { baseMs: 1000, maxMs: 60_000 };
 export class Subscription {
   readonly #resources = new Map<string, Subscribed>();
   readonly #outstanding = new Map<string, readonly SentResource[]>();
+  /** Of names that are not watched now: to drop a name and ask for it again makes nothing undone. */
+  readonly #histories = new Map<string, RefusalHistory>();
   #lastNonce: string | undefined;
   #wildcard = false;
   /** A request has said what it wants; an empty list after that means nothing, not everything. */
@@ -86,6 +108,17 @@ export class Subscription {
   /** Responses that have not been answered. */
   get unanswered(): number {
     return this.#outstanding.size;
+  }
+
+  pushes(): PushState {
+    let oldestMs = Infinity;
+    let refused = 0;
+    for (const known of this.#resources.values()) {
+      if (known.rejected) refused++;
+      if (isUnanswered(known)) oldestMs = Math.min(oldestMs, known.sentAtMs);
+    }
+    const { unanswered } = this;
+    return { unanswered, oldestMs: oldestMs === Infinity ? undefined : oldestMs, refused };
   }
 
   get size(): number {
@@ -121,7 +154,7 @@ export class Subscription {
   }
 
   unsubscribe(name: string): void {
-    this.#resources.delete(name);
+    this.#forget(name);
   }
 
   /**
@@ -135,7 +168,7 @@ export class Subscription {
       if (names.has(known.name)) continue;
       // It may be part of everything: `follow` knows, and what was sent need not be sent again.
       if (wildcard) known.named = false;
-      else changed = this.#resources.delete(known.name);
+      else changed = this.#forget(known.name);
     }
     for (const name of names) {
       changed ||= !this.#resources.has(name);
@@ -158,7 +191,7 @@ export class Subscription {
     const dropped: string[] = [];
     for (const { name, named, sent } of [...this.#resources.values()]) {
       if (named || everything.has(name)) continue;
-      this.#resources.delete(name);
+      this.#forget(name);
       if (sent !== undefined) dropped.push(name);
     }
     for (const name of everything) this.#watch(name);
@@ -173,7 +206,7 @@ export class Subscription {
   /** Whether this content has to be written: it is neither what was sent last nor refused. */
   isDue(name: string, version: string): boolean {
     const known = this.#resources.get(name);
-    return known !== undefined && known.sent !== version && !known.refused?.has(version);
+    return known !== undefined && known.sent !== version && !known.history?.versions.has(version);
   }
 
   /**
@@ -181,10 +214,10 @@ export class Subscription {
    * before; 0: not at all.
    */
   restMs(name: string, nowMs: number): number {
-    const known = this.#resources.get(name);
-    if (!known || known.refusals === 0) return 0;
-    const pauseMs = Math.min(RETRY.baseMs * 2 ** (known.refusals - 1), RETRY.maxMs);
-    const retryAtMs = known.sentAtMs + pauseMs;
+    const history = this.#resources.get(name)?.history;
+    if (!history || history.inARow === 0) return 0;
+    const pauseMs = Math.min(RETRY.baseMs * 2 ** (history.inARow - 1), RETRY.maxMs);
+    const retryAtMs = history.lastSentAtMs + pauseMs;
     return isPutOff(retryAtMs, nowMs, RETRY) ? retryAtMs - nowMs : 0;
   }
 
@@ -218,9 +251,7 @@ export class Subscription {
     }
     this.#lastNonce = nonce;
     this.#outstanding.set(nonce, resources);
-    if (this.#outstanding.size <= MAX_OUTSTANDING) return;
-    const oldest = this.#outstanding.keys().next();
-    if (!oldest.done) this.#outstanding.delete(oldest.value);
+    dropOldest(this.#outstanding, MAX_OUTSTANDING);
   }
 
   /**
@@ -237,11 +268,11 @@ export class Subscription {
         if (!known) continue;
         if (error !== undefined) {
           refuse(known, version, error);
-        } else if (!known.refused?.has(version)) {
+        } else if (!known.history?.versions.has(version)) {
           // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
           known.acknowledged = version;
           known.rejected = undefined;
-          known.refusals = 0;
+          if (known.history) known.history.inARow = 0;
         }
       }
     }
@@ -261,20 +292,37 @@ export class Subscription {
       svid: undefined,
       acknowledged: undefined,
       rejected: undefined,
-      refused: undefined,
-      refusals: 0,
+      history: this.#histories.get(name),
     };
+    this.#histories.delete(name);
     this.#resources.set(name, fresh);
     return fresh;
+  }
+
+  /** Watches a name no more; true when it was watched. */
+  #forget(name: string): boolean {
+    const history = this.#resources.get(name)?.history;
+    if (history) {
+      this.#histories.set(name, history);
+      dropOldest(this.#histories, MAX_HISTORIES);
+    }
+    return this.#resources.delete(name);
   }
 }
 
 function refuse(known: Subscribed, version: string, text: string): void {
   known.rejected = { version, text };
-  known.refusals++;
-  known.refused ??= new Set();
-  known.refused.add(version);
-  if (known.refused.size <= MAX_REFUSED) return;
-  const oldest = known.refused.keys().next();
-  if (!oldest.done) known.refused.delete(oldest.value);
+  known.history ??= { versions: new Set(), inARow: 0, lastSentAtMs: 0 };
+  const { history } = known;
+  history.inARow++;
+  history.lastSentAtMs = known.sentAtMs;
+  history.versions.add(version);
+  dropOldest(history.versions, MAX_REFUSED);
+}
+
+/** Keeps what is in order of arrival within its bound, one over it at the most. */
+function dropOldest(all: Set<string> | Map<string, unknown>, most: number): void {
+  if (all.size <= most) return;
+  const oldest = all.keys().next();
+  if (!oldest.done) all.delete(oldest.value);
 }

@@ -49,6 +49,32 @@ describe('createFanOut()', () => {
     assert.ok(Math.max(...steps) <= 128, steps.join());
   });
 
+  it('gives way earlier to others when a look takes long', async () => {
+    const fake = new FakeClock();
+    let nowMs = 0;
+    const clock = {
+      now: () => fake.now(),
+      monotonic: () => nowMs,
+      after: (delayMs: number, fn: () => void) => fake.after(delayMs, fn),
+    };
+    const fanOut = createFanOut(clock, assert.ifError);
+    let seen = 0;
+    const turns: number[] = [];
+    for (let n = 0; n < 8; n++) {
+      const reader = {
+        refresh() {
+          if (seen++ === 0) setImmediate(() => turns.push(seen));
+          nowMs += 3;
+        },
+      };
+      fanOut.add(reader);
+      fanOut.mark(reader);
+    }
+    await fake.advance(5);
+    while (seen < 8) await settle();
+    assert.deepEqual(turns, [2]);
+  });
+
   it('looks again for a change that comes while it serves', async () => {
     const { clock, fanOut, seen, all } = readers(2);
     const [first = assert.fail(), second = assert.fail()] = all;

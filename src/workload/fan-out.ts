@@ -19,6 +19,8 @@ export interface FanOut {
 const BURST_MS = 5;
 /** Readers served in one turn of the event loop; a newcomer waits for one slice at the most. */
 const SLICE = 64;
+/** Some have thousands of names to look at. */
+const SLICE_MS = 5;
 
 /**
  * Readers are served newest first: the oldest have the longest-lived copy of what changed, the
@@ -41,7 +43,8 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
   }
 
   function serveSlice(): void {
-    for (let n = 0; n < SLICE; n++) {
+    const beganAt = clock.monotonic();
+    for (let n = 0; n < SLICE && clock.monotonic() - beganAt < SLICE_MS; n++) {
       const reader = serving.pop();
       if (!reader) break;
       if (order.has(reader)) refresh(reader, onError);

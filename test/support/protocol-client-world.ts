@@ -114,8 +114,11 @@ export class World implements AsyncDisposable {
     for (const { process, watch } of this.watches) await this.#checkWatch(process, watch);
     for (const { resources, unanswered, waiting } of this.daemon.serving.streams()) {
       assert.deepEqual([unanswered, waiting], [0, []]);
-      for (const { acknowledged, refused } of resources) {
-        assert.ok(acknowledged === undefined || !refused?.has(acknowledged), 'refused, then acked');
+      for (const { acknowledged, history } of resources) {
+        assert.ok(
+          acknowledged === undefined || !history?.versions.has(acknowledged),
+          'refused, then acked',
+        );
       }
     }
   }

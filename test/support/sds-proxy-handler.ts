@@ -112,7 +112,7 @@ export async function startHandler(options: HandlerOptions = {}): Promise<Handle
       refusals: createRefusals(),
       namesPerStream: 2000,
       admission: createAdmission(
-        { ...limits, streams: 2000, requestsPerSecond },
+        { ...limits, streams: 2000, names: 10_000, requestsPerSecond },
         clock,
         () => undefined,
       ),

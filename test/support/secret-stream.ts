@@ -114,6 +114,7 @@ export function daemon(config: Partial<SdsContext['config']> = {}) {
     attach,
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    inTurn: (_, look) => void look(),
     namesPerStream: 2000,
     admission: createAdmission(
       {
@@ -121,6 +122,7 @@ export function daemon(config: Partial<SdsContext['config']> = {}) {
         connectionsPerUid: 10,
         connectionsPerPid: 10,
         streams: 100,
+        names: 1000,
         requestsPerSecond: 100,
       },
       clock,
