@@ -88,4 +88,15 @@ describe('PrivateKey', () => {
     assert.ok(createPublicKey(key.keyObject()).equals(pair.publicKey));
     assert.ok(createPrivateKey(key.pem()).equals(pair.privateKey));
   });
+
+  it('is gone once wiped, and never stands for zeros', () => {
+    const bytes = Buffer.from(der);
+    const wiped = new PrivateKey(bytes);
+    wiped.wipe();
+    wiped.wipe();
+    assert.deepEqual(bytes, Buffer.alloc(der.length));
+    for (const use of [() => wiped.pkcs8(), () => wiped.pem(), () => wiped.keyObject()]) {
+      assert.throws(use, { code: 'ERR_BUG' });
+    }
+  });
 });

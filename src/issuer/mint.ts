@@ -64,6 +64,19 @@ export function createMint(deps: MintDeps): Mint {
     checkMintRequest(request, deps.trustDomain);
     const made = leafKeys(options);
     const key = made instanceof Promise ? await made : made;
+    try {
+      return await certify(key, request, options);
+    } catch (thrown) {
+      key.pkcs8.fill(0);
+      throw thrown;
+    }
+  };
+
+  async function certify(
+    key: LeafKey,
+    request: MintRequest,
+    options: { signal?: AbortSignal },
+  ): Promise<X509Svid> {
     // The CA last: a key that took its time may have seen the CA replaced.
     const ready = signerOf(ca.current() ?? (await ca.usable(options)));
     options.signal?.throwIfAborted();
@@ -72,7 +85,7 @@ export function createMint(deps: MintDeps): Mint {
     const signed = ready.authority.key.sign(tbs);
     const signature = signed instanceof Promise ? await signed : signed;
     return finish(ready, key, fields, tbs, signature);
-  };
+  }
 
   function fieldsOf(authority: Authority, key: LeafKey, request: MintRequest): LeafFields {
     const { notAfterMs } = authority.certificate.validity;

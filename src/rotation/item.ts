@@ -71,7 +71,7 @@ export function hasValid({ current }: Item, nowMs: number): boolean {
   return current !== undefined && isValidAt(current.svid, nowMs);
 }
 
-/** Puts a new SVID in place of what there was. */
+/** Puts a new SVID in place of what there was, whose key is wiped: nobody can ask for it any more. */
 export function succeed(
   item: Item,
   svid: X509Svid,
@@ -79,11 +79,21 @@ export function succeed(
 ): HeldSvid {
   const life = { issuedAtMs: nowMs, notAfterMs: svid.notAfterMs };
   const renewAtMs = renewalTime(life, policy, random.unit());
-  item.current = { svid, renewAtMs, dueAtMs: item.current?.renewAtMs };
+  const before = item.current;
+  item.current = { svid, renewAtMs, dueAtMs: before?.renewAtMs };
+  before?.svid.key.wipe();
   item.failure = undefined;
   item.attempt = 0;
   item.retryAtMs = 0;
   return item.current;
+}
+
+/** The end of an item: a user that is left sees no SVID, and its key is wiped. */
+export function drop(item: Item): void {
+  const before = item.current;
+  item.dropped = true;
+  item.current = undefined;
+  before?.svid.key.wipe();
 }
 
 /** Keeps what there is and puts the next attempt off; answers for how many milliseconds. */

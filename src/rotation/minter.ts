@@ -12,7 +12,7 @@ export interface SvidRequest {
   readonly dnsNames: readonly string[];
 }
 
-/** Signs SVIDs; the issuer, as rotation sees it. */
+/** Signs SVIDs; the issuer, as rotation sees it, which owns their keys and wipes them. */
 export interface SvidIssuer {
   mint(request: SvidRequest, options: { signal: AbortSignal }): Promise<X509Svid>;
 }
@@ -26,8 +26,9 @@ export async function mintSvid(
 ): Promise<X509Svid | IdentityError> {
   try {
     const svid = await issuer.mint(request, options);
+    if (svid.id === request.id && isValidAt(svid, clock.now())) return svid;
+    svid.key.wipe();
     if (svid.id !== request.id) throw new IdentityError('ERR_BUG', 'an SVID for another ID');
-    if (isValidAt(svid, clock.now())) return svid;
     throw new IdentityError('ERR_ISSUER', 'the new SVID has expired already, or is not valid yet');
   } catch (thrown) {
     return toIdentityError(thrown, 'ERR_ISSUER');

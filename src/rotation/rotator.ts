@@ -4,7 +4,16 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { Schedule } from '../core/schedule.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { createItem, fail, hasValid, nextLook, succeed, type HeldSvid, type Item } from './item.ts';
+import {
+  createItem,
+  drop,
+  fail,
+  hasValid,
+  nextLook,
+  succeed,
+  type HeldSvid,
+  type Item,
+} from './item.ts';
 import { Items } from './items.ts';
 import { createMintTurns } from './mint-turns.ts';
 import { createAbortPool, mintSvid, type SvidIssuer, type SvidRequest } from './minter.ts';
@@ -111,7 +120,7 @@ class SvidRotator implements Rotator {
   }
 
   #drop(item: Item): void {
-    item.dropped = true;
+    drop(item);
     item.timer?.cancel();
     if (item.minting instanceof AbortController) item.minting.abort();
     this.#items.delete(item);
@@ -158,7 +167,7 @@ class SvidRotator implements Rotator {
     const result = await mintSvid(issuer, item.request, clock, { signal: abort.signal });
     item.minting = undefined;
     // Its signal may be aborted.
-    if (isDropped(item)) return;
+    if (isDropped(item)) return discard(result);
     this.#aborts.giveBack(abort);
     if (result instanceof IdentityError) this.#failed(item, result);
     else this.#minted(item, result);
@@ -214,3 +223,8 @@ class SvidRotator implements Rotator {
 
 /** Asked anew after a wait, in which anything may have happened. */
 const isDropped = (item: Item) => item.dropped;
+
+/** A mint that came too late: nobody has seen its key. */
+function discard(result: X509Svid | IdentityError): void {
+  if (!(result instanceof IdentityError)) result.key.wipe();
+}

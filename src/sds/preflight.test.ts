@@ -143,6 +143,8 @@ describe('preflighted()', () => {
       code: 'ERR_ISSUER',
       message: 'the SVID of spiffe://example.org/web is withheld: its private key does not fit',
     });
+    // Nobody gets to see it, so nobody else wipes it.
+    assert.throws(() => bad.key.pkcs8(), { code: 'ERR_BUG' });
   });
 
   it('keeps no private key longer than one turn of the event loop', async (t) => {

@@ -6,6 +6,21 @@ import { pemBytes } from '../identity/pem.ts';
 import { bundleFormOf, createSecretEncoder } from './resources.ts';
 
 describe('createSecretEncoder()', () => {
+  it('leaves no copy of a key but the one in the secret', (t) => {
+    const svid = fakeSvid(WEB);
+    const copies: Buffer[] = [];
+    const pem = svid.key.pem.bind(svid.key);
+    const expected = pem();
+    t.mock.method(svid.key, 'pem', () => {
+      const copy = pem();
+      copies.push(copy);
+      return copy;
+    });
+    const { resource } = createSecretEncoder().certificate('default', svid);
+    assert.ok(Buffer.from(resource).includes(expected));
+    assert.deepEqual(copies, [Buffer.alloc(expected.length)]);
+  });
+
   it('writes leaf and intermediates and the key of an SVID', () => {
     const svid = fakeSvid(WEB);
     const { name, resource } = createSecretEncoder().certificate('default', svid);
