@@ -1,5 +1,6 @@
-import { createECDH, generateKeyPair } from 'node:crypto';
+import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
+import { createForgetfulEcdh } from '../core/forgetful-ecdh.ts';
 import { KEY_TYPES, type EcKeyType, type KeyType, type RsaKeyType } from './key-type.ts';
 import { createLimiter } from './limiter.ts';
 
@@ -28,8 +29,9 @@ export function createLeafKeySource(type: KeyType): LeafKeySource {
  */
 function ecSource(row: EcKeyType): LeafKeySource {
   const { spkiPrefix, pkcs8Prefix, pkcs8Infix, scalarBytes } = row;
-  const ecdh = createECDH(row.curve);
+  const ecdhNow = createForgetfulEcdh(row.curve);
   return () => {
+    const ecdh = ecdhNow();
     const point = ecdh.generateKeys();
     const scalar = ecdh.getPrivateKey();
     // OpenSSL leaves leading zeros out, once in 256 keys; RFC 5915 3 wants the full width.

@@ -1,17 +1,11 @@
-import { createECDH, createPublicKey, type ECDH } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { DerReader, TAG } from '../core/der.ts';
+import { createForgetfulEcdh } from '../core/forgetful-ecdh.ts';
 import type { PrivateKey } from '../identity/private-key.ts';
 
 const EC_KEY = Buffer.from('06072a8648ce3d0201', 'hex');
 const RSA_KEY = Buffer.from('06092a864886f70d010101', 'hex');
 const MIN_RSA_BITS = 2048;
-
-interface Curve {
-  readonly ecdh: ECDH;
-  readonly oid: Buffer;
-  /** The number 1, nobody's key. */
-  readonly nobody: Buffer;
-}
 
 /**
  * What is wrong with a certificate's SubjectPublicKeyInfo and the private key that goes with it, in
@@ -19,33 +13,12 @@ interface Curve {
  */
 export type KeyFault = (spki: Buffer, key: PrivateKey) => string | undefined;
 
-/**
- * A check of keys. It keeps one `ECDH` for each curve that Envoy takes, between its defaults Ed25519
- * leaves are refused: to make one anew would cost as much as what it does. The last scalar stays in
- * it no longer than one turn of the event loop; OpenSSL clears the number that another replaces.
- */
+/** A check of keys, for the curves that Envoy takes; between its defaults Ed25519 leaves are refused. */
 export function createKeyFault(): KeyFault {
   const curves = [
-    curveOf('prime256v1', '06082a8648ce3d030107', 32),
-    curveOf('secp384r1', '06052b81040022', 48),
+    { ecdhNow: createForgetfulEcdh('prime256v1'), oid: Buffer.from('06082a8648ce3d030107', 'hex') },
+    { ecdhNow: createForgetfulEcdh('secp384r1'), oid: Buffer.from('06052b81040022', 'hex') },
   ];
-  const used = new Set<Curve>();
-
-  // Once for all keys of a turn: replacing costs half as much as checking, 10 µs with P-256.
-  function forget(): void {
-    for (const { ecdh, nobody } of used) ecdh.setPrivateKey(nobody);
-    used.clear();
-  }
-
-  function fits(curve: Curve, spki: Buffer, scalar: Buffer): boolean {
-    if (used.size === 0) setImmediate(forget);
-    used.add(curve);
-    curve.ecdh.setPrivateKey(scalar);
-    // The point is the end of SubjectPublicKeyInfo (RFC 5480 2.2), uncompressed.
-    const point = curve.ecdh.getPublicKey();
-    return spki.subarray(-point.length).equals(point);
-  }
-
   return (spki, key) => {
     const algorithm = new DerReader(spki).enter(TAG.sequence).enter(TAG.sequence);
     if (algorithm.skip(RSA_KEY)) return rsaFault(spki, key);
@@ -54,14 +27,13 @@ export function createKeyFault(): KeyFault {
     if (!curve) return 'its key is on a curve that Envoy does not take';
     const scalar = ecScalar(key);
     if (!scalar) return 'its private key is of another kind';
-    return fits(curve, spki, scalar) ? undefined : 'its private key does not fit';
+    const ecdh = curve.ecdhNow();
+    ecdh.setPrivateKey(scalar);
+    // The point is the end of SubjectPublicKeyInfo (RFC 5480 2.2), uncompressed.
+    const point = ecdh.getPublicKey();
+    const fits = spki.subarray(-point.length).equals(point);
+    return fits ? undefined : 'its private key does not fit';
   };
-}
-
-function curveOf(name: string, oid: string, bytes: number): Curve {
-  const nobody = Buffer.alloc(bytes);
-  nobody[bytes - 1] = 1;
-  return { ecdh: createECDH(name), oid: Buffer.from(oid, 'hex'), nobody };
 }
 
 function rsaFault(spki: Buffer, key: PrivateKey): string | undefined {
