@@ -10,7 +10,7 @@ import {
   type Authority,
   type AuthorityMaker,
 } from './authority.ts';
-import type { JournalState } from './journal.ts';
+import type { JournalState } from './journal-text.ts';
 import { loadRecorded, readRecorded, toEntry } from './recorded.ts';
 import { beginJournal, type AuthorityStore } from './store.ts';
 

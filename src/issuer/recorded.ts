@@ -2,7 +2,7 @@ import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { Authority } from './authority.ts';
 import { checkIssuedBy, readCaCertificate, type CaCertificate } from './ca-certificate.ts';
-import type { JournalAuthority, JournalState } from './journal.ts';
+import type { JournalAuthority, JournalState } from './journal-text.ts';
 import type { AuthorityStore } from './store.ts';
 import { unusable } from './unusable.ts';
 

@@ -2,12 +2,8 @@ import { join } from 'node:path';
 import { IdentityError } from '../core/errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { createDiskKeys } from './disk-keys.ts';
-import {
-  createDiskJournal,
-  createMemoryJournal,
-  type Journal,
-  type JournalState,
-} from './journal.ts';
+import { createDiskJournal, createMemoryJournal, type Journal } from './journal.ts';
+import type { JournalState } from './journal-text.ts';
 import type { KeyManager } from './keys.ts';
 import { createMemoryKeys } from './memory-keys.ts';
 import { ensurePrivateFolder } from './private-files.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from '../core/errors.ts';
-import { formatJournal, parseJournal, type JournalState } from './journal.ts';
+import { formatJournal, parseJournal, type JournalState } from './journal-text.ts';
 
 const PATH = '/data/journal.json';
 const STATE: JournalState = {
