@@ -9,7 +9,7 @@ export type SpiffeId = string & { readonly [brand]: 'SpiffeId' };
 /** SPIFFE-ID 2.3: IDs are handled up to this length, scheme and domain included (ID-18, ID-20). */
 export const MAX_ID_BYTES = 2048;
 /** RFC 3986 host (ID-21). */
-export const MAX_TRUST_DOMAIN_BYTES = 255;
+const MAX_TRUST_DOMAIN_BYTES = 255;
 
 const SCHEME = 'spiffe://';
 const TRUST_DOMAIN = /^[a-z0-9._-]+$/;
