@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { before, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { inspect } from 'node:util';
-import fc from 'fast-check';
 import {
   DAY_MS,
   HOUR_MS,
@@ -13,10 +12,9 @@ import {
   WEB,
 } from '../../test/support/issuer.ts';
 import { pemBytes } from '../identity/pem.ts';
-import { dnsNameFault } from '../identity/dns-name.ts';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { openIssuer, type Issuer, type IssuerConfig } from './issuer.ts';
+import { openIssuer, type IssuerConfig } from './issuer.ts';
 import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { loadX509Library } from './x509-library.ts';
 
@@ -213,90 +211,6 @@ describe('mint()', () => {
   });
 });
 
-describe('minted certificates of any shape', () => {
-  let issuer: Issuer;
-  before(async () => {
-    issuer = await openIssuer(issuerConfig(), issuerDeps());
-  });
-
-  it('parse the same in Node at every length of the ID up to 2048 (ID-18)', async () => {
-    for (let length = 'spiffe://example.org/a'.length; length <= 2048; length++) {
-      const id = uriOfLength(length);
-      const svid = await issuer.mint({ id, dnsNames: length % 3 === 0 ? ['a.b'] : [] }, {});
-      const expected = length % 3 === 0 ? `URI:${id}, DNS:a.b` : `URI:${id}`;
-      assert.equal(nodeView(svid).subjectAltName, expected);
-    }
-  });
-
-  it('parse and verify in openssl at the boundaries of DER lengths', async (t) => {
-    for (const length of [127, 128, 129, 255, 256, 257, 2048]) {
-      opensslVerify(t, issuer, await issuer.mint({ id: uriOfLength(length), dnsNames: [] }, {}));
-    }
-  });
-
-  it('say to the X.509 library what was asked for, for any ID and DNS names', async () => {
-    const label = fc.stringMatching(/^[a-zA-Z0-9]([a-zA-Z0-9-]{0,20}[a-zA-Z0-9])?$/);
-    const dnsName = fc
-      .array(label, { minLength: 1, maxLength: 5 })
-      .map((parts) => parts.join('.'))
-      .filter((name) => dnsNameFault(name) === undefined);
-    const segment = fc.stringMatching(/^[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,40}$/);
-    const path = fc.array(segment, { minLength: 1, maxLength: 12 });
-    const asked = fc.tuple(path, fc.array(dnsName, { maxLength: 12 }));
-    await fc.assert(
-      fc.asyncProperty(asked, async ([parts, dnsNames]) => {
-        const id = parseSpiffeId(`spiffe://example.org/${parts.join('/')}`);
-        const svid = await issuer.mint({ id, dnsNames }, {});
-        const view = libraryView(svid);
-        const names = view.getExtension(x509.SubjectAlternativeNameExtension)?.names.toJSON();
-        const expected = [
-          { type: 'url', value: id },
-          ...dnsNames.map((value) => ({ type: 'dns', value })),
-        ];
-        assert.deepEqual(names, expected);
-        assert.equal(view.serialNumber, svid.serial);
-        assert.equal(view.notBefore.getTime(), svid.notBeforeMs);
-        assert.equal(view.notAfter.getTime(), svid.notAfterMs);
-        assert.ok(
-          await view.verify({
-            publicKey: new x509.X509Certificate(Buffer.from(svid.chain[1] ?? [])).publicKey,
-            signatureOnly: true,
-          }),
-        );
-      }),
-      { numRuns: 60 },
-    );
-  });
-
-  it('say the same time in Node for any moment, past 2049 too', async () => {
-    const last = Date.UTC(9000, 0, 1);
-    const moment = fc.integer({ min: Date.UTC(1995, 0, 1), max: last });
-    await fc.assert(
-      fc.asyncProperty(moment, async (startMs) => {
-        const later = await openIssuer(
-          issuerConfig({ rootTtlMs: 5000 * 365 * DAY_MS }),
-          issuerDeps(startMs),
-        );
-        const svid = await later.mint({ id: WEB, dnsNames: [] }, {});
-        later.close();
-        const { validFrom, validTo } = nodeView(svid);
-        assert.deepEqual(
-          [Date.parse(validFrom), Date.parse(validTo)],
-          [svid.notBeforeMs, svid.notAfterMs],
-        );
-      }),
-      {
-        numRuns: 40,
-        examples: [
-          [Date.UTC(2049, 11, 31, 23, 30)],
-          [Date.UTC(2049, 11, 31, 23)],
-          [Date.UTC(2050, 0, 1)],
-        ],
-      },
-    );
-  });
-});
-
 describe('every key type', () => {
   for (const caKeyType of TYPES) {
     it(`makes a ${caKeyType} CA whose chains openssl verifies`, async (t) => {
@@ -317,50 +231,4 @@ describe('every key type', () => {
       assert.ok(nodeView(svid).checkPrivateKey(svid.key.keyObject()));
     });
   }
-});
-
-describe('the signing certificates', () => {
-  async function authorities(t: TestContext) {
-    const { issuer } = await open(t);
-    const svid = await issuer.mint({ id: WEB, dnsNames: [] }, {});
-    const root = Buffer.from(issuer.bundle().x509Authorities[0]?.der ?? []);
-    return { root, ca: Buffer.from(svid.chain[1] ?? []) };
-  }
-
-  it('X5-20, X5-21, X5-22: are CAs, critical, keyCertSign and cRLSign alone', async (t) => {
-    for (const der of Object.values(await authorities(t))) {
-      const view = new x509.X509Certificate(der);
-      const usage = view.getExtension(x509.KeyUsagesExtension);
-      assert.equal(view.getExtension(x509.BasicConstraintsExtension)?.ca, true);
-      assert.equal(usage?.critical, true);
-      assert.equal(usage.usages, x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign);
-      assert.match(textOf(der), /Basic Constraints: critical\s+CA:TRUE/);
-    }
-  });
-
-  it('X5-23, X5-24, X5-25, SV-03: carry the ID of the trust domain, without a path', async (t) => {
-    for (const der of Object.values(await authorities(t))) {
-      assert.equal(new X509Certificate(der).subjectAltName, 'URI:spiffe://example.org');
-    }
-  });
-
-  it('X5-28: the issuing CA has path length 0, the root none', async (t) => {
-    const { root, ca } = await authorities(t);
-    const length = (der: Buffer) =>
-      new x509.X509Certificate(der).getExtension(x509.BasicConstraintsExtension)?.pathLength;
-    assert.deepEqual([length(root), length(ca)], [undefined, 0]);
-  });
-
-  it('X5-27, X5-29, X5-30: have neither name constraints nor an extended key usage', async (t) => {
-    for (const der of Object.values(await authorities(t))) {
-      assert.doesNotMatch(textOf(der), /Name Constraints|Extended Key Usage/);
-    }
-  });
-
-  it('SV-04: the root is self-signed, and both have names of their own', async (t) => {
-    const { root, ca } = await authorities(t);
-    const view = new X509Certificate(root);
-    assert.ok(view.verify(view.publicKey) && view.checkIssued(view));
-    assert.notEqual(new X509Certificate(ca).subject, view.subject);
-  });
 });
