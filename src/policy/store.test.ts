@@ -13,12 +13,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { Registry } from 'prom-client';
-import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { systemClock } from '../core/clock.ts';
 import { silentLogger, type LogFields, type Logger } from '../core/log.ts';
 import { parseSelector } from '../identity/selector.ts';
 import { parseTrustDomain } from '../identity/spiffe-id.ts';
-import { listDocuments } from './files.ts';
 import { registerPolicyMetrics } from './metrics.ts';
 import { createPolicyStore, type PolicyStore, type PolicyStoreDeps } from './store.ts';
 
@@ -281,60 +279,5 @@ describe('createPolicyStore()', () => {
     writeFileSync(join(folder, 'p.json'), text('b'));
     await changed;
     assert.equal(granted(closed), 'a');
-  });
-});
-
-describe('debounce', () => {
-  async function fake() {
-    const clock = new FakeClock();
-    let onChange = () => {};
-    let onFailure: (thrown: unknown) => void = () => {};
-    let reloads = 0;
-    const store = await open([folder], {
-      clock,
-      watch: (paths, change, failure) => {
-        [onChange, onFailure] = [change, failure];
-        return { rearm: () => listDocuments(paths), close: () => {} };
-      },
-    });
-    store.onReload(() => reloads++);
-    return {
-      clock,
-      change: () => onChange(),
-      fail: () => onFailure(new Error('ENOSPC')),
-      reloads: () => reloads,
-    };
-  }
-
-  it('makes one reload of a burst', async () => {
-    const { clock, change, reloads } = await fake();
-    for (let n = 0; n < 10; n++) {
-      change();
-      await clock.advance(29);
-    }
-    assert.equal(reloads(), 0);
-    await clock.advance(1);
-    assert.equal(reloads(), 1);
-    await clock.advance(60_000);
-    assert.equal(reloads(), 1);
-  });
-
-  it('does not wait for the end of a burst that has none', async () => {
-    const { clock, change, reloads } = await fake();
-    for (let n = 0; n < 52; n++) {
-      change();
-      await clock.advance(20);
-    }
-    assert.equal(reloads(), 1);
-  });
-
-  it('looks again by itself where nothing can be watched', async () => {
-    const { clock, fail, reloads } = await fake();
-    fail();
-    await clock.advance(9999);
-    assert.equal(reloads(), 0);
-    await clock.advance(1);
-    await settle();
-    assert.equal(reloads(), 1);
   });
 });
