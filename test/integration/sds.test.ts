@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
+import { certificateOf, namesOf, only } from '../support/answers.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
 import { connectProxy, endingOfFetch, type Proxy } from '../support/sds-proxy.ts';
-import type { DecodedResponse, DecodedSecret } from '../support/secrets.ts';
 
 const WEB = 'spiffe://example.org/web';
 const API = 'spiffe://example.org/api';
@@ -14,33 +14,6 @@ const BOTH = [
 ];
 const SHORT = { sds: { pending_timeout: '300ms', denied_park: '400ms' } };
 const SWITCH = 'disable_spiffe_cert_validation';
-
-const namesOf = (response: DecodedResponse) => response.secrets.map(({ name }) => name);
-
-function only(response: DecodedResponse): DecodedSecret {
-  const [secret, ...others] = response.secrets;
-  assert.ok(secret && others.length === 0, `${response.secrets.length} secrets`);
-  return secret;
-}
-
-/** Certificates and key of a secret, after what every proxy relies on was checked. */
-function certificateOf(secret: DecodedSecret | undefined) {
-  assert.ok(secret?.kind === 'certificate', secret?.kind);
-  const [leaf, ...issuers] = secret.chain
-    .split(/(?<=-----END CERTIFICATE-----\n)/)
-    .map((pem) => new X509Certificate(pem));
-  assert.ok(leaf);
-  assert.match(secret.key, /^-----BEGIN PRIVATE KEY-----/);
-  const key = createPrivateKey(secret.key);
-  assert.ok(leaf.checkPrivateKey(key));
-  assert.ok(issuers.length > 0 && leaf.checkIssued(issuers[0] ?? leaf));
-  assert.ok(
-    issuers.every((issuer) => issuer.subject !== issuer.issuer),
-    'a root in the chain',
-  );
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' }).toString('base64');
-  return { uri: leaf.subjectAltName, serial: leaf.serialNumber, spki };
-}
 
 function node(metadata?: object) {
   const fields = metadata === undefined ? {} : { metadata: { fields: { [SWITCH]: metadata } } };
@@ -243,146 +216,5 @@ describe('SDS over the real socket', { timeout: 60_000 }, () => {
     await eventually(async () => (await app.status()).proxies.length === 0, {
       what: 'all streams end',
     });
-  });
-});
-
-describe('the form of bundles', { timeout: 60_000 }, () => {
-  // What SPIRE's agent does with the same key (bool and the texts Go takes for one; else ignored).
-  const table: readonly (readonly [config: boolean, metadata: object | undefined, kind: string])[] =
-    [
-      [true, undefined, 'spiffe bundle'],
-      [true, { boolValue: true }, 'plain bundle'],
-      [true, { stringValue: 'true' }, 'plain bundle'],
-      [true, { boolValue: false }, 'spiffe bundle'],
-      [true, { stringValue: 'test' }, 'spiffe bundle'],
-      [true, { numberValue: 1 }, 'spiffe bundle'],
-      [false, undefined, 'plain bundle'],
-      [false, { stringValue: 'true' }, 'plain bundle'],
-      [false, { stringValue: 'false' }, 'spiffe bundle'],
-      [false, { boolValue: false }, 'spiffe bundle'],
-      [false, { stringValue: 'test' }, 'plain bundle'],
-      [false, { numberValue: 0 }, 'plain bundle'],
-    ];
-  for (const config of [true, false]) {
-    it(`is the configured one (${config}) unless the proxy says otherwise`, async () => {
-      await using app = await startApp({ settings: { sds: { spiffe_cert_validation: config } } });
-      using proxy = connectProxy(app.socketPath);
-      for (const [configured, metadata, kind] of table) {
-        if (configured !== config) continue;
-        const stream = proxy.stream();
-        stream.send({ resource_names: ['ROOTCA'], node: node(metadata) });
-        assert.equal(only(await stream.next()).kind, kind, JSON.stringify(metadata));
-        // The node need not be repeated.
-        stream.ack('spiffe://example.org');
-        assert.equal(only(await stream.next()).kind, kind, JSON.stringify(metadata));
-        stream.cancel();
-      }
-    });
-  }
-
-  it('refuses ALL in plain form, which does not keep domains apart', async () => {
-    await using app = await startApp();
-    using proxy = connectProxy(app.socketPath);
-    const stream = proxy.stream();
-    stream.send({ resource_names: ['ALL'], node: node({ boolValue: true }) });
-    const { code, details } = await stream.ending();
-    assert.equal(code, 'PERMISSION_DENIED');
-    assert.match(details, /ALL needs the SPIFFE validator/);
-  });
-
-  it('keeps other names for the aliases, ALL for the plain own bundle among them', async () => {
-    const sds = {
-      default_svid_name: 'me',
-      default_bundle_name: 'ALL',
-      default_all_bundles_name: 'everybody',
-      spiffe_cert_validation: false,
-    };
-    await using app = await startApp({ settings: { sds } });
-    using proxy = connectProxy(app.socketPath);
-    const response = await proxy.fetch({ resource_names: ['me', 'ALL'] });
-    assert.deepEqual(
-      response.secrets.map(({ name, kind }) => [name, kind]),
-      [
-        ['me', 'certificate'],
-        ['ALL', 'plain bundle'],
-      ],
-    );
-  });
-});
-
-describe('a process without an identity', { timeout: 60_000 }, () => {
-  it('gets bundles, but no certificate', async () => {
-    await using app = await startApp({
-      entries: [{ spiffe_id: WEB, selectors: ['unix:uid:4000000000'] }],
-    });
-    using proxy = connectProxy(app.socketPath);
-    assert.deepEqual(namesOf(await proxy.fetch({})), ['spiffe://example.org']);
-    assert.equal(only(await proxy.fetch({ resource_names: ['ROOTCA'] })).kind, 'spiffe bundle');
-    const stream = proxy.stream();
-    stream.ask('default');
-    assert.deepEqual(await stream.ending(), {
-      code: 'PERMISSION_DENIED',
-      details: 'no policy entry for this process grants default',
-    });
-  });
-});
-
-describe('a change of the policy', { timeout: 60_000 }, () => {
-  it('takes an identity from an open stream and leaves the others alone', async () => {
-    await using app = await startApp({ entries: BOTH });
-    using proxy = connectProxy(app.socketPath);
-    const [web, api, bundle] = ['default', API, 'ROOTCA'].map((name) => {
-      const stream = proxy.stream();
-      stream.ask(name);
-      return stream;
-    });
-    assert.ok(web && api && bundle);
-    for (const stream of [web, api, bundle]) await stream.next();
-    await app.setPolicy([{ spiffe_id: API }]);
-    // The first identity is another one now.
-    assert.equal(certificateOf(only(await web.next())).uri, `URI:${API}`);
-    await app.setPolicy([]);
-    assert.equal((await web.ending()).code, 'PERMISSION_DENIED');
-    assert.equal((await api.ending()).code, 'PERMISSION_DENIED');
-    bundle.ack('spiffe://example.org');
-    assert.deepEqual(namesOf(await bundle.next()), ['spiffe://example.org']);
-    assert.equal(api.responses.length, 1);
-  });
-
-  it('reaches a parked stream with the certificate it waits for', async () => {
-    await using app = await startApp({ entries: [{ spiffe_id: API }] });
-    using proxy = connectProxy(app.socketPath);
-    const first = proxy.stream();
-    first.ask(WEB);
-    assert.equal((await first.ending()).code, 'PERMISSION_DENIED');
-    const second = proxy.stream();
-    second.ask(WEB);
-    await eventually(
-      async () => (await app.status()).proxies[0]?.streams[0]?.waiting[0]?.includes(WEB),
-      { what: 'the stream is parked' },
-    );
-    await app.setPolicy(BOTH);
-    assert.equal(certificateOf(only(await second.next())).uri, `URI:${WEB}`);
-  });
-
-  it('adds to a stream that watches everything, and ends it when one is withdrawn', async () => {
-    await using app = await startApp({ entries: [{ spiffe_id: WEB }] });
-    using proxy = connectProxy(app.socketPath);
-    const stream = proxy.stream();
-    stream.ask();
-    // What is there is sent at once, what has to be signed follows.
-    const seen = new Set<string>();
-    while (!seen.has(WEB)) for (const name of namesOf(await stream.next())) seen.add(name);
-    assert.deepEqual([...seen], ['spiffe://example.org', WEB]);
-    await app.setPolicy(BOTH);
-    assert.deepEqual(namesOf(await stream.next()), [API]);
-    await app.setPolicy([{ spiffe_id: API }]);
-    // State of the world cannot say that one of them is no more; whoever asks again hears what is left.
-    const { code, details } = await stream.ending();
-    assert.equal(code, 'PERMISSION_DENIED');
-    assert.match(details, new RegExp(`grants ${WEB} now`));
-    const again = proxy.stream();
-    again.ask();
-    assert.deepEqual(namesOf(await again.next()), ['spiffe://example.org', API]);
   });
 });
