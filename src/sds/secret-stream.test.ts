@@ -170,6 +170,26 @@ describe('SecretStream', () => {
     );
   });
 
+  it('answers many requests that came before its turn with one look', async () => {
+    const waiting: (() => boolean)[] = [];
+    const { open } = daemon({}, (_, look) => void waiting.push(look));
+    const { call, ask, ack } = open();
+    await ask('default');
+    await ack('ROOTCA');
+    await ack('default');
+    await ack('ROOTCA', 'default');
+    assert.equal(waiting.length, 1);
+    assert.equal(waiting[0]?.(), true);
+    assert.deepEqual(
+      call.responses.map(({ secrets }) => secrets.map(({ name }) => name)),
+      [['default'], ['default', 'ROOTCA']],
+    );
+    await ack('ROOTCA');
+    await ack('ROOTCA', 'default');
+    call.emit('cancelled');
+    assert.equal(waiting[1]?.(), false, 'nothing was done for a stream that has gone');
+  });
+
   it('ends a stream that watches more names than there is room for, and gives them back', async () => {
     const { open, state, registry } = daemon();
     const names = Array.from({ length: 400 }, (_, n) => parseSpiffeId(`spiffe://example.org/${n}`));

@@ -58,6 +58,8 @@ export class SecretStream<Request> implements SdsReader {
   #form: BundleForm;
   /** Whether the proxy says that it knows what to do with an absence. */
   readonly #takesAbsence: boolean;
+  /** A look waits for its turn. */
+  #inLine = false;
   /** Names that admission knows of. */
   #counted = 0;
 
@@ -178,8 +180,12 @@ export class SecretStream<Request> implements SdsReader {
     else if (changed || speaks) this.#lookInTurn();
   }
 
+  /** However many requests come until it is its turn, they are answered by one look. */
   #lookInTurn(): void {
+    if (this.#inLine) return;
+    this.#inLine = true;
     this.#context.inTurn(this.#connection.credentials, () => {
+      this.#inLine = false;
       this.refresh();
       return this.#state.kind !== 'ended';
     });

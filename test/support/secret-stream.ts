@@ -66,7 +66,10 @@ class FakeCall extends EventEmitter {
 }
 
 /** A process and what it may have now; each change has to be told with `refresh`. */
-export function daemon(config: Partial<SdsContext['config']> = {}) {
+export function daemon(
+  config: Partial<SdsContext['config']> = {},
+  inTurn: SdsContext['inTurn'] = (_, look) => void look(),
+) {
   const clock = new FakeClock();
   const log = new FakeLogger();
   const registry = new Registry();
@@ -114,7 +117,7 @@ export function daemon(config: Partial<SdsContext['config']> = {}) {
     attach,
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
-    inTurn: (_, look) => void look(),
+    inTurn,
     namesPerStream: 2000,
     admission: createAdmission(
       {
