@@ -4,7 +4,7 @@ import type { ExplainSources, MatchSources } from './admin/explain.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
-import type { Config } from './config.ts';
+import { policySources, type Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import type { LogFields, Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
@@ -142,8 +142,7 @@ async function rehearse(
 }
 
 function openPolicy(config: Config, { clock, log }: AppDeps): Promise<PolicyStore> {
-  const { policyPaths: paths, trustDomain, issuer } = config;
-  return createPolicyStore({ paths, trustDomain, caTtlMs: issuer.caTtlMs }, { clock, log });
+  return createPolicyStore(policySources(config), { clock, log });
 }
 
 function servingParts(

@@ -2,12 +2,13 @@ import type convict from 'convict';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { errorText, IdentityError, systemCode } from './core/errors.ts';
+import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
 import { MAX_SOCKET_PATH_BYTES } from './core/unix-socket.ts';
 import { MAX_YAML_BYTES, parseYaml } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
 import type { KeyType } from './issuer/key-type.ts';
+import type { PolicySources } from './policy/load.ts';
 import { readSettings, type Complain, type Environment, type Values } from './read-settings.ts';
 
 /** The whole configuration: checked, paths absolute, durations in milliseconds. Never changes. */
@@ -58,10 +59,43 @@ export interface Config {
   readonly written: Readonly<Record<string, unknown>>;
 }
 
+/** A configuration, or everything that is wrong with it. */
+export type ConfigReading =
+  | { readonly config: Config }
+  | {
+      readonly config: undefined;
+      /** `ERR_CONFIG`, at least one. */
+      readonly faults: readonly IdentityError[];
+      /** Where the policy is, when at least that can be told. */
+      readonly sources: PolicySources | undefined;
+    };
+
 /** Reads and checks a configuration file; throws `ERR_CONFIG` with file, line and key. */
 export function loadConfig(file: string, env: Environment = process.env): Config {
+  return configOf(readConfig(file, env));
+}
+
+/** Reads a configuration file and goes on after a fault, so that `credence check` can show them all. */
+export function readConfig(file: string, env: Environment): ConfigReading {
   const path = resolve(file);
-  return parseConfig(readRegularFile(path), path, env);
+  try {
+    return examineConfig(readRegularFile(path), path, env);
+  } catch (thrown) {
+    const error = toIdentityError(thrown);
+    if (error.code !== 'ERR_CONFIG') throw thrown;
+    return { config: undefined, faults: [error], sources: undefined };
+  }
+}
+
+function configOf(reading: ConfigReading): Config {
+  if (reading.config) return reading.config;
+  const [first, ...others] = reading.faults;
+  if (!first) throw new TypeError('a configuration without faults');
+  if (others.length === 0) throw first;
+  const more = `${others.length} more ${others.length === 1 ? 'fault' : 'faults'}`;
+  throw new IdentityError('ERR_CONFIG', `${first.message} (and ${more})`, {
+    hint: first.hint ?? 'credence check lists all findings',
+  });
 }
 
 const READ_FAULTS: Readonly<Record<string, string>> = {
@@ -96,12 +130,42 @@ function readRegularFile(path: string): Buffer {
 
 /** The configuration that a text and an environment amount to. */
 export function parseConfig(text: string | Uint8Array, path: string, env: Environment): Config {
-  const { values, complain } = readSettings(
-    parseYaml(text, path, { code: 'ERR_CONFIG' }),
-    path,
-    env,
-  );
-  return build(path, values, complain);
+  return configOf(examineConfig(text, path, env));
+}
+
+function examineConfig(text: string | Uint8Array, path: string, env: Environment): ConfigReading {
+  const document = parseYaml(text, path, { code: 'ERR_CONFIG' });
+  const { values, faults, complain, isSound } = readSettings(document, path, env);
+  if (faults().length === 0) {
+    const config = build(path, values, complain);
+    if (faults().length === 0) return { config };
+  }
+  const known = isSound('trust_domain') && isSound('policy.paths');
+  return {
+    config: undefined,
+    faults: faults(),
+    sources: known ? toSources(path, values) : undefined,
+  };
+}
+
+/** What the policy needs to know. */
+export function policySources({ policyPaths, trustDomain, issuer, attestation }: Config) {
+  return {
+    paths: policyPaths,
+    trustDomain,
+    caTtlMs: issuer.caTtlMs,
+    attests: { discoverPath: attestation.unix.discoverPath },
+  } satisfies PolicySources;
+}
+
+/** The same of settings of which some may be wrong. */
+function toSources(file: string, values: Values): PolicySources {
+  const get = getter(values);
+  return {
+    paths: get<string[]>('policy.paths').map((path) => resolve(dirname(file), path)),
+    trustDomain: parseTrustDomain(get('trust_domain')),
+    attests: { discoverPath: get('attestation.unix.discover_path') },
+  };
 }
 
 /** Reads values; each went through its setting's format, so its type is the one it stands for. */
@@ -188,6 +252,7 @@ function parseAddress(
   const port = Number(match?.[3]);
   if (!match || port > 65_535) {
     complain('telemetry.metrics_address', `expected host:port, found "${text}"`);
+    return undefined;
   }
   return { host: match[1] ?? match[2] ?? '', port };
 }

@@ -10,45 +10,69 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** The value of every setting, by its key. */
 export type Values = convict.Config<Record<string, unknown>>;
 
-/** Throws `ERR_CONFIG` about the value that counts: names its variable, or file, line and key. */
-export type Complain = (key: string, expectation: string) => never;
+/** Takes down a fault of the value that counts: names its variable, or file, line and key. */
+export type Complain = (key: string, expectation: string) => void;
 
-/**
- * Each setting's value on its own: the environment over the file, the file over the default. Throws
- * `ERR_CONFIG` for unknown keys and for values that are not what the setting takes.
- */
-export function readSettings(
-  document: YamlDocument,
-  path: string,
-  env: Environment,
-): { values: Values; complain: Complain } {
-  const { ofFile, complain } = complainer(document, path, env);
-  checkVariables(env);
-  checkKind(document, path);
-  checkKeys(document.value, [], ofFile);
-  checkValues(document.value, env, { ofFile, complain });
-  return { values: merge(document.value, env), complain };
+/** What a file and an environment say, and all that is wrong with each setting on its own. */
+export interface Settings {
+  /** Of use where `isSound` says so. */
+  readonly values: Values;
+  /** `ERR_CONFIG` each, in the order in which they were found; those complained of later as well. */
+  readonly faults: () => readonly IdentityError[];
+  readonly complain: Complain;
+  /** Whether nothing has been complained of about this setting. */
+  readonly isSound: (key: string) => boolean;
 }
 
-/** Throws about what stands in the file. */
-type ComplainOfFile = (
-  steps: readonly string[],
-  expectation: string,
-  which?: 'key' | 'value',
-) => never;
-
-function complainer(document: YamlDocument, path: string, env: Environment) {
+/**
+ * Each setting's value: the environment over the file, the file over the default. Goes on after
+ * unknown keys and values that are not what the setting takes, so that all of them can be shown.
+ */
+export function readSettings(document: YamlDocument, path: string, env: Environment): Settings {
+  const faults: IdentityError[] = [];
+  const unsound = new Set<string>();
   const ofFile: ComplainOfFile = (steps, expectation, which = 'value') => {
+    unsound.add(steps.join('.'));
+    // The place costs a walk through the text.
+    if (faults.length >= MAX_FAULTS) return;
     const text = faultText(path, document.locate(steps, which), steps, expectation);
-    throw new IdentityError('ERR_CONFIG', text);
+    faults.push(new IdentityError('ERR_CONFIG', text));
   };
   const complain: Complain = (key, expectation) => {
     const variable = environmentName(key);
     if (env[variable] === undefined) return ofFile(key.split('.'), expectation);
-    throw new IdentityError('ERR_CONFIG', `${variable}: ${expectation}`);
+    unsound.add(key);
+    faults.push(new IdentityError('ERR_CONFIG', `${variable}: ${expectation}`));
   };
-  return { ofFile, complain };
+  const stranger = wrongKind(document, path);
+  if (stranger) {
+    faults.push(stranger);
+    unsound.add('');
+  } else {
+    faults.push(...unknownVariables(env));
+    checkKeys(document.value, [], ofFile);
+    // What is no mapping has no settings that could be missing.
+    if (!unsound.has('')) checkValues(document.value, env, { ofFile, complain });
+  }
+  // A mapping that is none takes its settings with it.
+  const isSound = (key: string) => !prefixesOf(key).some((prefix) => unsound.has(prefix));
+  return { values: merge(document.value, env, isSound), faults: () => faults, complain, isSound };
 }
+
+/** Nobody reads more. */
+const MAX_FAULTS = 50;
+
+function prefixesOf(key: string): readonly string[] {
+  const steps = key.split('.');
+  return ['', ...steps.map((_, n) => steps.slice(0, n + 1).join('.'))];
+}
+
+/** Takes down a fault of what stands in the file. */
+type ComplainOfFile = (
+  steps: readonly string[],
+  expectation: string,
+  which?: 'key' | 'value',
+) => void;
 
 /** Variables of our own that are no settings: of commands, and of the project's tests. */
 const OTHER_VARIABLES = /^CREDENCE_(?:ADMIN_SOCKET$|BIN$|TEST_|UPDATE_)/;
@@ -57,33 +81,52 @@ const SERVICE_VARIABLES =
   /^CREDENCE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)$/;
 
 /** One that is misspelled would be ignored, as `data_dri` in the file would be. */
-function checkVariables(env: Environment): void {
+function* unknownVariables(env: Environment): Generator<IdentityError> {
   const known = SETTINGS.map(({ key }) => environmentName(key));
   for (const name of Object.keys(env)) {
     if (!name.startsWith('CREDENCE_') || env[name] === undefined || known.includes(name)) continue;
     if (OTHER_VARIABLES.test(name) || SERVICE_VARIABLES.test(name)) continue;
     const near = nearestWord(name, new Set(known.map((word) => word.toLowerCase())));
     const help = near ? `, did you mean ${near.toUpperCase()}?` : '';
-    throw new IdentityError('ERR_CONFIG', `${name}: unknown variable${help}`, {
+    yield new IdentityError('ERR_CONFIG', `${name}: unknown variable${help}`, {
       hint: 'credence config lists the variables of all settings',
     });
   }
 }
 
-/** The file that is most easily taken for the configuration is the other one. */
-function checkKind(document: YamlDocument, path: string): void {
-  if (!isMapping(document.value) || !Array.isArray(document.value['entries'])) return;
-  const at = document.locate(['entries'], 'key');
-  const text = 'this looks like a policy document, not a configuration';
-  throw new IdentityError('ERR_CONFIG', faultText(path, at, ['entries'], text), {
+/** What is easily taken for the configuration, and what to do about it. */
+const STRANGERS = [
+  {
+    is: (top: Record<string, unknown>) => Array.isArray(top['entries']),
+    key: 'entries',
+    what: 'a policy document',
     hint: 'policy.paths of the configuration names the policy documents',
-  });
+  },
+  {
+    is: (top: Record<string, unknown>) => 'static_resources' in top,
+    key: 'static_resources',
+    what: 'a bootstrap of Envoy',
+    hint: 'envoy -c takes it; envoy-configs/quickstart/credence.yaml is a configuration of credence',
+  },
+];
+
+function wrongKind(document: YamlDocument, path: string): IdentityError | undefined {
+  const top = document.value;
+  if (!isMapping(top)) return undefined;
+  const stranger = STRANGERS.find(({ is }) => is(top));
+  if (!stranger) return undefined;
+  const { key, what, hint } = stranger;
+  const text = `this looks like ${what}, not a configuration`;
+  const at = document.locate([key], 'key');
+  return new IdentityError('ERR_CONFIG', faultText(path, at, [key], text), { hint });
 }
 
 function checkKeys(value: unknown, steps: readonly string[], complain: ComplainOfFile): void {
   if (!isMapping(value)) {
-    if (steps.length === 0 && value === null) return;
-    complain(steps, `expected a mapping of settings, found ${kindOf(value)}`);
+    if (steps.length > 0 || value !== null) {
+      complain(steps, `expected a mapping of settings, found ${kindOf(value)}`);
+    }
+    return;
   }
   for (const [name, inner] of Object.entries(value)) {
     const inside = [...steps, name];
@@ -96,6 +139,7 @@ function checkKeys(value: unknown, steps: readonly string[], complain: ComplainO
     }
     if (flat && SETTINGS.some((s) => s.key === full)) {
       complain(inside, 'unknown setting, write it as nested mappings, one for each dot', 'key');
+      continue;
     }
     const near = nearestWord(name, namesBelow(steps));
     complain(
@@ -140,8 +184,8 @@ function checkValues(
   }
 }
 
-/** File over defaults and environment over file, through convict; all values have been checked. */
-function merge(value: unknown, env: Environment): Values {
+/** File over defaults and environment over file, through convict; only values that are sound. */
+function merge(value: unknown, env: Environment, isSound: (key: string) => boolean): Values {
   for (const format of new Set(SETTINGS.map((s) => s.format))) {
     convict.addFormat({
       name: format.expected,
@@ -150,12 +194,22 @@ function merge(value: unknown, env: Environment): Values {
     });
   }
   const schema: Record<string, unknown> = {};
-  for (const s of SETTINGS) place(schema, s.key.split('.'), toSchema(s));
+  const written: Record<string, unknown> = {};
+  const variables: Record<string, string> = {};
+  for (const s of SETTINGS) {
+    const steps = s.key.split('.');
+    place(schema, steps, toSchema(s));
+    if (!isSound(s.key)) continue;
+    const inFile = read(value, steps);
+    if (inFile !== undefined) place(written, steps, inFile);
+    const name = environmentName(s.key);
+    if (env[name] !== undefined) variables[name] = env[name];
+  }
   const values = convict(schema as convict.Schema<Record<string, unknown>>, {
     args: [],
-    env: { ...env },
+    env: variables,
   });
-  if (isMapping(value)) values.load<Record<string, unknown>>(value);
+  values.load<Record<string, unknown>>(written);
   return values;
 }
 
@@ -169,7 +223,7 @@ function toSchema(s: Setting): object {
   };
 }
 
-function place(target: Record<string, unknown>, steps: readonly string[], leaf: object): void {
+function place(target: Record<string, unknown>, steps: readonly string[], leaf: unknown): void {
   const [step = '', ...rest] = steps;
   if (rest.length === 0) {
     target[step] = leaf;

@@ -29,7 +29,7 @@ function sources(streams: readonly Stream[]): StatusSources {
     startedAtMs: AT,
     nowMs: AT + 500,
     notReady: [],
-    policy: { revision: 'r1', entries: 2, loadedAtMs: AT },
+    policy: { revision: 'r1', entries: 2, loadedAtMs: AT, warnings: [] },
     authorities: [
       { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
     ],
@@ -69,6 +69,7 @@ describe('statusText()', () => {
       revision: 'r1',
       entries: 2,
       loaded_at: '2026-01-02T03:04:05.678Z',
+      warnings: 0,
       last_error: 'policy.yaml:1: no',
       last_error_at: '2026-01-02T03:04:05.678Z',
     });
@@ -85,6 +86,7 @@ describe('statusText()', () => {
       revision: 'r1',
       entries: 2,
       loaded_at: '2026-01-02T03:04:05.678Z',
+      warnings: 0,
       last_error: null,
       last_error_at: null,
     });

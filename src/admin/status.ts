@@ -11,6 +11,7 @@ export interface StatusSources {
     readonly revision: string;
     readonly entries: number;
     readonly loadedAtMs: number;
+    readonly warnings: readonly unknown[];
     readonly lastError?: string | undefined;
     readonly lastErrorAtMs?: number | undefined;
   };
@@ -103,6 +104,7 @@ function daemonView(from: StatusSources) {
       revision: from.policy.revision,
       entries: from.policy.entries,
       loaded_at: time(from.policy.loadedAtMs),
+      warnings: from.policy.warnings.length,
       last_error: from.policy.lastError ?? null,
       last_error_at: time(from.policy.lastErrorAtMs),
     },

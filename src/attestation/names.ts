@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
+import { parseAccounts } from '../core/accounts.ts';
 
 /** Names of users and groups on this machine. */
 export interface AccountNames {
@@ -35,15 +36,4 @@ function createTable(path: string): () => ReadonlyMap<number, string> {
     version = now;
     return names;
   };
-}
-
-/** `name:password:id:…` lines; the first name of an id counts, as in the C library. */
-export function parseAccounts(text: string): Map<number, string> {
-  const names = new Map<number, string>();
-  for (const line of text.split('\n')) {
-    const [name = '', , id = ''] = line.split(':');
-    if (name === '' || name.startsWith('#') || !/^\d{1,10}$/.test(id)) continue;
-    if (!names.has(Number(id))) names.set(Number(id), name);
-  }
-  return names;
 }

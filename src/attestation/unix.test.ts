@@ -7,8 +7,9 @@ import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { startAttestingServer } from '../../test/support/attesting-server.ts';
 import { startPeer } from '../../test/support/peer-process.ts';
+import { parseAccounts } from '../core/accounts.ts';
 import { createExecutableReader } from './executable.ts';
-import { createAccountNames, parseAccounts } from './names.ts';
+import { createAccountNames } from './names.ts';
 import { accountSelectors, createUnixAttestor } from './unix.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'credence-unix-'));

@@ -1,10 +1,10 @@
 import { constants, existsSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { loadConfig, type Config } from '../config.ts';
-import { IdentityError, toIdentityError } from '../core/errors.ts';
-import { readPolicy } from '../policy/load.ts';
+import { dirname, resolve } from 'node:path';
+import { policySources, readConfig, type Config } from '../config.ts';
+import { IdentityError } from '../core/errors.ts';
+import { readPolicy, type PolicySources } from '../policy/load.ts';
+import { writableDoubtAt } from '../policy/writable.ts';
 import { textOf, type Action } from './command.ts';
-import { entryFindings } from './entry-findings.ts';
 import { EXIT } from './exit.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
@@ -52,43 +52,40 @@ function examine(
   file: string,
   env: Readonly<Record<string, string | undefined>>,
 ): { findings: Finding[]; entries: number; config: Config | undefined } {
-  let config: Config;
-  try {
-    config = loadConfig(file, env);
-  } catch (thrown) {
-    const error = toIdentityError(thrown);
-    if (error.code !== 'ERR_CONFIG') throw error;
-    const { message, hint } = error;
-    const finding = {
-      severity: 'error',
-      message,
-      ...(hint === undefined ? {} : { hint }),
-    } as const;
-    return { findings: [finding], entries: 0, config: undefined };
+  const reading = readConfig(file, env);
+  const { config } = reading;
+  const findings: Finding[] = [];
+  if (!config) {
+    for (const { message, hint } of reading.faults) findings.push(finding('error', message, hint));
   }
-  const { entries, warnings, faults, faultCount } = readPolicy({
-    paths: config.policyPaths,
-    trustDomain: config.trustDomain,
-    caTtlMs: config.issuer.caTtlMs,
-  });
-  const missing = missingPolicy(config);
-  const findings: Finding[] = faults.map((message) => ({
-    severity: 'error',
-    message,
-    ...(missing && message.includes(missing.path) ? { hint: missing.hint } : {}),
-  }));
+  const sources = config ? policySources(config) : reading.sources;
+  const entries = sources ? examinePolicy(sources, resolve(file), findings) : 0;
+  if (config) {
+    findings.push(...socketDoubts(config));
+    for (const message of configWarnings(config)) findings.push(finding('warning', message));
+  }
+  return { findings, entries, config };
+}
+
+/** Returns the number of entries. */
+function examinePolicy(sources: PolicySources, file: string, findings: Finding[]): number {
+  const { entries, warnings, faults, faultCount } = readPolicy(sources);
+  const missing = missingPolicy(file, sources.paths);
+  for (const message of faults) {
+    const hint = missing && message.includes(missing.path) ? missing.hint : undefined;
+    findings.push(finding('error', message, hint));
+  }
   if (faultCount > faults.length) {
-    findings.push({ severity: 'error', message: `${faultCount - faults.length} more faults` });
+    findings.push(finding('error', `${faultCount - faults.length} more faults`));
   }
   for (const { file: at, line, message } of warnings) {
-    findings.push({ severity: 'warning', message: `${at}:${line}: ${message}` });
+    findings.push(finding('warning', `${at}:${line}: ${message}`));
   }
-  for (const message of entryFindings(entries, config)) {
-    findings.push({ severity: 'warning', message });
-  }
-  findings.push(...socketDoubts(config));
-  for (const message of configWarnings(config)) findings.push({ severity: 'warning', message });
-  return { findings, entries: entries.length, config };
+  return entries.length;
+}
+
+function finding(severity: Finding['severity'], message: string, hint?: string): Finding {
+  return { severity, message, ...(hint === undefined ? {} : { hint }) };
 }
 
 /**
@@ -112,6 +109,8 @@ function count(n: number, one: string, many = `${one}s`): string {
 
 function configWarnings(config: Config): string[] {
   const warnings: string[] = [];
+  const open = writableDoubtAt(config.file, 'file');
+  if (open !== undefined) warnings.push(`${config.file}: ${open}`);
   const { keyType, keyManager } = config.issuer;
   if (keyType === 'ec-p384') {
     warnings.push(

@@ -4,6 +4,7 @@ import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import { createLogger } from '../core/log.ts';
 import { prettyLine } from '../core/pretty-log.ts';
 import { systemRandom } from '../core/random.ts';
+import { writableDoubtAt } from '../policy/writable.ts';
 import { environmentName } from '../settings.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';
@@ -24,6 +25,8 @@ export const run: Action = async (given, _operands, terminal) => {
     level: config.telemetry.logLevel,
     write: (line) => terminal.err(pretty ? prettyLine(line) : line),
   });
+  const open = writableDoubtAt(config.file, 'file');
+  if (open !== undefined) log.warn({ path: config.file, detail: open }, 'configuration warning');
   const app = await start(config, { clock: terminal.clock, random: systemRandom, log });
   terminal.out(greeting(config, app));
   void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));
@@ -61,7 +64,13 @@ function startHint(error: IdentityError, config: Config): string | undefined {
     const key = 'telemetry.metrics_address';
     return `${key}, or ${environmentName(key)}, names another address; empty switches it off`;
   }
-  return error.code === 'ERR_POLICY' ? missingPolicy(config)?.hint : undefined;
+  // The metrics port has a hint of its own.
+  if (error.hint === undefined && systemCode(error.cause) === 'EACCES') {
+    return 'run as root or under systemd, or set socket_path and admin_socket_path';
+  }
+  return error.code === 'ERR_POLICY'
+    ? missingPolicy(config.file, config.policyPaths)?.hint
+    : undefined;
 }
 
 /** The daemon of `npm start`, which commands find by themselves within the clone. */

@@ -29,13 +29,16 @@ export function statusText(view: StatusView, nowMs: number): string {
 type Left = (timeMs: number | null) => string;
 
 function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
-  const { entries, revision, loadedAtMs, lastError } = policy;
+  const { entries, revision, loadedAtMs, warnings, lastError } = policy;
   return [
     [
       `policy: ${entries ?? '?'} ${entries === 1 ? 'entry' : 'entries'}`,
       ...(revision === null ? [] : [`revision ${revision}`]),
       ...(loadedAtMs === null ? [] : [`loaded ${age(loadedAtMs, nowMs)} ago`]),
     ].join(', '),
+    ...(warnings
+      ? [`  ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see credence check`]
+      : []),
     ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
   ];
 }

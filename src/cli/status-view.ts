@@ -34,6 +34,7 @@ export function parseStatus(document: unknown): StatusView {
       entries: count(policy['entries']),
       revision: name(policy['revision']),
       loadedAtMs: time(policy['loaded_at']),
+      warnings: count(policy['warnings']),
       lastError: words(policy['last_error']),
       lastErrorAtMs: time(policy['last_error_at']),
     },

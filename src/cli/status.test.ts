@@ -114,6 +114,13 @@ describe('statusText()', () => {
     assert.match(text, /^policy: 1 entry$/m);
   });
 
+  it('counts the warnings of the policy, and says nothing of none', () => {
+    const policyOf = (warnings: number) => shown({ ...view([]), policy: { entries: 2, warnings } });
+    assert.match(policyOf(2), /^policy: 2 entries\n {2}2 warnings, see credence check$/m);
+    assert.match(policyOf(1), /^ {2}1 warning, see credence check$/m);
+    assert.doesNotMatch(policyOf(0), /warning/);
+  });
+
   it('says nothing of an end when no SVID is held', () => {
     const document = view([]);
     const rotation = { held_svids: 0, due_svids: 0, earliest_not_after: null };

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  type Stats,
 } from 'node:fs';
 import { join } from 'node:path';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
@@ -99,19 +100,19 @@ function sizeOf(file: string): number {
 export function readDocumentText(
   path: string,
   maxBytes: number,
-): { text: string; bytes: number; writableByOthers: boolean } {
-  const { data, mode } = readBytes(path, maxBytes);
+): { text: string; bytes: number; stats: Stats } {
+  const { data, stats } = readBytes(path, maxBytes);
   const text = decodeText(data, path, { code: 'ERR_POLICY', maxBytes });
-  return { text, bytes: data.length, writableByOthers: (mode & constants.S_IWOTH) !== 0 };
+  return { text, bytes: data.length, stats };
 }
 
-function readBytes(path: string, maxBytes: number): { data: Buffer; mode: number } {
+function readBytes(path: string, maxBytes: number): { data: Buffer; stats: Stats } {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const { mode, size } = checkedStat(fd, path);
-      if (size > maxBytes) throw tooLarge(path, size, maxBytes);
-      return { data: readFileSync(fd), mode };
+      const stats = checkedStat(fd, path);
+      if (stats.size > maxBytes) throw tooLarge(path, stats.size, maxBytes);
+      return { data: readFileSync(fd), stats };
     } finally {
       closeSync(fd);
     }
@@ -121,7 +122,7 @@ function readBytes(path: string, maxBytes: number): { data: Buffer; mode: number
   }
 }
 
-function checkedStat(fd: number, path: string): { mode: number; size: number } {
+function checkedStat(fd: number, path: string): Stats {
   const stat = fstatSync(fd);
   if (!stat.isFile()) throw new IdentityError('ERR_POLICY', `${path}: it is not a regular file`);
   return stat;

@@ -21,6 +21,9 @@ export interface PolicyStatus {
   readonly lastErrorAtMs: number | undefined;
 }
 
+/** Warnings of one load that are written down each. */
+const MAX_LOGGED = 5;
+
 /** The last good policy; says in the log and to its listeners what becomes of each reload. */
 export interface PolicyInForce {
   current(): Policy;
@@ -57,10 +60,13 @@ export function putInForce(first: LoadedPolicy, clock: Clock, log: Logger): Poli
     }),
     replace(next) {
       const same = next.policy.revision === loaded.policy.revision;
+      const { revision } = next.policy;
       loaded = next;
       loadedAtMs = clock.now();
+      // A change says so itself; what is as before would leave the refusal as the last word.
+      if (fault && same) log.info({ revision }, 'the policy is good again, nothing has changed');
       fault = undefined;
-      if (same) log.debug({ revision: next.policy.revision }, 'policy read again, nothing new');
+      if (same) log.debug({ revision }, 'policy read again, nothing new');
       else reportChange(log, next);
       reloads.emit(same ? 'unchanged' : 'applied');
       if (!same) changes.emit(next.policy);
@@ -88,7 +94,9 @@ function report(
   level: 'debug' | 'info' | 'warn',
 ): void {
   log[level]({ revision: policy.revision, entries: policy.size }, message);
-  for (const { file, line, message: detail } of warnings) {
+  for (const { file, line, message: detail } of warnings.slice(0, MAX_LOGGED)) {
     log.warn({ path: `${file}:${line}`, detail }, 'policy warning');
   }
+  const more = warnings.length - MAX_LOGGED;
+  if (more > 0) log.warn({ detail: `${more} more, see credence check` }, 'policy warnings');
 }

@@ -5,6 +5,7 @@ import { readListItems } from './documents.ts';
 import { doubtsAbout } from './doubts.ts';
 import type { ListItem } from './entry-list.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
+import { entryFindings } from './entry-findings.ts';
 import { isMapping, type Report } from './fields.ts';
 import {
   listDocuments,
@@ -15,6 +16,7 @@ import {
 } from './files.ts';
 import { readOwnEntry } from './own-entry.ts';
 import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
+import { writableDoubt, writableDoubtAt } from './writable.ts';
 
 /** Where a policy comes from. Plain data. */
 export interface PolicySources {
@@ -23,6 +25,8 @@ export interface PolicySources {
   readonly trustDomain: TrustDomain;
   /** `issuer.ca_ttl`; entries that ask for more are warned of. */
   readonly caTtlMs?: number;
+  /** What this daemon attests; entries that no process of this machine fits are warned of. */
+  readonly attests?: { readonly discoverPath: boolean };
 }
 
 /** What the documents say, or everything that is wrong with them. */
@@ -66,10 +70,15 @@ export function readPolicy(
   let left = MAX_POLICY_BYTES;
   for (const { path, folder, files, fault } of listed) {
     if (fault) addFault(into, fault.message);
+    const open = folder ? writableDoubtAt(path, 'folder') : undefined;
+    if (open !== undefined) warn(into, path, 1, open);
     if (folder && files.length === 0) {
       warn(into, path, 1, 'the folder holds no *.yaml, *.yml or *.json: nobody gets an identity');
     }
     for (const file of files) attempt(into, () => (left -= readFile(into, file, left)));
+  }
+  if (sources.attests) {
+    for (const warning of entryFindings(into.entries, sources.attests)) into.warnings.push(warning);
   }
   return into;
 }
@@ -89,10 +98,9 @@ export function loadPolicy(sources: PolicySources, listed?: readonly Documents[]
 /** Reads one file and returns its size. */
 function readFile(into: Collected, file: string, left: number): number {
   const limit = Math.min(MAX_DOCUMENT_BYTES, left);
-  const { text, bytes, writableByOthers } = readDocumentText(file, limit);
-  if (writableByOthers) {
-    warn(into, file, 1, 'every user of this machine may write the file, so grant any identity');
-  }
+  const { text, bytes, stats } = readDocumentText(file, limit);
+  const open = writableDoubt(file, 'file', stats);
+  if (open !== undefined) warn(into, file, 1, open);
   let n = 0;
   let parents = 0;
   let firstLine = 1;

@@ -19,6 +19,8 @@ export interface PolicyState {
   readonly entries: number | null;
   readonly revision: string | null;
   readonly loadedAtMs: number | null;
+  /** How many entries are doubtful. */
+  readonly warnings: number | null;
   readonly lastError: string | null;
   readonly lastErrorAtMs: number | null;
 }

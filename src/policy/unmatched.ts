@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { parseAccounts } from '../attestation/names.ts';
+import { parseAccounts } from '../core/accounts.ts';
 import { nearestWord } from '../core/nearest-word.ts';
 import type { Selector } from '../identity/selector.ts';
 
