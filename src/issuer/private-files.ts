@@ -67,7 +67,7 @@ function checkOwner(path: string, uid: number): void {
     'ERR_KEY_STORE',
     `${path} belongs to uid ${uid}, not to uid ${own ?? -1}`,
     {
-      hint: `run credence as that user, or give it the folder: chown -R ${own ?? 'USER'} ${path}`,
+      hint: `set data_dir to a folder of this user, run credence as uid ${uid}, or: chown -R ${own ?? 'USER'} ${path}`,
     },
   );
 }
