@@ -65,6 +65,12 @@ export class Connections {
     return undefined;
   }
 
+  /** The peer speaks HTTP/2. */
+  greeted(id: string | undefined): void {
+    const served = this.#served(id);
+    if (served) this.#reading.greeted(served.socket);
+  }
+
   pauseReading(id: string | undefined, paused: boolean): void {
     const served = this.#served(id);
     if (served) this.#reading.pause(served.socket, paused);

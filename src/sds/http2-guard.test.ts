@@ -47,6 +47,7 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
     turns: createCallTurns(systemClock),
     peerOf: () => ({ pid: 1, uid: 1, gid: 1 }),
     onTooLarge: () => undefined,
+    onGreeting: () => undefined,
     pauseReading: (_, paused) => void pauses.push(paused),
     closeConnection(id, reason) {
       offences.push(reason);

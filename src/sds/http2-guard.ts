@@ -24,6 +24,8 @@ export interface GuardOptions {
   readonly peerOf: (id: string | undefined) => PeerCredentials | undefined;
   /** A message is over the limit: grpc-js ends its call by itself, and tells nobody. */
   readonly onTooLarge: () => void;
+  /** The peer has sent its settings: it speaks HTTP/2. */
+  readonly onGreeting: (id: string | undefined) => void;
   /** Stops reading a connection, or goes on. */
   readonly pauseReading: (id: string | undefined, paused: boolean) => void;
   /**
@@ -96,7 +98,7 @@ class Http2Guard {
   }
 
   onSession(session: ServerHttp2Session): void {
-    const { clock, peerOf, pauseReading } = this.#options;
+    const { clock, peerOf, onGreeting, pauseReading } = this.#options;
     const id = session.socket.remoteAddress;
     const peer = peerOf(id) ?? NOBODY;
     const guarded: Guarded = {
@@ -111,6 +113,7 @@ class Http2Guard {
     };
     this.#sessions.set(session, guarded);
     session.setLocalWindowSize(CONNECTION_WINDOW);
+    session.once('remoteSettings', () => onGreeting(id));
     session.once('close', () => {
       this.#sessions.delete(session);
       guarded.reading.close();

@@ -7,7 +7,7 @@ import { createReadKeeper } from './read-keeper.ts';
 /** A socket that counts how often its reading is started. */
 function socket(): Duplex & { starts: number; stops: number } {
   const made = Object.assign(new PassThrough(), { starts: 0, stops: 0 });
-  const handle = { bytesRead: 1, readStart: () => ++made.starts, readStop: () => ++made.stops };
+  const handle = { readStart: () => ++made.starts, readStop: () => ++made.stops };
   return Object.assign(made, { _handle: handle });
 }
 
@@ -43,13 +43,13 @@ describe('createReadKeeper()', () => {
     assert.equal(paused.stops, 1);
   });
 
-  it('closes a connection that has said nothing for half a minute', async () => {
+  it('closes a connection that has not begun to speak HTTP/2 for half a minute', async () => {
     const clock = new FakeClock();
     const keeper = createReadKeeper(clock);
     const [silent, spoke] = [socket(), socket()];
-    Object.assign(Reflect.get(silent, '_handle') as object, { bytesRead: 0 });
     keeper.add(silent);
     keeper.add(spoke);
+    keeper.greeted(spoke);
     await clock.advance(29_000);
     assert.equal(silent.destroyed, false);
     await clock.advance(30_000);

@@ -6,6 +6,8 @@ import { hasHungUp } from '../core/hang-up.ts';
 export interface ReadKeeper {
   /** Looks after a socket until it is closed. */
   add(socket: Duplex): void;
+  /** The peer has begun to speak HTTP/2. */
+  greeted(socket: Duplex): void;
   /**
    * Leaves what the peer sends to the kernel for a while, which then stops the peer; or goes on, if
    * the peer is still there. Not to be called while the socket is being read.
@@ -15,13 +17,14 @@ export interface ReadKeeper {
 }
 
 const LOOK_MS = 15_000;
-/** Every HTTP/2 client speaks first (RFC 9113 3.4); who does not holds a connection for nothing. */
-const SILENCE_MS = 30_000;
+/**
+ * Every HTTP/2 client speaks first, with its settings (RFC 9113 3.4); who does not holds a connection
+ * for nothing.
+ */
+const GREETING_MS = 30_000;
 
 interface Handle {
   readonly fd?: number;
-  /** Bytes received so far. */
-  readonly bytesRead?: number;
   readStart(): number;
   readStop(): number;
 }
@@ -33,8 +36,8 @@ interface Handle {
  * costs a tenth of a microsecond and changes nothing for a socket that is being read.
  */
 export function createReadKeeper(clock: Clock): ReadKeeper {
-  /** When each one was added. */
-  const sockets = new Map<Duplex, number>();
+  /** When each one was added, undefined once its peer has greeted. */
+  const sockets = new Map<Duplex, number | undefined>();
   const stopped = new Set<Duplex>();
   let timer: Timer | undefined;
 
@@ -42,9 +45,8 @@ export function createReadKeeper(clock: Clock): ReadKeeper {
     timer = undefined;
     const now = clock.monotonic();
     for (const [socket, addedAt] of sockets) {
-      const handle = handleOf(socket);
-      if (!stopped.has(socket)) handle?.readStart();
-      if (handle?.bytesRead === 0 && now - addedAt > SILENCE_MS) socket.destroy();
+      if (!stopped.has(socket)) handleOf(socket)?.readStart();
+      if (addedAt !== undefined && now - addedAt > GREETING_MS) socket.destroy();
     }
     arm();
   }
@@ -61,6 +63,9 @@ export function createReadKeeper(clock: Clock): ReadKeeper {
         stopped.delete(socket);
       });
       arm();
+    },
+    greeted(socket) {
+      if (sockets.has(socket)) sockets.set(socket, undefined);
     },
     pause(socket, paused) {
       if (socket.destroyed || !sockets.has(socket)) return;

@@ -54,6 +54,7 @@ export function createSdsServer(
     turns,
     peerOf: (id) => connections.get(id)?.credentials,
     onTooLarge: () => context.metrics.limited('message_bytes'),
+    onGreeting: (id) => connections.greeted(id),
     pauseReading: (id, paused) => connections.pauseReading(id, paused),
     closeConnection(id, offence) {
       context.metrics.limited(offence);
