@@ -14,8 +14,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stop.abort();
   });
 }
-/** Cursor hidden and home, screen and what scrolled out of it emptied. */
-const CLEAR_SCREEN = '\x1b[?25l\x1b[H\x1b[2J\x1b[3J';
+/** Cursor hidden and home, the screen emptied; what scrolled out of it is the user's. */
+const CLEAR_SCREEN = '\x1b[?25l\x1b[H\x1b[J';
 const SHOW_CURSOR = '\x1b[?25h';
 const screen = {
   clear() {

@@ -44,6 +44,8 @@ export interface Command {
   readonly operands?: { readonly doc: string; readonly allowed: readonly string[] };
   readonly summary: string;
   readonly flags: readonly Flag[];
+  /** Ends the help: what holds when nothing is said. */
+  readonly note?: string;
   readonly load: () => Promise<Action>;
 }
 

@@ -1,6 +1,13 @@
+import { DEFAULT_ADMIN_SOCKET_PATH, DEFAULT_SOCKET_PATH } from '../settings.ts';
 import type { Command, Flag } from './command.ts';
 
 const CONFIG: Flag = { name: 'config', value: 'FILE', doc: 'configuration of the daemon' };
+const ADMIN_NOTE =
+  'which daemon: --admin-socket, else CREDENCE_ADMIN_SOCKET, else admin_socket_path of --config,\n' +
+  `else in a clone that of npm start, else ${DEFAULT_ADMIN_SOCKET_PATH}`;
+const PUBLIC_NOTE =
+  'which daemon: --socket, else SPIFFE_ENDPOINT_SOCKET, else socket_path of --config,\n' +
+  `else in a clone that of npm start, else ${DEFAULT_SOCKET_PATH}`;
 const ADMIN: readonly Flag[] = [
   { name: 'admin-socket', value: 'PATH', doc: 'admin socket of the daemon to ask' },
   { name: 'config', value: 'FILE', doc: 'take the admin socket from this configuration' },
@@ -26,11 +33,12 @@ export const COMMANDS: readonly Command[] = [
     operands: { doc: 'x509|bundles', allowed: ['x509', 'bundles'] },
     summary: 'act as a workload on the public socket and show what it gets',
     flags: [
-      { name: 'socket', value: 'PATH', doc: 'public socket; else SPIFFE_ENDPOINT_SOCKET' },
+      { name: 'socket', value: 'PATH', doc: 'public socket of the daemon, a path or unix:///path' },
       { name: 'write', value: 'DIR', doc: 'write svid.N.pem svid.N.key bundle.N.pem' },
       { name: 'config', value: 'FILE', doc: 'take the socket from this configuration' },
       JSON_FLAG,
     ],
+    note: PUBLIC_NOTE,
     load: async () => (await import('./fetch.ts')).fetch,
   },
   {
@@ -39,10 +47,10 @@ export const COMMANDS: readonly Command[] = [
     flags: [
       { name: 'pid', value: 'N', doc: 'a process, as the running daemon sees it' },
       { name: 'selectors', value: 'A,B', doc: 'selectors; with --config no daemon is needed' },
-      { name: 'pod', value: 'NS/NAME', doc: 'not in this version' },
       ...ADMIN,
       JSON_FLAG,
     ],
+    note: ADMIN_NOTE,
     load: async () => (await import('./explain.ts')).explain,
   },
   {
@@ -55,16 +63,18 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'envoy-admin',
         value: 'ADDR',
-        doc: "compare with an Envoy's /certs, exit 1 if it differs",
+        doc: "compare with an Envoy's /certs (PORT, HOST:PORT, path), exit 1 if it differs",
       },
       { name: 'pid', value: 'N', doc: 'the process of that Envoy, where several may be it' },
     ],
+    note: ADMIN_NOTE,
     load: async () => (await import('./status.ts')).status,
   },
   {
     words: 'ui',
     summary: 'serve a page on loopback with what status shows, live, until Ctrl-C',
     flags: [...ADMIN, { name: 'port', value: 'N', doc: 'port on 127.0.0.1; else a free one' }],
+    note: ADMIN_NOTE,
     load: async () => (await import('./ui.ts')).ui,
   },
   {
@@ -74,7 +84,13 @@ export const COMMANDS: readonly Command[] = [
       ...ADMIN,
       { name: 'live', doc: 'ask whether the daemon answers at all' },
       { name: 'ready', doc: 'ask whether it can serve (the default)' },
+      {
+        name: 'wait',
+        value: 'DURATION',
+        doc: 'ask until the answer is yes, at most that long: 30s',
+      },
     ],
+    note: ADMIN_NOTE,
     load: async () => (await import('./health.ts')).health,
   },
   {
@@ -85,6 +101,7 @@ export const COMMANDS: readonly Command[] = [
       { name: 'format', value: 'pem|spiffe', doc: 'PEM (the default) or a SPIFFE bundle document' },
       { name: 'trust-domain', value: 'TD', doc: 'another trust domain than the own' },
     ],
+    note: ADMIN_NOTE,
     load: async () => (await import('./bundle.ts')).bundleShow,
   },
   {

@@ -37,6 +37,7 @@ const http = (t: TestContext, answer: RequestListener, path?: string) =>
 describe('parseEnvoyAdmin()', () => {
   for (const [text, target] of [
     ['127.0.0.1:9901', { host: '127.0.0.1', port: 9901 }],
+    ['9901', { host: '127.0.0.1', port: 9901 }],
     ['localhost:1', { host: 'localhost', port: 1 }],
     ['http://envoy.internal:65535/', { host: 'envoy.internal', port: 65_535 }],
     ['[::1]:9901', { host: '::1', port: 9901 }],
@@ -48,7 +49,18 @@ describe('parseEnvoyAdmin()', () => {
   }
 
   for (const text of [
-    ...['9901', 'localhost', 'localhost:', 'localhost:0', 'localhost:65536', ':9901', 'a b:1'],
+    ...[
+      '0',
+      '65536',
+      '990100',
+      '-1',
+      'localhost',
+      'localhost:',
+      'localhost:0',
+      'localhost:65536',
+      ':9901',
+      'a b:1',
+    ],
     ...['https://localhost:9901', 'http://localhost:9901/certs', 'http://u:p@localhost:9901'],
     ...['ftp://localhost:9901', 'unix:run/envoy.sock', 'localhost:9901\n', '127.0.0.1:9901#'],
   ]) {

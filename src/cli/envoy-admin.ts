@@ -7,7 +7,7 @@ import { interrupted, socketFault } from './unreachable.ts';
 /** Where an Envoy's admin interface is. */
 export interface EnvoyAdmin {
   readonly target: HttpTarget;
-  /** As it was written. */
+  /** As it was written; a port alone with its host. */
   readonly shown: string;
 }
 
@@ -32,8 +32,9 @@ const TIMEOUT_MS = 5000;
 /** About a kilobyte for each TLS context. */
 const MAX_BYTES = 32 * 1024 * 1024;
 
-/** Parses `HOST:PORT`, `http://HOST:PORT`, `/path` or `unix:/path`; throws `ERR_USAGE`. */
-export function parseEnvoyAdmin(shown: string): EnvoyAdmin {
+/** Parses `PORT` of this machine, `HOST:PORT`, `http://HOST:PORT`, `/path` or `unix:/path`; throws `ERR_USAGE`. */
+export function parseEnvoyAdmin(given: string): EnvoyAdmin {
+  const shown = /^\d{1,5}$/.test(given) ? `127.0.0.1:${given}` : given;
   const socketPath = /^(?:unix:(?:\/\/(?=\/))?)?(\/.*)$/s.exec(shown)?.[1];
   if (socketPath !== undefined) return { target: { socketPath }, shown };
   const address = /^(?:http:\/\/)?(\[[0-9a-f:.]+\]|[a-z0-9._-]+):(\d{1,5})\/?$/i.exec(shown);
@@ -42,7 +43,7 @@ export function parseEnvoyAdmin(shown: string): EnvoyAdmin {
   if (host !== undefined && port >= 1 && port <= 65_535) return { target: { host, port }, shown };
   throw new IdentityError(
     'ERR_USAGE',
-    `--envoy-admin is "${shown}", expected HOST:PORT or a path`,
+    `--envoy-admin is "${given}", expected PORT, HOST:PORT or a path`,
     {
       hint: shown.startsWith('https:')
         ? "Envoy's admin interface has no TLS: http://HOST:PORT"

@@ -15,15 +15,6 @@ import { adminSocket } from './sockets.ts';
 
 /** `credence explain`: why a caller gets the identities it gets, or none. */
 export const explain: Action = async (given, _operands, terminal) => {
-  if (given['pod'] !== undefined) {
-    throw new IdentityError(
-      'ERR_USAGE',
-      '--pod needs the Kubernetes attestor, not in this version',
-      {
-        hint: '--pid N explains a process of a pod as any other',
-      },
-    );
-  }
   const pid = pidOf(given);
   const selectors = selectorsOf(given);
   if ((pid === undefined) === (selectors === undefined)) {

@@ -43,7 +43,9 @@ export const fetch: Action = async (given, [what], terminal) => {
   }
   if (identities.length > 0) return EXIT.done;
   throw new IdentityError('ERR_DENIED', 'this process was attested but holds no identity', {
-    hint: `add a policy entry whose selectors match it, such as unix:uid:${process.geteuid?.() ?? 'UID'}`,
+    hint:
+      `add a policy entry whose selectors match it, such as unix:uid:${process.geteuid?.() ?? 'UID'}; ` +
+      'credence explain --pid N shows the operator why a process gets none',
   });
 };
 

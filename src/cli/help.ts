@@ -18,11 +18,12 @@ export function generalHelp(commands: readonly Command[]): string {
 }
 
 /** One command's help. */
-export function commandHelp({ words, operands, summary, flags }: Command): string {
+export function commandHelp({ words, operands, summary, flags, note }: Command): string {
   const rows = [...flags, { name: 'help', doc: 'print this', value: undefined }].map((flag) => {
     const head = `--${flag.name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
     return `  ${head.padEnd(24)}${flag.doc}`;
   });
   const usage = `usage: credence ${words}${operands ? ` ${operands.doc}` : ''} [FLAGS]`;
-  return [`credence ${words}: ${summary}`, '', usage, '', ...rows, ''].join('\n');
+  const end = note === undefined ? [] : ['', note];
+  return [`credence ${words}: ${summary}`, '', usage, '', ...rows, ...end, ''].join('\n');
 }

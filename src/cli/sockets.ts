@@ -46,6 +46,7 @@ function endpointPath(address: string): string {
     throw new IdentityError(
       'ERR_USAGE',
       `"${address}" is not a Unix socket address: expected unix:///absolute/path`,
+      { hint: '--socket takes a relative path as well, without unix: before it' },
     );
   }
   return path;

@@ -232,4 +232,52 @@ describe('credence status', () => {
     assert.equal(pictures.length, 3);
     assert.equal(restored, 1);
   });
+
+  it('beside an Envoy writes into a file only what has changed, and when', async (t) => {
+    const certs = (serial: string) =>
+      JSON.stringify({
+        certificates: [
+          {
+            ca_cert: [{}],
+            cert_chain: [
+              {
+                serial_number: serial,
+                subject_alt_names: [{ uri: 'spiffe://example.org/web' }],
+                expiration_time: '2026-01-02T04:00:00Z',
+              },
+            ],
+          },
+        ],
+      });
+    const daemon = await answering(t, 200, [JSON.stringify(view([secret()]))]);
+    const answers = ['ab', 'ab', 'ab', 'cd', 'cd', 'ab'].map(certs);
+    const envoy = await answering(t, 200, answers);
+    const clock = new FakeClock(NOW);
+    const stop = new AbortController();
+    const written: string[] = [];
+    const tick = () => {
+      if (stop.signal.aborted) return;
+      void clock.advance(500);
+      setTimeout(tick, 5);
+    };
+    const terminal: Terminal = {
+      out(text) {
+        if (written.push(text) === 3) stop.abort();
+      },
+      err: () => assert.fail('nothing is wrong'),
+      isTTY: false,
+      screen: undefined,
+      env: {},
+      clock,
+      signal: stop.signal,
+    };
+    tick();
+    const given = { 'admin-socket': daemon, 'envoy-admin': envoy, watch: true };
+    assert.equal(await status(given, [], terminal), 0);
+    for (const text of written) assert.match(text, /^2026-01-02T03:\d\d:\d\d\.\d{3}Z\nEnvoy at /);
+    assert.deepEqual(
+      written.map((text) => /^(?:NOT )?in sync/m.exec(text)?.[0]),
+      ['in sync', 'NOT in sync', 'in sync'],
+    );
+  });
 });

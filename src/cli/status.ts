@@ -1,8 +1,7 @@
-import { MessageChannel } from 'node:worker_threads';
 import { sleep } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { askAdminJson } from './admin-client.ts';
-import { textOf, type Action, type Given, type Terminal } from './command.ts';
+import { textOf, type Action, type Given, type Screen, type Terminal } from './command.ts';
 import { compareCerts } from './compare-certs.ts';
 import { comparisonDocument, comparisonText } from './comparison-text.ts';
 import { fetchCerts, parseEnvoyAdmin, type EnvoyAdmin } from './envoy-admin.ts';
@@ -12,6 +11,7 @@ import { pidOf } from './pid.ts';
 import { oneLine } from './printable.ts';
 import { adminSocket } from './sockets.ts';
 import { statusText } from './status-text.ts';
+import { stayAlive } from './stay.ts';
 import { parseStatus } from './status-view.ts';
 
 const WATCH_MS = 1000;
@@ -20,6 +20,8 @@ const WATCH_MS = 1000;
 interface Picture {
   readonly document: object;
   readonly text: string;
+  /** Without the times that run: two pictures with one gist show the same. */
+  readonly gist?: string;
   readonly exit: number;
 }
 
@@ -34,7 +36,7 @@ export const status: Action = async (given, _operands, terminal) => {
   const look = await lookerOf(given, terminal);
   const first = await look();
   if (watched) {
-    await watch(first.text, async () => (await look()).text, terminal);
+    await watch(first, look, terminal);
     return EXIT.done;
   }
   const json = given['json'] === true;
@@ -72,31 +74,28 @@ async function compared(
 ): Promise<Picture> {
   const { proxies } = parseStatus(document);
   const comparison = compareCerts(proxies, await fetchCerts(envoy, terminal), pid);
+  const told = comparisonDocument(comparison, envoy.shown);
   return {
-    document: { ...record(document), envoy_admin: comparisonDocument(comparison, envoy.shown) },
+    document: { ...record(document), envoy_admin: told },
     text: comparisonText(comparison, envoy.shown, terminal.clock.now()),
+    gist: JSON.stringify(told),
     exit: comparison.inSync ? EXIT.done : EXIT.no,
   };
 }
 
+/** What is shown again and again: a picture, or why there is none. */
+type Shown = Pick<Picture, 'text' | 'gist'>;
+
 /** Draws until the signal; a daemon that goes away is shown as such, it may come back. */
-async function watch(
-  first: string,
-  look: () => Promise<string>,
-  { clock, signal, out, screen }: Terminal,
-): Promise<void> {
-  // Timers do not keep a process alive, an open port does.
-  const { port1: stay } = new MessageChannel();
-  stay.ref();
+async function watch(first: Shown, look: () => Promise<Shown>, terminal: Terminal): Promise<void> {
+  const { clock, signal, screen } = terminal;
+  const stay = stayAlive();
   try {
-    let text = first;
-    for (;;) {
-      screen?.clear();
-      out(screen ? text : `${text}\n`);
+    const show = screen ? onScreen(screen, terminal) : onPaper(terminal);
+    for (let shown = first; ;) {
+      show(shown);
       await sleep(clock, WATCH_MS, { signal });
-      text = await look().catch(
-        (thrown: unknown) => `${oneLine(toIdentityError(thrown).message)}\n`,
-      );
+      shown = await look().catch(unseen);
     }
   } catch (thrown) {
     if (!signal.aborted) throw thrown;
@@ -104,4 +103,26 @@ async function watch(
     stay.close();
     screen?.restore();
   }
+}
+
+function unseen(thrown: unknown): Shown {
+  const text = `${oneLine(toIdentityError(thrown).message)}\n`;
+  return { text, gist: text };
+}
+
+const onScreen =
+  (screen: Screen, { out }: Terminal) =>
+  ({ text }: Shown): void => {
+    screen.clear();
+    out(text);
+  };
+
+/** A file or a pipe keeps all of it: says when, and what has a gist only when that is another one. */
+function onPaper({ clock, out }: Terminal): (shown: Shown) => void {
+  let last: string | undefined;
+  return ({ text, gist }) => {
+    if (gist !== undefined && gist === last) return;
+    last = gist;
+    out(`${new Date(clock.now()).toISOString()}\n${text}\n`);
+  };
 }

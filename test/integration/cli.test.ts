@@ -244,6 +244,7 @@ describe('commands that ask a running daemon', () => {
     assert.equal(await result('health'), 'ready\n');
     assert.equal(await result('health', '--ready'), 'ready\n');
     assert.equal(await result('health', '--live'), 'live\n');
+    assert.equal(await result('health', '--wait', '10s'), 'ready\n');
   });
 
   it('tells a process without an identity what is missing, and gives it the bundle', async () => {
@@ -258,7 +259,8 @@ describe('commands that ask a running daemon', () => {
     assert.equal(
       denied.err,
       'credence: this process was attested but holds no identity\n' +
-        `hint: add a policy entry whose selectors match it, such as unix:uid:${process.getuid?.()}\n`,
+        `hint: add a policy entry whose selectors match it, such as unix:uid:${process.getuid?.()}; ` +
+        'credence explain --pid N shows the operator why a process gets none\n',
     );
     assert.match(await result('fetch', 'bundles'), /^-----BEGIN CERTIFICATE-----/);
     await daemon.setPolicy([entryForMe(WEB), entryForMe(API)]);

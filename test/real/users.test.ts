@@ -188,7 +188,7 @@ describe('docs/credence.service', () => {
     const text = readFileSync(new URL('../../docs/credence.service', import.meta.url), 'utf8');
     // systemd looks whether the executable is there.
     assert.match(text, /^ExecStart=\/usr\/bin\/node /m);
-    writeFileSync(unit, text.replace('=/usr/bin/node ', `=${process.execPath} `));
+    writeFileSync(unit, text.replaceAll('/usr/bin/node ', `${process.execPath} `));
     const { status, stderr, error } = spawnSync('systemd-analyze', ['verify', unit], {
       encoding: 'utf8',
     });
