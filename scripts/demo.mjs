@@ -2,6 +2,7 @@
 // live 20 seconds, constant requests, and what happens to them. Ctrl-C ends it and cleans up.
 //
 //   node scripts/demo.mjs [--seconds N]      (N: ends by itself; exit 1 when a request failed)
+import { rmSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,12 +31,21 @@ if (!(seconds > 0)) {
 }
 
 const stopping = new AbortController();
+/** A terminal signals the whole group and npm passes the same signal on: one Ctrl-C arrives twice. */
+const SAME_REQUEST_MS = 1_000;
+let askedAt;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
-    // The second one does not wait.
-    if (stopping.signal.aborted) process.exit(130);
+    const now = performance.now();
+    askedAt ??= now;
+    // Asked again, it is meant.
+    if (now - askedAt > SAME_REQUEST_MS) process.exit(130);
     stopping.abort();
   });
+}
+// A terminal that is closed takes nothing any more: the demo ends, and still cleans up.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', () => stopping.abort());
 }
 
 /** What has been started, to be ended in reverse order. */
@@ -63,6 +73,9 @@ async function demo() {
   stopping.signal.throwIfAborted();
 
   const dir = await demoFolder();
+  // All that the Envoys write goes there, and away with it: CA keys are in it, so at any exit.
+  process.env.TMPDIR = dir;
+  process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
   started.push({ [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) });
   say(`credence: starting on ${join(dir, 'api.sock')}`);
   const daemon = await createDaemon({
