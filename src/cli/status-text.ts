@@ -36,10 +36,10 @@ function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
       ...(revision === null ? [] : [`revision ${revision}`]),
       ...(loadedAtMs === null ? [] : [`loaded ${age(loadedAtMs, nowMs)} ago`]),
     ].join(', '),
+    ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
     ...(warnings
       ? [`  ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see credence check`]
       : []),
-    ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
   ];
 }
 

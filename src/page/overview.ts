@@ -57,7 +57,7 @@ function authorityPart({ slot, serial, keyType, notBeforeMs, notAfterMs }: Autho
 }
 
 function policyParts(policy: PolicyState): readonly Part[] {
-  const { entries, revision, loadedAtMs, lastError, lastErrorAtMs } = policy;
+  const { entries, revision, loadedAtMs, warnings, lastError, lastErrorAtMs } = policy;
   const lines = [
     ticking('figure', () => `${entries ?? '?'} ${entries === 1 ? 'entry' : 'entries'}`),
     ticking('fine', (nowMs) =>
@@ -68,6 +68,14 @@ function policyParts(policy: PolicyState): readonly Part[] {
         .filter(Boolean)
         .join(', '),
     ),
+    ...(warnings
+      ? [
+          ticking(
+            'fine',
+            () => `${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see credence check`,
+          ),
+        ]
+      : []),
   ];
   if (lastError === null) return lines;
   const refusedAt = (nowMs: number) =>
