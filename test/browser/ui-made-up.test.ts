@@ -116,6 +116,17 @@ describe('the page of credence ui, whatever the daemon says', { timeout: 120_000
     assert.deepEqual(faults, []);
   });
 
+  it('counts the warnings of the policy while there are any', async (t) => {
+    let warnings = 2;
+    const { policy } = statusOf([]);
+    const look = () => ({ status: statusOf([], { policy: { ...policy, warnings } }), nowMs: 0 });
+    const { page, faults } = await open(t, await serve(t, () => Promise.resolve(look())));
+    await page.getByText('2 warnings, see credence check').waitFor();
+    warnings = 0;
+    await page.getByText('see credence check').waitFor({ state: 'detached' });
+    assert.deepEqual(faults, []);
+  });
+
   it("reads lives by the daemon's clock, half a century from the browser's", async (t) => {
     const nowMs = HOUR_MS / 2 + 500;
     const url = await serve(t, () => Promise.resolve({ status: statusOf([proxyState(1)]), nowMs }));
