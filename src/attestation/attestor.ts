@@ -9,7 +9,10 @@ export interface Evidence {
    * for as long as the process keeps its user and group.
    */
   readonly holds?: () => boolean;
-  /** The same, asked for each further stream only: it may take as long as a look at a file. */
+  /**
+   * The same, asked for each further stream, before a renewal, and now and then: it may take as long
+   * as a look at a file. What it throws counts as no.
+   */
   readonly agrees?: () => boolean;
 }
 
@@ -31,14 +34,20 @@ export async function gatherEvidence(
   attestors: readonly Attestor[],
   peer: Peer,
   options: { signal: AbortSignal },
-): Promise<Required<Evidence>> {
+): Promise<Evidence> {
   const answers = await Promise.all(
     attestors.map(async (attestor) => attestor.attest(peer, options)),
   );
   const selectors = answers.flatMap((answer) => answer.selectors);
   return {
     selectors: [...new Set(selectors)].sort(),
-    holds: () => answers.every(({ holds }) => holds?.() ?? true),
-    agrees: () => answers.every(({ agrees }) => agrees?.() ?? true),
+    ...together('holds', answers),
+    ...together('agrees', answers),
   };
+}
+
+/** Nothing when nobody has anything to ask: then nobody needs to. */
+function together(name: 'holds' | 'agrees', answers: readonly Evidence[]): Partial<Evidence> {
+  const checks = answers.flatMap(({ [name]: check }) => (check ? [check] : []));
+  return checks.length === 0 ? {} : { [name]: () => checks.every((check) => check()) };
 }

@@ -35,7 +35,7 @@ export async function describeProcess(
     if (peer.hasExited()) throw hasEnded(pid);
     // Throws when it changed its user or group meanwhile: the selectors may be of either.
     peer.status();
-    if (!holds()) {
+    if (holds && !holds()) {
       throw new IdentityError('ERR_ATTESTATION', 'the process changed while it was looked at');
     }
     return { credentials: peer.credentials, selectors, startTicks };

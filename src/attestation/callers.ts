@@ -44,10 +44,9 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
   const { attestors, processes, log } = deps;
   const { peer, gone, renewals } = process;
   const { signal } = gone;
-  const { selectors, holds, agrees } = await gatherEvidence(attestors, peer, { signal });
+  const { selectors, ...checks } = await gatherEvidence(attestors, peer, { signal });
   if (!signal.aborted) {
-    process.holds = holds;
-    process.agrees = agrees;
+    processes.attested(process, checks);
     processes.examine(process);
   }
   // Also when it has just become another program: what was gathered is of either.
@@ -64,6 +63,7 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
     selectors,
     gone: signal,
     isAlive: () => !signal.aborted && processes.isAlive(process),
+    isUnchanged: () => !signal.aborted && processes.isUnchanged(process),
   };
 }
 

@@ -21,13 +21,19 @@ export interface Pins {
 /** One system call for all processes; there is no way to wait for foreign descriptors in Node. */
 const WATCH_MS = 100;
 
-/** @param onRemove called with each process that is no longer pinned, before others are told. */
+export interface PinsEvents {
+  /** Called with each process that is no longer pinned, before others are told. */
+  onRemove(process: Process): void;
+  /** Called at each look that the clock calls for, once those that have exited are removed. */
+  onTick(): void;
+}
+
 export function createPins(
   kernel: Pick<Kernel, 'createExitWatch'>,
   clock: Clock,
-  onRemove: (process: Process) => void,
+  events: PinsEvents,
 ): Pins {
-  return new ProcessPins(kernel.createExitWatch(), clock, onRemove);
+  return new ProcessPins(kernel.createExitWatch(), clock, events);
 }
 
 class ProcessPins implements Pins {
@@ -35,14 +41,14 @@ class ProcessPins implements Pins {
   readonly #byPidfd = new Map<number, Process>();
   readonly #watch: ExitWatch;
   readonly #clock: Clock;
-  readonly #onRemove: (process: Process) => void;
+  readonly #events: PinsEvents;
   #timer: Timer | undefined;
   #closed = false;
 
-  constructor(watch: ExitWatch, clock: Clock, onRemove: (process: Process) => void) {
+  constructor(watch: ExitWatch, clock: Clock, events: PinsEvents) {
     this.#watch = watch;
     this.#clock = clock;
-    this.#onRemove = onRemove;
+    this.#events = events;
   }
 
   get size(): number {
@@ -77,7 +83,7 @@ class ProcessPins implements Pins {
     const { peer, gone } = process;
     this.#byPidfd.delete(peer.pidfd);
     if (this.#byKey.get(peer.key) === process) this.#byKey.delete(peer.key);
-    this.#onRemove(process);
+    this.#events.onRemove(process);
     this.#watch.remove(peer.pidfd);
     peer.close();
     gone.abort(reason);
@@ -111,6 +117,7 @@ class ProcessPins implements Pins {
     this.#timer ??= this.#clock.after(WATCH_MS, () => {
       this.#timer = undefined;
       this.look();
+      this.#events.onTick();
       this.#arm();
     });
   }

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { IdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
+import type { Evidence } from './attestor.ts';
 import type { Peer } from './peer.ts';
 
 /** A process with at least one connection, or one that had some a moment ago. */
@@ -9,28 +10,31 @@ export interface Process {
   connections: number;
   /** What it was attested as; shared by its connections. */
   caller: Promise<Caller> | undefined;
-  /** Whether what it was attested by is still so. */
-  holds: () => boolean;
-  /** The same of what is looked at less often. */
-  agrees: () => boolean;
+  /** How to see whether what it was attested by is still so. */
+  checks: Checks;
   /** Ends what it was attested as; a new one follows when it is to be attested again. */
   gone: AbortController;
   /** How many times it has been found to be something else than before. */
   renewals: number;
   /** The turn of the event loop in which it was last seen to be itself. */
   seenInTurn: number;
+  /** The same of what takes longer to see. */
+  agreedInTurn: number;
 }
+
+/** Absent: what the process was attested as rests on its user and group alone. */
+export type Checks = Pick<Evidence, 'holds' | 'agrees'>;
 
 export function newProcess(peer: Peer): Process {
   return {
     peer,
     connections: 1,
     caller: undefined,
-    holds: () => true,
-    agrees: () => true,
+    checks: {},
     gone: newEnd(),
     renewals: 0,
     seenInTurn: 0,
+    agreedInTurn: 0,
   };
 }
 
@@ -38,8 +42,7 @@ export function newProcess(peer: Peer): Process {
 export function renew(process: Process, reason: string): void {
   const { gone } = process;
   process.caller = undefined;
-  process.holds = () => true;
-  process.agrees = () => true;
+  process.checks = {};
   process.gone = newEnd();
   process.renewals++;
   gone.abort(ended(reason));

@@ -14,6 +14,8 @@ class FakePeer implements Peer {
   exited = false;
   closed = false;
   changed = false;
+  /** How many times its user and group were looked at. */
+  looks = 0;
 
   constructor(key: string, pidfd: number) {
     this.key = key;
@@ -24,6 +26,7 @@ class FakePeer implements Peer {
     return this.exited || this.closed;
   }
   keepsCredentials(): boolean {
+    this.looks++;
     return !this.changed;
   }
   status(): string {
@@ -150,7 +153,7 @@ describe('createProcesses()', () => {
   it('ends what a process was attested as, but not the process, when it is another program', async () => {
     const process = join(new FakePeer('a', 5));
     let holds = true;
-    process.holds = () => holds;
+    processes.attested(process, { holds: () => holds });
     const { gone } = process;
     assert.equal(processes.isAlive(process), true);
     await new Promise((resolve) => setImmediate(resolve));
@@ -162,6 +165,140 @@ describe('createProcesses()', () => {
     assert.equal(processes.isAlive(process), true);
     assert.equal(processes.size, 1);
     assert.deepEqual([...watched], [5]);
+  });
+
+  describe('while nobody asks', () => {
+    const TICK_MS = 100;
+
+    /** Of so many processes, each attested by something that can change. */
+    function joinMany(count: number, evidence: Parameters<Processes['attested']>[1] = {}) {
+      return Array.from({ length: count }, (_, n) => {
+        const peer = new FakePeer(`p${n}`, n);
+        const process = join(peer);
+        processes.attested(process, evidence);
+        return { peer, process, gone: process.gone.signal };
+      });
+    }
+
+    it('sees within a tick that a process has changed its user', async () => {
+      const [one, other] = joinMany(2);
+      assert.ok(one && other);
+      one.peer.changed = true;
+      await clock.advance(TICK_MS);
+      assert.equal((one.gone.reason as { code?: string }).code, 'ERR_PEER_GONE');
+      assert.match(String(one.gone.reason), /no longer runs with uid 1000/);
+      assert.equal(one.peer.closed, true);
+      assert.equal(other.gone.aborted, false);
+    });
+
+    it('sees within a tick that a process runs another program', async () => {
+      let holds = true;
+      const [one] = joinMany(1, { holds: () => holds });
+      await clock.advance(TICK_MS);
+      assert.equal(one?.gone.aborted, false);
+      holds = false;
+      await clock.advance(TICK_MS);
+      assert.match(String(one.gone.reason), /another program/);
+      assert.equal(one.peer.closed, false, 'it is the same process');
+      assert.equal(one.process.caller, undefined, 'it is to be attested again');
+    });
+
+    it('sees within a tick that a process has changed its groups', async () => {
+      let agrees = true;
+      const [one] = joinMany(1, { agrees: () => agrees });
+      await clock.advance(TICK_MS);
+      assert.equal(one?.gone.aborted, false);
+      agrees = false;
+      await clock.advance(TICK_MS);
+      assert.match(String(one.gone.reason), /changed its groups/);
+      assert.equal(one.peer.closed, false);
+      agrees = true;
+      processes.attested(one.process, { agrees: () => agrees });
+      agrees = false;
+      await clock.advance(TICK_MS);
+      assert.equal(one.process.gone.signal.aborted, false, 'a new one, ended as well');
+      assert.equal(one.process.renewals, 2);
+    });
+
+    it('looks at 64 in a tick, in turns, so that none is left out', async () => {
+      const all = joinMany(150);
+      await clock.advance(TICK_MS);
+      assert.deepEqual(
+        all.map(({ peer }) => peer.looks),
+        all.map((_, n) => (n < 64 ? 1 : 0)),
+      );
+      await clock.advance(2 * TICK_MS);
+      assert.ok(all.every(({ peer }) => peer.looks >= 1));
+      assert.equal(
+        all.reduce((sum, { peer }) => sum + peer.looks, 0),
+        3 * 64,
+      );
+    });
+
+    it('looks at eight in a tick where it takes a look at files', async () => {
+      let looked = 0;
+      joinMany(20, { agrees: () => looked++ >= 0 });
+      await clock.advance(TICK_MS);
+      assert.equal(looked, 8);
+      await clock.advance(TICK_MS);
+      assert.equal(looked, 16);
+    });
+
+    it('leaves alone those that have no connection, until they have one again', async () => {
+      let looked = 0;
+      const [one] = joinMany(1, { agrees: () => looked++ >= 0 });
+      assert.ok(one);
+      processes.leave(one.process);
+      await clock.advance(TICK_MS);
+      assert.deepEqual([one.peer.looks, looked], [0, 0]);
+      processes.join(new FakePeer('p0', 99));
+      await clock.advance(TICK_MS);
+      assert.ok(one.peer.looks > 0);
+      assert.equal(looked, 1);
+    });
+
+    it('ends the streams of a process of which the kernel says nothing any more', async () => {
+      const [one] = joinMany(1, {
+        agrees() {
+          throw Object.assign(new Error('hidden'), { code: 'EACCES' });
+        },
+      });
+      await clock.advance(TICK_MS);
+      assert.equal((one?.gone.reason as { code?: string }).code, 'ERR_PEER_GONE');
+    });
+
+    it('looks again later when it is the daemon that has no descriptor left', async () => {
+      let code = 'EMFILE';
+      const [one] = joinMany(1, {
+        agrees() {
+          throw Object.assign(new Error('not now'), { code });
+        },
+      });
+      await clock.advance(3 * TICK_MS);
+      assert.equal(one?.gone.aborted, false);
+      code = 'ESRCH';
+      await clock.advance(TICK_MS);
+      assert.equal(one.gone.aborted, true);
+    });
+
+    it('looks at what takes files once in a turn when a renewal asks', async () => {
+      let looked = 0;
+      let agrees = true;
+      const [one] = joinMany(1, {
+        agrees() {
+          looked++;
+          return agrees;
+        },
+      });
+      assert.ok(one);
+      assert.equal(processes.isUnchanged(one.process), true);
+      assert.equal(processes.isUnchanged(one.process), true);
+      assert.equal(looked, 1);
+      await new Promise((resolve) => setImmediate(resolve));
+      agrees = false;
+      assert.equal(processes.isUnchanged(one.process), false);
+      assert.equal(one.gone.aborted, true);
+    });
   });
 
   it('closes a peer that cannot be watched', () => {

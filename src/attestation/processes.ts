@@ -1,9 +1,11 @@
 import { abortReason, type Clock } from '../core/clock.ts';
+import { systemCode } from '../core/errors.ts';
 import type { Kernel } from './kernel.ts';
 import { createLingering } from './lingering.ts';
 import { credentialsChanged, type Peer } from './peer.ts';
 import { createPins, type Pins } from './pins.ts';
-import { ended, renew, type Process } from './process.ts';
+import { ended, renew, type Checks, type Process } from './process.ts';
+import { createRound } from './round.ts';
 
 /** The processes behind all connections, each pinned once. */
 export interface Processes {
@@ -13,6 +15,8 @@ export interface Processes {
    */
   join(peer: Peer): Process;
   leave(process: Process): void;
+  /** From now on it is watched for these to fail. */
+  attested(process: Process, checks: Checks): void;
   /** Whether it runs now, as what it was attested as; one look serves a turn. */
   isAlive(process: Process): boolean;
   /**
@@ -22,9 +26,16 @@ export interface Processes {
   examine(process: Process): void;
   /** Looks at what costs more as well: for each further stream. */
   review(process: Process): void;
+  /** The same as an answer: whether it runs now, as all that it was attested as. */
+  isUnchanged(process: Process): boolean;
   readonly size: number;
   close(): void;
 }
+
+/** Of those with a connection, how many are looked at in a tick: 1.5 µs each. */
+const MOST_LOOKS = 64;
+/** The same where it takes opening a file: 10 to 25 µs each. */
+const MOST_REVIEWS = 8;
 
 /** @param mostLingering processes without a connection that stay pinned for a while. */
 export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: number): Processes {
@@ -33,8 +44,45 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
     ownerOf: ({ peer }) => peer.credentials.uid,
     onEnd: (process) => pins.remove(process, ended('it has disconnected')),
   });
-  const pins = createPins(kernel, clock, lingering.stop);
+  /** Those with a connection; and which of them were attested by more than user and group. */
+  const connected = createRound<Process>();
+  const checked = createRound<Process>();
+  const pins = createPins(kernel, clock, {
+    onRemove(process) {
+      lingering.stop(process);
+      unwatch(process);
+    },
+    onTick() {
+      for (const process of connected.next(MOST_LOOKS)) endIfOther(process, pins);
+      for (const process of checked.next(MOST_REVIEWS)) {
+        if (!endIfChanged(process, pins)) endIfSeenToDisagree(process, pins);
+        watch(process);
+      }
+    },
+  });
   const turns = createTurns(() => pins.look());
+
+  function watch(process: Process): void {
+    const { checks, connections } = process;
+    if (connections === 0 || !pins.has(process)) return unwatch(process);
+    connected.add(process);
+    if (checks.holds || checks.agrees) checked.add(process);
+    else checked.delete(process);
+  }
+
+  function unwatch(process: Process): void {
+    connected.delete(process);
+    checked.delete(process);
+  }
+
+  function isAlive(process: Process): boolean {
+    const turn = turns.current();
+    if (process.gone.signal.aborted) return false;
+    if (process.seenInTurn === turn) return true;
+    if (endIfChanged(process, pins)) return false;
+    process.seenInTurn = turn;
+    return true;
+  }
 
   return {
     join(peer) {
@@ -44,29 +92,38 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
         peer.close();
         known.connections++;
         lingering.stop(known);
+        watch(known);
         return known;
       }
-      return pins.add(peer);
+      const process = pins.add(peer);
+      watch(process);
+      return process;
     },
     leave(process) {
       process.connections--;
       if (process.connections > 0 || !pins.has(process)) return;
+      unwatch(process);
       // A process that was never attested has nothing worth keeping.
       if (process.caller) lingering.start(process);
       else pins.remove(process, ended('it has disconnected'));
     },
-    isAlive(process) {
+    attested(process, checks) {
+      process.checks = checks;
+      watch(process);
+    },
+    isAlive,
+    isUnchanged(process) {
+      if (!isAlive(process)) return false;
       const turn = turns.current();
-      if (process.gone.signal.aborted) return false;
-      if (process.seenInTurn === turn) return true;
-      if (endIfChanged(process, pins)) return false;
-      process.seenInTurn = turn;
+      if (process.agreedInTurn === turn) return true;
+      if (endIfSeenToDisagree(process, pins)) return false;
+      process.agreedInTurn = turn;
       return true;
     },
     examine: (process) => examine(process, pins),
     review(process) {
       examine(process, pins);
-      if (!process.agrees()) renew(process, 'the process has changed its groups');
+      endIfDisagreeing(process, pins);
     },
     get size() {
       return pins.size;
@@ -75,15 +132,30 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
   };
 }
 
+/** Ends it, and says so, when it runs with another user or group. */
+function endIfOther(process: Process, pins: Pins): boolean {
+  const { peer } = process;
+  if (peer.keepsCredentials()) return false;
+  pins.remove(process, ended(credentialsChanged(peer.credentials)));
+  return true;
+}
+
 /** Ends it as what it was attested as, and says so, unless it is that still. */
 function endIfChanged(process: Process, pins: Pins): boolean {
-  const { peer } = process;
-  if (!peer.keepsCredentials()) {
-    pins.remove(process, ended(credentialsChanged(peer.credentials)));
-    return true;
-  }
-  if (process.holds()) return false;
+  if (endIfOther(process, pins)) return true;
+  if (process.checks.holds?.() ?? true) return false;
   renew(process, 'the process runs another program now');
+  return true;
+}
+
+/**
+ * The same by what takes longer to see, of one that is still the same otherwise. Throws when the
+ * daemon itself is short of descriptors, which says nothing about the process.
+ */
+function endIfDisagreeing(process: Process, pins: Pins): boolean {
+  if (agrees(process)) return false;
+  if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
+  else renew(process, 'the process has changed its groups');
   return true;
 }
 
@@ -91,6 +163,25 @@ function examine(process: Process, pins: Pins): void {
   if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
   else endIfChanged(process, pins);
   if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
+}
+
+/** The same for open streams: they go on until it is seen, a further one is refused. */
+function endIfSeenToDisagree(process: Process, pins: Pins): boolean {
+  try {
+    return endIfDisagreeing(process, pins);
+  } catch {
+    return false;
+  }
+}
+
+function agrees({ checks }: Process): boolean {
+  try {
+    return checks.agrees?.() ?? true;
+  } catch (thrown) {
+    const code = systemCode(thrown);
+    if (code === 'EMFILE' || code === 'ENFILE') throw thrown;
+    return false;
+  }
 }
 
 /**

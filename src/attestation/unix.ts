@@ -24,10 +24,10 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
       const selectors = accountSelectors(status, names());
       const groups = supplementaryGroups(status).join(' ');
       // Who has groups may drop them; to have gained some would only be to the process's loss.
-      const agrees = () => groups === '' || hasGroups(peer, groups);
-      if (!executable) return { selectors, agrees };
+      const checks = groups === '' ? {} : { agrees: () => hasGroups(peer, groups) };
+      if (!executable) return { selectors, ...checks };
       return executable(peer, options).then(({ path, sha256, program }) => ({
-        agrees,
+        ...checks,
         selectors: [
           ...selectors,
           selector('unix', `path:${path}`),

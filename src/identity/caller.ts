@@ -24,4 +24,6 @@ export interface Caller {
   readonly gone: AbortSignal;
   /** Asks the kernel now: the same process, alive, with the credentials it connected with. */
   isAlive(): boolean;
+  /** The same of all that it was attested by, which takes as long as reading a file. */
+  isUnchanged(): boolean;
 }

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { IdentityError } from '../../src/core/errors.ts';
 import { startAttestingServer, type AttestingServer } from '../support/attesting-server.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { PYTHON, startPeer } from '../support/peer-process.ts';
 
@@ -76,6 +77,48 @@ describe('attestation on a real kernel', () => {
     assert.ok(now.selectors.includes('unix:supplementary_gid:4243' as never));
     assert.notEqual(now.key, before.key);
     assert.ok(code('ERR_PEER_GONE')(before.gone.reason), 'its open streams end');
+  });
+
+  it('ends within a tenth of a second, unasked, what a process was that has dropped groups', async () => {
+    const clock = new FakeClock();
+    await using server = await startAttestingServer({ clock });
+    await using peer = await startPeer(server.path, ['setpriv', '--groups', '77,4243']);
+    const { connection } = await server.next();
+    const before = await connection.caller({ signal });
+    assert.ok(before.selectors.includes('unix:supplementary_gid:77' as never));
+    await clock.advance(100);
+    assert.equal(before.gone.aborted, false);
+    await peer.ask('groups 4243');
+    await clock.advance(100);
+    assert.ok(code('ERR_PEER_GONE')(before.gone.reason));
+    const now = await connection.caller({ signal });
+    assert.ok(!now.selectors.includes('unix:supplementary_gid:77' as never));
+  });
+
+  it('does not renew anything for a process that has dropped groups', async () => {
+    // Its clock stands still: nothing but the question itself can tell.
+    await using server = await startAttestingServer({ clock: new FakeClock() });
+    await using peer = await startPeer(server.path, ['setpriv', '--groups', '77,4243']);
+    const { connection } = await server.next();
+    const caller = await connection.caller({ signal });
+    assert.equal(caller.isUnchanged(), true);
+    await peer.ask('groups 4243');
+    assert.equal(caller.isUnchanged(), false);
+    assert.ok(caller.gone.aborted);
+  });
+
+  it('ends within a tenth of a second, unasked, what a process was that has changed its user', async () => {
+    const clock = new FakeClock();
+    await using server = await startAttestingServer({ clock });
+    await using peer = await startPeer(server.path);
+    const { connection } = await server.next();
+    const caller = await connection.caller({ signal });
+    await clock.advance(100);
+    assert.equal(caller.gone.aborted, false);
+    await peer.ask('uid 10002');
+    await clock.advance(100);
+    assert.ok(code('ERR_PEER_GONE')(caller.gone.reason));
+    await assert.rejects(connection.caller({ signal }), code('ERR_PEER_GONE'));
   });
 
   it('refuses a process that changed its user after it connected', async () => {

@@ -64,6 +64,7 @@ export function fakeCaller(pid = 1, uid = 1000): Caller & { kill(reason?: Error)
     selectors: [selector('unix', `uid:${uid}`)],
     gone: gone.signal,
     isAlive: () => !gone.signal.aborted,
+    isUnchanged: () => !gone.signal.aborted,
     kill: (reason) => gone.abort(reason),
   };
 }
