@@ -16,6 +16,7 @@ function stream(overrides: Partial<Stream> = {}): Stream {
     openedAtMs: AT,
     unanswered: 0,
     waiting: [],
+    refusals: [],
     resources: [],
     ...overrides,
   };
@@ -130,8 +131,20 @@ describe('statusText()', () => {
         resources: [
           {
             name: 'default',
+            state: 'refused',
             sent: 'v2',
             sentAtMs: AT,
+            unansweredSinceMs: undefined,
+            inUse: {
+              version: 'v1',
+              svid: {
+                id: 'spiffe://td/a',
+                serial: '0a',
+                notBeforeMs: AT,
+                notAfterMs: AT + 1000,
+                renewAtMs: AT,
+              },
+            },
             absent: false,
             acknowledged: 'v1',
             rejected: { version: 'v2', text: 'no such curve' },
@@ -145,8 +158,11 @@ describe('statusText()', () => {
           },
           {
             name: 'ROOTCA',
+            state: 'absent',
             sent: undefined,
             sentAtMs: 0,
+            unansweredSinceMs: undefined,
+            inUse: undefined,
             absent: true,
             acknowledged: undefined,
             rejected: undefined,
@@ -158,9 +174,11 @@ describe('statusText()', () => {
     assert.deepEqual(proxies[0]?.streams[0]?.secrets, [
       {
         name: 'default',
+        state: 'refused',
         sent: 'v2',
         absent: false,
         sent_at: '2026-01-02T03:04:05.678Z',
+        unanswered_since: null,
         acknowledged: 'v1',
         refused: { version: 'v2', text: 'no such curve' },
         spiffe_id: 'spiffe://td/a',
@@ -168,12 +186,21 @@ describe('statusText()', () => {
         not_before: '2026-01-02T03:04:05.678Z',
         not_after: '2026-01-02T03:04:07.678Z',
         next_rotation: '2026-01-02T03:04:06.678Z',
+        in_use: {
+          version: 'v1',
+          spiffe_id: 'spiffe://td/a',
+          serial: '0a',
+          not_before: '2026-01-02T03:04:05.678Z',
+          not_after: '2026-01-02T03:04:06.678Z',
+        },
       },
       {
         name: 'ROOTCA',
+        state: 'absent',
         sent: null,
         absent: true,
         sent_at: null,
+        unanswered_since: null,
         acknowledged: null,
         refused: null,
         spiffe_id: null,
@@ -181,6 +208,7 @@ describe('statusText()', () => {
         not_before: null,
         not_after: null,
         next_rotation: null,
+        in_use: null,
       },
     ]);
   });
@@ -188,22 +216,23 @@ describe('statusText()', () => {
   it('says since when a push has no answer, and nothing once all have one', () => {
     const resource: Stream['resources'][number] = {
       name: 'default',
+      state: 'unanswered',
       sent: 'v2',
-      sentAtMs: AT + 1000,
+      sentAtMs: AT + 2000,
+      unansweredSinceMs: AT + 1000,
       absent: false,
       acknowledged: 'v1',
       rejected: undefined,
+      inUse: undefined,
       svid: undefined,
     };
     const since = (...resources: Stream['resources']) =>
       documentOf([stream({ resources })]).proxies[0]?.streams[0]?.oldest_unanswered_at;
-    const older = { ...resource, sentAtMs: AT };
-    const accepted = { ...older, acknowledged: 'v2' };
-    const refused = { ...older, rejected: { version: 'v2', text: '' } };
-    const absent = { ...older, sent: undefined, absent: true };
+    const older = { ...resource, unansweredSinceMs: AT };
+    const answered = { ...resource, unansweredSinceMs: undefined };
     assert.equal(since(resource, older), '2026-01-02T03:04:05.678Z');
-    assert.equal(since(resource, accepted, absent), '2026-01-02T03:04:06.678Z');
-    assert.equal(since(accepted, refused, absent), null);
+    assert.equal(since(resource, answered), '2026-01-02T03:04:06.678Z');
+    assert.equal(since(answered), null);
     assert.equal(since(), null);
   });
 });

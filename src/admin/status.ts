@@ -50,23 +50,31 @@ interface StreamView {
   readonly openedAtMs: number;
   readonly unanswered: number;
   readonly waiting: readonly string[];
+  readonly refusals: readonly {
+    readonly name: string;
+    readonly reason: string;
+    readonly atMs: number;
+  }[];
   readonly resources: readonly {
     readonly name: string;
+    readonly state: string;
+    readonly unansweredSinceMs: number | undefined;
+    readonly inUse: { readonly version: string; readonly svid: SvidView | undefined } | undefined;
     readonly sent: string | undefined;
     readonly absent: boolean;
     readonly sentAtMs: number;
     readonly acknowledged: string | undefined;
     readonly rejected: { readonly version: string; readonly text: string } | undefined;
-    readonly svid:
-      | {
-          readonly id: string;
-          readonly serial: string;
-          readonly notBeforeMs: number;
-          readonly notAfterMs: number;
-          readonly renewAtMs: number;
-        }
-      | undefined;
+    readonly svid: SvidView | undefined;
   }[];
+}
+
+interface SvidView {
+  readonly id: string;
+  readonly serial: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly renewAtMs: number;
 }
 
 /** Absent names of a stream that are shown: proxies ask for names that strangers choose. */
@@ -124,6 +132,7 @@ function daemonView(from: StatusSources) {
 }
 
 function proxyView(streams: readonly StreamView[]): unknown {
+  const refusals = streams.find((stream) => stream.refusals.length > 0)?.refusals ?? [];
   const node = streams.find((stream) => stream.node)?.node;
   const version = node?.userAgentVersion;
   const credentials = streams[0]?.credentials;
@@ -132,6 +141,7 @@ function proxyView(streams: readonly StreamView[]): unknown {
     node_id: node?.id ?? null,
     user_agent: node?.userAgentName ?? null,
     envoy_version: version ? `${version.major}.${version.minor}.${version.patch}` : null,
+    refusals: refusals.map(({ name, reason, atMs }) => ({ name, reason, at: time(atMs) })),
     streams: streams.map(streamView),
   };
 }
@@ -148,9 +158,11 @@ function streamView(stream: StreamView): unknown {
     absent_not_shown: Math.max(absent - MAX_ABSENT, 0),
     secrets: shown.map((resource) => ({
       name: resource.name,
+      state: resource.state,
       sent: resource.sent ?? null,
       absent: resource.absent,
       sent_at: resource.sent === undefined ? null : time(resource.sentAtMs),
+      unanswered_since: time(resource.unansweredSinceMs),
       acknowledged: resource.acknowledged ?? null,
       refused: resource.rejected ?? null,
       spiffe_id: resource.svid?.id ?? null,
@@ -158,19 +170,28 @@ function streamView(stream: StreamView): unknown {
       not_before: time(resource.svid?.notBeforeMs),
       not_after: time(resource.svid?.notAfterMs),
       next_rotation: time(resource.svid?.renewAtMs),
+      in_use: resource.inUse ? inUseView(resource.inUse) : null,
     })),
   };
 }
 
-/** When the oldest content was sent that the proxy has neither accepted nor refused. */
+/** What the proxy last accepted. */
+function inUseView({ version, svid }: NonNullable<StreamView['resources'][number]['inUse']>) {
+  return {
+    version,
+    spiffe_id: svid?.id ?? null,
+    serial: svid?.serial ?? null,
+    not_before: time(svid?.notBeforeMs),
+    not_after: time(svid?.notAfterMs),
+  };
+}
+
+/** Since when a name has had no answer, the longest of all. */
 function oldestUnansweredMs({ resources }: StreamView): number | undefined {
-  const open = resources.filter(
-    ({ sent, acknowledged, rejected }) =>
-      sent !== undefined && sent !== acknowledged && sent !== rejected?.version,
+  const open = resources.flatMap(({ unansweredSinceMs: since }) =>
+    since === undefined ? [] : [since],
   );
-  return open.length === 0
-    ? undefined
-    : open.reduce((oldest, { sentAtMs }) => Math.min(oldest, sentAtMs), Infinity);
+  return open.length === 0 ? undefined : open.reduce((oldest, since) => Math.min(oldest, since));
 }
 
 function time(ms: number | undefined): string | null {

@@ -60,6 +60,8 @@ const REFUSALS = { burst: 1000, perSecond: 100 };
 /** Connections of a process that are closed for what it did before no more are accepted. */
 const OFFENCES = { burst: 3, perSecond: 0.2 };
 
+/** What a user with a few proxies needs, whatever others have taken. */
+const PROXY_NEEDS = { connections: 4, streams: 16, names: 64 };
 /** Connections of one user that are one too many and told so; further ones are closed. */
 const TOLD = 16;
 
@@ -88,9 +90,9 @@ class LimitedAdmission implements Admission {
     const { requestsPerSecond: perSecond } = limits;
     this.#limits = limits;
     this.#reached = reached;
-    this.#connections = createShares(limits.connections);
-    this.#streams = createShares(limits.streams);
-    this.#names = createShares(limits.names);
+    this.#connections = createShares(limits.connections, PROXY_NEEDS.connections);
+    this.#streams = createShares(limits.streams, PROXY_NEEDS.streams);
+    this.#names = createShares(limits.names, PROXY_NEEDS.names);
     this.#requests = createRates({ burst: 2 * perSecond, perSecond }, clock);
     this.#refusals = createRates(REFUSALS, clock);
     this.#offences = createRates(OFFENCES, clock);

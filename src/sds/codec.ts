@@ -9,11 +9,30 @@ import type { Answer, Subscription } from './subscription.ts';
 export interface Applied {
   readonly node: NodeInfo | undefined;
   /** What the nonce said, for a request that answers a response. */
-  readonly answer: { readonly kind: Answer; readonly error: string | undefined } | undefined;
+  readonly answer: NonceAnswer | undefined;
   /** The names differ from before, or the stream opens with them: all are looked at again. */
   readonly changed: boolean;
   /** The request cannot be served at all. */
   readonly fault: IdentityError | undefined;
+}
+
+/** An answer to a response. */
+export interface NonceAnswer {
+  readonly kind: Answer;
+  /** The proxy's words when it refused. */
+  readonly error: string | undefined;
+  /** What it refused. */
+  readonly refused: readonly string[];
+}
+
+/** Takes the answer into the subscription. */
+export function answerOf(
+  subscription: Subscription,
+  nonce: string,
+  error: string | undefined,
+): NonceAnswer {
+  const refused = error === undefined ? [] : subscription.sentWith(nonce);
+  return { kind: subscription.answered(nonce, error), error, refused };
 }
 
 /** How the responses of one variant of the protocol look. */

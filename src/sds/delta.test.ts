@@ -26,6 +26,14 @@ function after(...requests: readonly DeltaRequestFields[]) {
 }
 
 describe('delta()', () => {
+  it('takes `*` for a name like any other where strangers choose the names', () => {
+    const subscription = new Subscription(true);
+    codec.apply(read({}), subscription);
+    assert.deepEqual([subscription.wildcard, subscription.size], [false, 0]);
+    codec.apply(read({ subscribe: ['*', 'a'] }), subscription);
+    assert.deepEqual([subscription.wildcard, [...subscription.names()]], [false, ['*', 'a']]);
+  });
+
   it('adds and takes away names, in one message and over several', () => {
     const first = { subscribe: ['a', 'b'] };
     assert.deepEqual(after(first).names, ['a', 'b']);
@@ -47,11 +55,11 @@ describe('delta()', () => {
     codec.apply(read({ subscribe: ['a'] }), subscription);
     subscription.sent('n1', [{ name: 'a', version: 'v1', svid: undefined }], 0);
     const { answer } = codec.apply(read({ nonce: 'n1', error: 'no' }), subscription);
-    assert.deepEqual(answer, { kind: 'current', error: 'no' });
+    assert.deepEqual(answer, { kind: 'current', error: 'no', refused: ['a'] });
     assert.equal(subscription.isDue('a', 'v1'), false);
     assert.equal(subscription.isDue('a', 'v2'), true);
     const stale = codec.apply(read({ nonce: 'of another stream' }), subscription);
-    assert.deepEqual(stale.answer, { kind: 'stale', error: undefined });
+    assert.deepEqual(stale.answer, { kind: 'stale', error: undefined, refused: [] });
   });
 
   it('writes what another implementation reads', () => {

@@ -1,4 +1,4 @@
-import { requestTypeFault, type Applied, type Codec } from './codec.ts';
+import { answerOf, requestTypeFault, type Applied, type Codec } from './codec.ts';
 import { encodeDeltaDiscoveryResponse, type DeltaDiscoveryRequest } from './delta-messages.ts';
 import { versionOf } from './state-of-the-world.ts';
 import type { Subscription } from './subscription.ts';
@@ -28,18 +28,20 @@ function apply(request: DeltaDiscoveryRequest, subscription: Subscription): Appl
   const answer =
     responseNonce === '' && error === undefined
       ? undefined
-      : { kind: subscription.answered(responseNonce, error), error };
-  const opens = !subscription.stated;
-  subscription.stated = true;
+      : answerOf(subscription, responseNonce, error);
+  const opens = subscription.state();
   // A first request that names nothing asks for everything (xDS protocol, "How the client
   // specifies what resources to return").
-  const everything = subscribe.includes(EVERYTHING) || (opens && subscribe.length === 0);
+  const asksForAll = subscribe.includes(EVERYTHING) || (opens && subscribe.length === 0);
+  const everything = asksForAll && !subscription.onDemand;
   for (const name of unsubscribe) {
     if (name === EVERYTHING) subscription.watchEverything(false);
     else subscription.unsubscribe(name);
   }
   if (everything) subscription.watchEverything(true);
-  for (const name of subscribe) if (name !== EVERYTHING) subscription.askAgain(name);
+  for (const name of subscribe) {
+    if (name !== EVERYTHING || subscription.onDemand) subscription.askAgain(name);
+  }
   const changed = opens || subscribe.length > 0 || unsubscribe.length > 0;
   return { node, answer, changed, fault: undefined };
 }

@@ -60,21 +60,32 @@ export function registerPushGauges(
     registers,
     collect() {
       const now = clock.now();
-      const sum = { unanswered: 0, oldestMs: now, refused: 0 };
+      const sum = { unanswered: 0, oldestMs: now, notAfterMs: Infinity, refused: 0 };
       for (const stream of streams()) {
         const pushes = stream.pushes();
         sum.unanswered += pushes.unanswered;
         sum.oldestMs = Math.min(sum.oldestMs, pushes.oldestMs ?? now);
+        sum.notAfterMs = Math.min(sum.notAfterMs, pushes.notAfterMs ?? Infinity);
         sum.refused += pushes.refused;
       }
       this.set(sum.unanswered);
       oldest.set((now - sum.oldestMs) / 1000);
       refused.set(sum.refused);
+      inUse.reset();
+      if (sum.notAfterMs < Infinity) {
+        inUse.set({ quantile: 'min' }, (sum.notAfterMs - now) / 1000);
+      }
     },
   });
   const oldest = new Gauge({
     name: 'credence_sds_oldest_unacknowledged_push_seconds',
     help: 'Age of the oldest secret that a proxy has neither accepted nor refused; 0 for none',
+    registers,
+  });
+  const inUse = new Gauge({
+    name: 'credence_sds_in_use_seconds_to_expiry',
+    help: 'Until the certificate that a connected proxy uses and that ends first does; absent for none',
+    labelNames: ['quantile'],
     registers,
   });
   const refused = new Gauge({

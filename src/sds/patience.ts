@@ -31,6 +31,12 @@ export class Patience {
     return this.#current?.wait.names.map(({ reason }) => reason) ?? [];
   }
 
+  /** Whether a name is waited for that a policy entry is missing for. */
+  denies(name: string): boolean {
+    const wait = this.#current?.wait;
+    return wait?.code === 'ERR_DENIED' && wait.names.some((one) => one.name === name);
+  }
+
   /** Says what is waited for from now on; undefined: nothing. */
   wait(wait: Wait | undefined): void {
     const before = this.#current;

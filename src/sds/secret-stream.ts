@@ -10,7 +10,9 @@ import { ATTESTATION, type Unserved } from './resolve.ts';
 import { bundleFormOf, type BundleForm } from './resources.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { printable, statusOf, summary } from './status.ts';
-import { logEnd, streamFields } from './stream-log.ts';
+import type { Refusal } from './refusals.ts';
+import { viewOf, type SecretView } from './secret-view.ts';
+import { logEnd, MAX_LOGGED_NAMES, streamFields } from './stream-log.ts';
 import { Subscription, type PushState, type Subscribed } from './subscription.ts';
 import { judge, look, type Absent, type Denial } from './verdict.ts';
 
@@ -24,7 +26,9 @@ export interface StreamSnapshot {
   readonly openedAtMs: number;
   /** Responses that the proxy has neither accepted nor refused. */
   readonly unanswered: number;
-  readonly resources: readonly Subscribed[];
+  readonly resources: readonly SecretView[];
+  /** The last names for which a stream of the process was ended. */
+  readonly refusals: readonly Refusal[];
   /** Why each name that cannot be sent yet is waited for. */
   readonly waiting: readonly string[];
 }
@@ -49,7 +53,7 @@ export class SecretStream<Request> implements SdsReader {
   readonly #codec: Codec<Request>;
   readonly #context: SdsContext;
   readonly #onClose: (stream: SecretStream<Request>) => void;
-  readonly #subscription = new Subscription();
+  readonly #subscription: Subscription;
   readonly #patience: Patience;
   readonly #writer: ResponseWriter;
   readonly #openedAtMs: number;
@@ -78,6 +82,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#onClose = onClose;
     this.#openedAtMs = context.clock.now();
     this.#takesAbsence = call.metadata.get('credence-absent').includes('removed');
+    this.#subscription = new Subscription(this.#takesAbsence);
     this.#form = bundleFormOf(undefined, context.config.spiffeCertValidation);
     this.#patience = new Patience(context.clock, context.config, (wait) => this.#expired(wait));
     this.#writer = new ResponseWriter(call, codec, this.#subscription, context, () =>
@@ -124,6 +129,9 @@ export class SecretStream<Request> implements SdsReader {
   }
 
   snapshot(): StreamSnapshot {
+    const { refusals } = this.#context;
+    const caller = this.#state.kind === 'serving' ? this.#state.source.caller : undefined;
+    const view = (known: Subscribed) => viewOf(known, this.#patience.denies(known.name));
     return {
       connection: this.#connection.id,
       credentials: this.#connection.credentials,
@@ -131,7 +139,8 @@ export class SecretStream<Request> implements SdsReader {
       node: this.#node,
       openedAtMs: this.#openedAtMs,
       unanswered: this.#subscription.unanswered,
-      resources: [...this.#subscription.resources()],
+      resources: Array.from(this.#subscription.resources(), view),
+      refusals: caller ? refusals.told(caller) : [],
       waiting: this.#patience.reasons,
     };
   }
@@ -207,7 +216,9 @@ export class SecretStream<Request> implements SdsReader {
       metrics.pushed(this.#codec.kind, 'ack');
     } else {
       metrics.pushed(this.#codec.kind, 'nack');
-      log.warn({ ...this.#fields(), detail: printable(answer.error) }, 'proxy refused an update');
+      const names = answer.refused.slice(0, MAX_LOGGED_NAMES).map(printable);
+      const fields = { ...this.#fields(), resource_names: names, detail: printable(answer.error) };
+      log.warn(fields, 'proxy refused an update');
     }
   }
 
@@ -231,11 +242,11 @@ export class SecretStream<Request> implements SdsReader {
     }
     const { encoder, config } = this.#context;
     const context = { source, encoder, aliases: config.aliases, form: this.#form };
+    this.#subscription.recall((name) => this.#context.refusals.inUse(caller, name));
     const { seen, dropped } = look(this.#subscription, context);
-    this.#count();
     if (dropped.length > 0 && !this.#codec.saysAbsence) {
       const reasons = dropped.map((name) => `no policy entry for this process grants ${name} now`);
-      return this.#deny(caller, { kind: 'deny', why: 'no_entry', reasons });
+      return this.#deny(caller, { kind: 'deny', why: 'no_entry', names: dropped, reasons });
     }
     const verdict = judge(seen, {
       goesOn: this.#goesOn(),
@@ -284,8 +295,11 @@ export class SecretStream<Request> implements SdsReader {
     return known.every(Boolean);
   }
 
-  #deny(caller: Caller, { why, reasons }: Denial): void {
-    const { log, metrics } = this.#context;
+  #deny(caller: Caller, { why, names, reasons }: Denial): void {
+    const { clock, log, metrics, refusals } = this.#context;
+    for (const [n, name] of names.entries()) {
+      refusals.tell(caller, { name, reason: reasons[n] ?? '', atMs: clock.now() });
+    }
     const reason = summary(reasons);
     metrics.denied(why);
     log.info({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
@@ -298,7 +312,8 @@ export class SecretStream<Request> implements SdsReader {
     const reasons = names.map(({ reason }) => reason);
     const state = this.#state;
     if (code === 'ERR_DENIED' && state.kind === 'serving') {
-      this.#deny(state.source.caller, { kind: 'deny', why: 'no_entry', reasons });
+      const denied = names.map(({ name }) => name);
+      this.#deny(state.source.caller, { kind: 'deny', why: 'no_entry', names: denied, reasons });
     } else {
       this.end(new IdentityError(code, summary(reasons)));
     }
@@ -306,6 +321,7 @@ export class SecretStream<Request> implements SdsReader {
 
   #finish(last: () => void): void {
     if (this.#state.kind === 'ended') return;
+    if (this.#state.kind === 'serving') this.#keepInUse(this.#state.source.caller);
     this.#become({ kind: 'ended' });
     this.#patience.wait(undefined);
     this.#writer.close();
@@ -313,6 +329,13 @@ export class SecretStream<Request> implements SdsReader {
     this.#counted = 0;
     this.#onClose(this);
     last();
+  }
+
+  /** A proxy goes on using a certificate whose stream has ended: who looks later should know. */
+  #keepInUse(caller: Caller): void {
+    for (const { name, inUse } of this.#subscription.resources()) {
+      if (inUse?.svid) this.#context.refusals.keepInUse(caller, name, inUse);
+    }
   }
 
   #fields(): LogFields {

@@ -10,12 +10,19 @@ export interface Shares {
   take(uid: number, more: number): void;
 }
 
+/** Of the whole, for users who have little. */
+const RESERVE = 1 / 8;
+/** Of the whole, the most that is little. */
+const LITTLE = 1 / 16;
+
 /**
- * A user may have as much as it leaves to the others: half when it is alone, and each further one has
- * to be content with less. The last goes to those who have nothing yet.
+ * A user may have as much as it leaves to the others beyond a reserve, and each further one has to be
+ * content with less. The reserve is for those who have no more than a proxy needs.
  */
-export function createShares(total: number): Shares {
+export function createShares(total: number, proxyNeeds: number): Shares {
   const byUid = createCounts();
+  const reserve = Math.floor(total * RESERVE);
+  const little = Math.max(Math.min(proxyNeeds, Math.floor(total * LITTLE)), 1);
   let left = total;
   return {
     of: (uid) => byUid.of(uid),
@@ -24,7 +31,8 @@ export function createShares(total: number): Shares {
     },
     fits(uid, more) {
       const rest = left - more;
-      return rest >= 0 && byUid.of(uid) + more <= Math.max(rest, 1);
+      const own = byUid.of(uid) + more;
+      return rest >= 0 && own <= Math.max(rest - reserve, little);
     },
     take(uid, more) {
       left -= more;

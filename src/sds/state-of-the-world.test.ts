@@ -98,7 +98,10 @@ describe('stateOfTheWorld()', () => {
       request({ responseNonce: 'n1', resourceNames }),
       subscription,
     );
-    assert.deepEqual([changed, answer], [false, { kind: 'current', error: undefined }]);
+    assert.deepEqual(
+      [changed, answer],
+      [false, { kind: 'current', error: undefined, refused: [] }],
+    );
   });
 
   it('takes changed names from the answer to the newest response alone', () => {
@@ -135,7 +138,8 @@ describe('stateOfTheWorld()', () => {
         errorDetail,
       });
       const { answer, changed } = codec.apply(nack, refused);
-      assert.deepEqual([answer, changed], [{ kind: 'current', error: 'key mismatch' }, false]);
+      const said = { kind: 'current', error: 'key mismatch', refused: ['default'] };
+      assert.deepEqual([answer, changed], [said, false]);
       const accepted = opened('default');
       const ack = request({ responseNonce: 'n1', versionInfo, resourceNames: ['default'] });
       assert.equal(codec.apply(ack, accepted).answer?.error, undefined);

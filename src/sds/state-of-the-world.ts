@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { requestTypeFault, type Applied, type Codec } from './codec.ts';
+import { answerOf, requestTypeFault, type Applied, type Codec } from './codec.ts';
 import { encodeDiscoveryResponse, type DiscoveryRequest } from './messages.ts';
 import type { Secret } from './resources.ts';
 import type { Subscription } from './subscription.ts';
@@ -27,14 +27,14 @@ function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
   if (subscription.lastNonce === undefined) {
     // Nothing was sent on this stream: whatever version and nonce a reconnecting proxy states
     // belongs to another stream, and it is answered all the same.
-    setNames(request.resourceNames, subscription, !subscription.stated);
+    setNames(request.resourceNames, subscription, subscription.state());
     return { node, answer: undefined, changed: true, fault: undefined };
   }
   const error = request.errorDetail && (request.errorDetail.message || 'no reason given');
-  const kind = subscription.answered(request.responseNonce, error);
+  const answer = answerOf(subscription, request.responseNonce, error);
   // Only the answer to the newest response speaks for what the proxy wants now.
-  const changed = kind === 'current' && setNames(request.resourceNames, subscription, false);
-  return { node, answer: { kind, error }, changed, fault: undefined };
+  const changed = answer.kind === 'current' && setNames(request.resourceNames, subscription, false);
+  return { node, answer, changed, fault: undefined };
 }
 
 /**
@@ -42,12 +42,11 @@ function apply(request: DiscoveryRequest, subscription: Subscription): Applied {
  * when a stream opens with it, and nothing any more when it follows a list of names.
  */
 function setNames(names: readonly string[], subscription: Subscription, opening: boolean): boolean {
-  subscription.stated = true;
   const wanted = new Set(names);
   wanted.delete('');
   const all = wanted.delete('*');
   if (all || (wanted.size === 0 && (opening || subscription.wildcard))) {
-    return subscription.replace(new Set(), true);
+    return subscription.replace(wanted, true);
   }
   return subscription.replace(wanted);
 }

@@ -5,7 +5,7 @@ import type { NodeInfo } from './node-info.ts';
 import { printable } from './status.ts';
 import type { Subscription } from './subscription.ts';
 
-const MAX_LOGGED_NAMES = 16;
+export const MAX_LOGGED_NAMES = 16;
 
 /** What every line about a stream says; texts of the proxy are cut and made printable. */
 export function streamFields(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { WEB } from '../../test/support/identities.ts';
 import { Subscription, type SentResource } from './subscription.ts';
 
 const resource = (name: string, version: string): SentResource => ({
@@ -57,7 +58,7 @@ describe('Subscription', () => {
     subscription.answered(send('good'), undefined);
     assert.equal(subscription.answered(send('bad'), 'key mismatch'), 'current');
     assert.equal(only().acknowledged, 'good');
-    assert.deepEqual(only().rejected, { version: 'bad', text: 'key mismatch' });
+    assert.deepEqual(only().history?.latest, { version: 'bad', text: 'key mismatch' });
   });
 
   it('never has refused content due again, not even after other content', () => {
@@ -78,7 +79,7 @@ describe('Subscription', () => {
     subscription.answered(send('bad'), 'no');
     subscription.answered(send('bad'), undefined);
     assert.equal(only().acknowledged, 'good');
-    assert.equal(only().rejected?.version, 'bad');
+    assert.equal(only().history?.latest?.version, 'bad');
   });
 
   it('takes an acknowledgement of the previous good bytes for a recovery', () => {
@@ -86,7 +87,7 @@ describe('Subscription', () => {
     subscription.answered(send('good'), undefined);
     subscription.answered(send('bad'), 'no');
     subscription.answered(send('good'), undefined);
-    assert.equal(only().rejected, undefined);
+    assert.equal(only().history?.latest, undefined);
   });
 
   it('takes answers to responses sent back to back one by one', () => {
@@ -107,7 +108,7 @@ describe('Subscription', () => {
     for (const nonce of ['', 'bogus', first]) {
       assert.equal(subscription.answered(nonce, 'no'), 'stale', nonce);
     }
-    assert.equal(only().rejected, undefined);
+    assert.equal(only().history?.latest, undefined);
     assert.equal(only().acknowledged, 'v1');
   });
 
@@ -117,7 +118,7 @@ describe('Subscription', () => {
     subscription.answered(nonce, undefined);
     assert.equal(subscription.answered(nonce, 'changed my mind'), 'current');
     assert.equal(only().acknowledged, 'v1');
-    assert.equal(only().rejected, undefined);
+    assert.equal(only().history?.latest, undefined);
   });
 
   it('answers a name anew that was dropped and is asked for again', () => {
@@ -171,6 +172,55 @@ describe('Subscription', () => {
     }
   });
 
+  it('knows since when there is no answer, and what is in use meanwhile', () => {
+    const subscription = new Subscription();
+    subscription.replace(new Set(['default']));
+    const svid = (serial: string) => ({
+      ...{ id: WEB, serial, notBeforeMs: 0, notAfterMs: Number(serial), renewAtMs: 0 },
+    });
+    const send = (nonce: string, nowMs: number) =>
+      subscription.sent(
+        nonce,
+        [{ name: 'default', version: nonce, svid: svid(nonce.slice(1)) }],
+        nowMs,
+      );
+    const shown = () => {
+      const { oldestMs, notAfterMs } = subscription.pushes();
+      return [oldestMs, notAfterMs];
+    };
+    send('n1', 1000);
+    subscription.answered('n1', undefined);
+    assert.deepEqual(shown(), [undefined, 1]);
+    send('n2', 2000);
+    send('n3', 3000);
+    assert.deepEqual(shown(), [2000, 1], 'the first one without an answer');
+    subscription.answered('n2', undefined);
+    assert.deepEqual(shown(), [3000, 2]);
+    subscription.answered('n3', 'no');
+    assert.deepEqual(shown(), [undefined, 2], 'what was refused is not in use');
+  });
+
+  it('tries what was refused in company once alone, when the proxy asks anew', () => {
+    const subscription = new Subscription();
+    for (const name of ['default', 'ROOTCA']) subscription.subscribe(name);
+    const resources = ['default', 'ROOTCA'].map((name) => ({
+      ...{ name, version: `${name} 1`, svid: undefined },
+    }));
+    subscription.sent('n1', resources, 0);
+    assert.deepEqual(subscription.sentWith('n1'), ['default', 'ROOTCA']);
+    subscription.answered('n1', 'no');
+    assert.equal(subscription.isDue('ROOTCA', 'ROOTCA 1'), false);
+    subscription.unsubscribe('ROOTCA');
+    subscription.askAgain('ROOTCA');
+    assert.equal(subscription.pushes().refused, 2, 'its words are not forgotten');
+    assert.equal(subscription.isDue('ROOTCA', 'ROOTCA 1'), true);
+    assert.equal(subscription.restMs('ROOTCA', 0), 1000);
+    subscription.sent('n2', resources.slice(1), 1000);
+    subscription.answered('n2', 'no, really');
+    subscription.askAgain('ROOTCA');
+    assert.equal(subscription.isDue('ROOTCA', 'ROOTCA 1'), false);
+  });
+
   it('remembers the refusals of a bounded number of names', () => {
     const { subscription, send } = watching('default');
     for (let n = 0; n < 1000; n++) {
@@ -189,7 +239,7 @@ describe('Subscription', () => {
   it('remembers a bounded number of refused versions', () => {
     const { subscription, send, only } = watching('default');
     for (let n = 0; n < 1000; n++) subscription.answered(send(`v${n}`), 'no');
-    assert.ok((only().history?.versions.size ?? 0) <= 16);
+    assert.ok((only().history?.size ?? 0) <= 16);
     assert.equal(subscription.isDue('default', 'v999'), false);
   });
 

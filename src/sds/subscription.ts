@@ -1,6 +1,5 @@
-import { isPutOff } from '../core/backoff.ts';
-
 import type { SpiffeId } from '../identity/spiffe-id.ts';
+import { RefusalHistory } from './refusal-history.ts';
 
 /** Life of a certificate, for display; wall clock in milliseconds. */
 export interface SentSvid {
@@ -30,41 +29,33 @@ export interface Subscribed {
   absent: boolean;
   /** When it was written, wall clock in milliseconds. */
   sentAtMs: number;
+  /** When the first content was written that has no answer yet. */
+  unansweredSinceMs: number | undefined;
   /** The certificate that was written, undefined for a trust bundle. */
   svid: SentSvid | undefined;
   /** Version the proxy last accepted. */
   acknowledged: string | undefined;
-  /** Version the proxy refused and has not replaced by another since, with its words. */
-  rejected: { readonly version: string; readonly text: string } | undefined;
+  /** What it last accepted, and goes on using after an absence. */
+  inUse: InUse | undefined;
   /** Made with the first refusal. */
   history: RefusalHistory | undefined;
 }
 
-/** What a proxy has refused under a name; outlives that the name is watched. */
-interface RefusalHistory {
-  /** All versions it refused; never sent again. */
-  readonly versions: Set<string>;
-  /** Contents in a row that it refused, 0 once it took one. */
-  inARow: number;
-  /** When the last of them was sent, wall clock in milliseconds. */
-  lastSentAtMs: number;
-}
-
-/** Whether the proxy has yet to say what it makes of what was written last. */
-export function isUnanswered({
-  sent,
-  acknowledged,
-  rejected,
-}: Pick<Subscribed, 'sent' | 'acknowledged' | 'rejected'>): boolean {
-  return sent !== undefined && sent !== acknowledged && sent !== rejected?.version;
+/** Content that a proxy uses. */
+export interface InUse {
+  readonly version: string;
+  /** Undefined for a trust bundle. */
+  readonly svid: SentSvid | undefined;
 }
 
 /** What became of what a stream was sent. */
 export interface PushState {
   /** Responses without an answer. */
   readonly unanswered: number;
-  /** When the oldest content was written that has no answer, wall clock in milliseconds. */
+  /** Since when a name has had no answer, the longest of all; wall clock in milliseconds. */
   readonly oldestMs: number | undefined;
+  /** End of the certificate in use that ends first. */
+  readonly notAfterMs: number | undefined;
   /** Names whose newest content the proxy refused. */
   readonly refused: number;
 }
@@ -74,12 +65,8 @@ export type Answer = 'current' | 'earlier' | 'stale';
 
 /** Answers that may be outstanding before the oldest is forgotten. */
 const MAX_OUTSTANDING = 32;
-/** Refused versions that are remembered for a name. */
-const MAX_REFUSED = 16;
 /** Names whose refusals are remembered when they are not watched any more. */
 const MAX_HISTORIES = 64;
-/** How long after a refused content another one is tried; doubled with each in a row. */
-const RETRY = { baseMs: 1000, maxMs: 60_000 };
 
 /**
  * What a stream asked for, was sent, accepted and refused, without regard to how the messages look:
@@ -92,8 +79,21 @@ export class Subscription {
   readonly #histories = new Map<string, RefusalHistory>();
   #lastNonce: string | undefined;
   #wildcard = false;
-  /** A request has said what it wants; an empty list after that means nothing, not everything. */
-  stated = false;
+  #stated = false;
+
+  /** On a stream for names that strangers choose nothing asks for everything. */
+  readonly onDemand: boolean;
+
+  constructor(onDemand = false) {
+    this.onDemand = onDemand;
+  }
+
+  /** Notes that a request has said what it wants; true for the first one. */
+  state(): boolean {
+    const first = !this.#stated;
+    this.#stated = true;
+    return first;
+  }
 
   /** Watches whatever the caller holds, beside names it asked for. */
   get wildcard(): boolean {
@@ -111,14 +111,15 @@ export class Subscription {
   }
 
   pushes(): PushState {
-    let oldestMs = Infinity;
+    let oldestMs: number | undefined;
+    let notAfterMs: number | undefined;
     let refused = 0;
-    for (const known of this.#resources.values()) {
-      if (known.rejected) refused++;
-      if (isUnanswered(known)) oldestMs = Math.min(oldestMs, known.sentAtMs);
+    for (const { history, inUse, unansweredSinceMs } of this.#resources.values()) {
+      if (history?.latest) refused++;
+      oldestMs = earlier(oldestMs, unansweredSinceMs);
+      notAfterMs = earlier(notAfterMs, inUse?.svid?.notAfterMs);
     }
-    const { unanswered } = this;
-    return { unanswered, oldestMs: oldestMs === Infinity ? undefined : oldestMs, refused };
+    return { unanswered: this.unanswered, oldestMs, notAfterMs, refused };
   }
 
   get size(): number {
@@ -151,6 +152,7 @@ export class Subscription {
     known.named = true;
     known.sent = undefined;
     known.absent = false;
+    known.history?.askedAgain();
   }
 
   unsubscribe(name: string): void {
@@ -198,6 +200,11 @@ export class Subscription {
     return dropped;
   }
 
+  /** Takes over what the process used under a name on an earlier stream. */
+  recall(before: (name: string) => InUse | undefined): void {
+    for (const known of this.#resources.values()) known.inUse ??= before(known.name);
+  }
+
   /** Whether the proxy has yet to hear that there is nothing of this name. */
   isAbsenceDue(name: string): boolean {
     return this.#resources.get(name)?.absent === false;
@@ -206,7 +213,7 @@ export class Subscription {
   /** Whether this content has to be written: it is neither what was sent last nor refused. */
   isDue(name: string, version: string): boolean {
     const known = this.#resources.get(name);
-    return known !== undefined && known.sent !== version && !known.history?.versions.has(version);
+    return known !== undefined && known.sent !== version && !known.history?.has(version);
   }
 
   /**
@@ -214,11 +221,7 @@ export class Subscription {
    * before; 0: not at all.
    */
   restMs(name: string, nowMs: number): number {
-    const history = this.#resources.get(name)?.history;
-    if (!history || history.inARow === 0) return 0;
-    const pauseMs = Math.min(RETRY.baseMs * 2 ** (history.inARow - 1), RETRY.maxMs);
-    const retryAtMs = history.lastSentAtMs + pauseMs;
-    return isPutOff(retryAtMs, nowMs, RETRY) ? retryAtMs - nowMs : 0;
+    return this.#resources.get(name)?.history?.restMs(nowMs) ?? 0;
   }
 
   /** Whether any content of this name was written since it is watched. */
@@ -239,6 +242,7 @@ export class Subscription {
       known.absent = true;
       known.sent = undefined;
       known.acknowledged = undefined;
+      known.unansweredSinceMs = undefined;
       known.svid = undefined;
     }
     for (const { name, version, svid } of resources) {
@@ -247,11 +251,17 @@ export class Subscription {
       known.sent = version;
       known.absent = false;
       known.sentAtMs = nowMs;
+      known.unansweredSinceMs ??= nowMs;
       known.svid = svid;
     }
     this.#lastNonce = nonce;
     this.#outstanding.set(nonce, resources);
     dropOldest(this.#outstanding, MAX_OUTSTANDING);
+  }
+
+  /** Names of a response that has no answer yet. */
+  sentWith(nonce: string): string[] {
+    return (this.#outstanding.get(nonce) ?? []).map(({ name }) => name);
   }
 
   /**
@@ -263,16 +273,16 @@ export class Subscription {
     const versions = this.#outstanding.get(nonce);
     if (versions) {
       this.#outstanding.delete(nonce);
-      for (const { name, version } of versions) {
-        const known = this.#resources.get(name);
+      for (const resource of versions) {
+        const known = this.#resources.get(resource.name);
         if (!known) continue;
-        if (error !== undefined) {
-          refuse(known, version, error);
-        } else if (!known.history?.versions.has(version)) {
-          // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
-          known.acknowledged = version;
-          known.rejected = undefined;
-          if (known.history) known.history.inARow = 0;
+        const newest = resource.version === known.sent;
+        known.unansweredSinceMs = newest ? undefined : known.unansweredSinceMs && known.sentAtMs;
+        if (error === undefined) accept(known, resource);
+        else {
+          known.history ??= new RefusalHistory();
+          const inCompany = versions.length > 1;
+          known.history.refused(resource.version, error, known.sentAtMs, inCompany);
         }
       }
     }
@@ -289,9 +299,10 @@ export class Subscription {
       sent: undefined,
       absent: false,
       sentAtMs: 0,
+      unansweredSinceMs: undefined,
       svid: undefined,
       acknowledged: undefined,
-      rejected: undefined,
+      inUse: undefined,
       history: this.#histories.get(name),
     };
     this.#histories.delete(name);
@@ -310,18 +321,21 @@ export class Subscription {
   }
 }
 
-function refuse(known: Subscribed, version: string, text: string): void {
-  known.rejected = { version, text };
-  known.history ??= { versions: new Set(), inARow: 0, lastSentAtMs: 0 };
-  const { history } = known;
-  history.inARow++;
-  history.lastSentAtMs = known.sentAtMs;
-  history.versions.add(version);
-  dropOldest(history.versions, MAX_REFUSED);
+function accept(known: Subscribed, { version, svid }: SentResource): void {
+  // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
+  if (known.history?.has(version)) return;
+  known.acknowledged = version;
+  known.inUse = { version, svid };
+  known.history?.accepted();
+}
+
+/** The earlier of two times that may be missing. */
+function earlier(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || (other !== undefined && other < one) ? other : one;
 }
 
 /** Keeps what is in order of arrival within its bound, one over it at the most. */
-function dropOldest(all: Set<string> | Map<string, unknown>, most: number): void {
+function dropOldest(all: Map<string, unknown>, most: number): void {
   if (all.size <= most) return;
   const oldest = all.keys().next();
   if (!oldest.done) all.delete(oldest.value);

@@ -32,6 +32,7 @@ describe('judge()', () => {
     assert.deepEqual(judge(seen(parts), never), {
       kind: 'deny',
       why: 'unknown_name',
+      names: ['b'],
       reasons: ['no b'],
     });
   });
@@ -46,7 +47,12 @@ describe('judge()', () => {
       }),
     );
     assert.deepEqual(asked, unserved('a', 'b'));
-    assert.deepEqual(verdict, { kind: 'deny', why: 'no_entry', reasons: ['no a', 'no b'] });
+    assert.deepEqual(verdict, {
+      kind: 'deny',
+      why: 'no_entry',
+      names: ['a', 'b'],
+      reasons: ['no a', 'no b'],
+    });
   });
 
   it('waits for what is being made before it waits for what is parked', () => {

@@ -28,6 +28,8 @@ export interface Serving {
 export interface Denial {
   readonly kind: 'deny';
   readonly why: DenialReason;
+  readonly names: readonly string[];
+  /** One for each name. */
   readonly reasons: readonly string[];
 }
 
@@ -67,9 +69,13 @@ export function judge(
     ];
     return { kind: 'serve', ready, absent, wait: waitFor(waiting, []) };
   }
-  if (refused) return { kind: 'deny', why: 'unknown_name', reasons: [refused.reason] };
+  if (refused) {
+    const { name, reason } = refused;
+    return { kind: 'deny', why: 'unknown_name', names: [name], reasons: [reason] };
+  }
   if (denied.length > 0 && !mayPark(denied)) {
-    return { kind: 'deny', why: 'no_entry', reasons: denied.map(({ reason }) => reason) };
+    const names = denied.map(({ name }) => name);
+    return { kind: 'deny', why: 'no_entry', names, reasons: denied.map(({ reason }) => reason) };
   }
   return { kind: 'serve', ready, absent: [], wait: waitFor(waiting, denied) };
 }
