@@ -115,7 +115,7 @@ export function createMetricsServer(view: AdminView, log: Logger): Server {
 const MAX_CONNECTIONS = 64;
 
 function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log: Logger): Server {
-  const server = createServer((request, response) => {
+  const server = createServer({ connectionsCheckingInterval: 1000 }, (request, response) => {
     answer(routes, request, view).then(
       ({ code, type, body }) => {
         response.writeHead(code, {

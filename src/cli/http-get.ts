@@ -27,19 +27,30 @@ export function httpGet(
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const req = request({ ...target, path, method: 'GET', agent: false, signal });
+    // A request that is gone already says nothing when it is destroyed: the promise is settled here.
     const timer = clock.after(timeoutMs, () =>
-      req.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)),
+      fail(new Error(`no answer within ${timeoutMs / 1000} s`)),
     );
     const fail = (thrown: unknown) => {
       timer.cancel();
       req.destroy();
       reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
     };
+    let answered = false;
     req.on('response', (response) => {
+      answered = true;
       readBody(response, maxBytes).then((body) => {
         timer.cancel();
         resolve({ code: response.statusCode ?? 0, body });
       }, fail);
+    });
+    // Without these the socket would be closed without a word to anybody.
+    req.on('upgrade', ({ statusCode = 101 }, socket) => {
+      socket.destroy();
+      fail(new Error(`it answers ${statusCode}, which nobody asked for`));
+    });
+    req.on('close', () => {
+      if (!answered) fail(new Error('it closed the connection without an answer'));
     });
     req.on('error', fail);
     req.end();

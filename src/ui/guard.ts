@@ -39,11 +39,13 @@ export function guard({ method, target, headers }: Asked, door: Door): Verdict {
   return { kind: 'serve', resource: resource === '' ? 'page' : 'status' };
 }
 
+/** Where the page is, and nothing else is. */
+const ADDRESS = '127.0.0.1';
+
 function isOwnHost(host: string, port: number): boolean {
-  return ['127.0.0.1', 'localhost', '[::1]'].some(
-    // Port 80 goes without saying (RFC 9110 4.2.1).
-    (name) => host === `${name}:${port}` || (port === 80 && host === name),
-  );
+  // No other name: what `localhost` reaches may be somebody else's port of [::1]. Port 80 goes without
+  // saying (RFC 9110 4.2.1).
+  return host === `${ADDRESS}:${port}` || (port === 80 && host === ADDRESS);
 }
 
 /** Whether another site is behind the request; clients that are no browsers say nothing of it. */

@@ -15,6 +15,8 @@ export interface Shown {
 const MAX_CONNECTIONS = 64;
 /** What a browser sends is a tenth of it. */
 const MAX_HEADER_BYTES = 8192;
+/** Node looks every half minute for who takes too long, unless it is told. */
+const SERVER_OPTIONS = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: 1000 };
 
 /** Of every answer, also of those to strangers. */
 const HEADERS = {
@@ -63,7 +65,7 @@ export function createUiServer({ page, picture }: Shown, door: () => Door): Serv
       to.end(body);
     },
   };
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
+  const server = createServer(SERVER_OPTIONS, (request, response) => {
     const { method, url: target, headers } = request;
     const asked = { method, target, headers };
     const verdict = guard(asked, door());
