@@ -3,7 +3,14 @@ import { describe, it } from 'node:test';
 import { parseSelector } from '../identity/selector.ts';
 import { contradiction } from './contradiction.ts';
 
-const judge = (...texts: string[]) => contradiction(texts.map(parseSelector));
+const MACHINE = {
+  users: new Map([
+    ['a', new Set([1])],
+    ['daemon', new Set([1, 7])],
+  ]),
+  groups: new Map([['a', new Set([2])]]),
+};
+const judge = (...texts: string[]) => contradiction(texts.map(parseSelector), MACHINE);
 
 describe('contradiction()', () => {
   for (const [one, other] of [
@@ -18,6 +25,20 @@ describe('contradiction()', () => {
       assert.equal(judge('unix:gid:9', one, other), why);
     });
   }
+
+  it('knows the ids of the names of this machine', () => {
+    assert.equal(
+      judge('unix:uid:0', 'unix:user:daemon'),
+      'no process has unix:uid:0 and unix:user:daemon: daemon is 1 and 7',
+    );
+    assert.equal(
+      judge('unix:group:a', 'unix:gid:3'),
+      'no process has unix:gid:3 and unix:group:a: a is 2',
+    );
+    for (const user of ['unix:user:daemon', 'unix:user:elsewhere']) {
+      assert.equal(judge('unix:uid:7', user), undefined);
+    }
+  });
 
   it('says nothing of what one process may have', () => {
     for (const texts of [

@@ -1,4 +1,5 @@
 import type { Selector } from '../identity/selector.ts';
+import type { Attestable } from './unmatched.ts';
 
 /** Kinds of which a process has one selector, so never two that differ. */
 const ONE_OF_A_KIND = new Set([
@@ -9,8 +10,17 @@ const ONE_OF_A_KIND = new Set([
 /** A pod has one value for each of its labels, and no name of a label holds a colon. */
 const LABEL = /^k8s:pod-label:[^:]+(?=:)/;
 
-/** Why no process can have all selectors of an entry at once; undefined when one may. */
-export function contradiction(selectors: readonly Selector[]): string | undefined {
+/** An id and a name, and where the names of such ids stand. */
+const NAMED = [
+  ['unix:uid', 'unix:user', 'users'],
+  ['unix:gid', 'unix:group', 'groups'],
+] as const;
+
+/** Why no process here can have all selectors of an entry at once; undefined when one may. */
+export function contradiction(
+  selectors: readonly Selector[],
+  machine: Pick<Attestable, 'users' | 'groups'>,
+): string | undefined {
   if (selectors.length < 2) return undefined;
   const seen = new Map<string, Selector>();
   for (const selector of selectors) {
@@ -21,7 +31,28 @@ export function contradiction(selectors: readonly Selector[]): string | undefine
     }
     if (kind !== undefined) seen.set(kind, selector);
   }
+  return misnamed(seen, machine);
+}
+
+/** An id beside the name of another one. Of a name that the machine does not know more is wrong. */
+function misnamed(
+  seen: ReadonlyMap<string, Selector>,
+  machine: Pick<Attestable, 'users' | 'groups'>,
+): string | undefined {
+  for (const [numbers, names, accounts] of NAMED) {
+    const [number, name] = [seen.get(numbers), seen.get(names)];
+    if (number === undefined || name === undefined) continue;
+    const ids = machine[accounts].get(name.slice(names.length + 1));
+    if (ids && !ids.has(Number(number.slice(numbers.length + 1)))) {
+      return `no process has ${number} and ${name}: ${name.slice(names.length + 1)} is ${[...ids].join(' and ')}`;
+    }
+  }
   return undefined;
+}
+
+/** Whether a process has at most one value of it: `unix:uid`, `k8s:pod-label:app`. */
+export function isOneOfAKind(kind: string): boolean {
+  return ONE_OF_A_KIND.has(kind) || LABEL.exec(`${kind}:`)?.[0] === kind;
 }
 
 /** What selectors that exclude each other have in common. */

@@ -1,9 +1,8 @@
 import { tooBroad } from './breadth.ts';
-import { contradiction } from './contradiction.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
+import { obstacles } from './obstacles.ts';
 import { redundantEntries } from './redundancy.ts';
-import { hasPlaceholder, parseTemplate } from './template.ts';
-import { accountNames, neverFilled, neverMatches, type Attestable } from './unmatched.ts';
+import { attestableHere, noAttestor, type Attestable } from './unmatched.ts';
 
 /** Nobody reads more of one sort. */
 const MAX_FINDINGS = 200;
@@ -19,35 +18,28 @@ interface Finding {
  */
 export function* entryFindings(
   entries: readonly PolicyEntry[],
-  { discoverPath }: Pick<Attestable, 'discoverPath'>,
+  attests: Pick<Attestable, 'discoverPath'>,
 ): Generator<PolicyWarning> {
-  const machine: Attestable = {
-    users: accountNames('/etc/passwd'),
-    groups: accountNames('/etc/group'),
-    discoverPath,
-  };
+  const machine = attestableHere(attests);
   yield* some(inVain(entries, machine), 'more entries can never apply');
   yield* some(redundantEntries(entries), 'more entries are redundant');
   yield* some(broad(entries), 'more entries are too broad');
 }
 
+/** What no attestor makes is said once of each document: such entries may wait for an attestor. */
 function* inVain(entries: readonly PolicyEntry[], machine: Attestable): Generator<Finding> {
+  const said = new Set<string>();
   for (const entry of entries) {
-    for (const why of obstacles(entry, machine)) {
-      if (why !== undefined) yield { entry, why };
+    for (const { why, offType } of obstacles(entry, machine)) {
+      if (offType === undefined) {
+        yield { entry, why };
+        continue;
+      }
+      const key = `${offType} ${placeOf(entry).file}`;
+      if (said.has(key)) continue;
+      said.add(key);
+      yield { entry, why: `${noAttestor(offType)}: entries that ask for it apply to no process` };
     }
-  }
-}
-
-function* obstacles(
-  { selectors, spiffeId }: PolicyEntry,
-  machine: Attestable,
-): Generator<string | undefined> {
-  for (const selector of selectors) yield neverMatches(selector, machine);
-  yield contradiction(selectors);
-  if (!hasPlaceholder(spiffeId)) return;
-  for (const prefix of parseTemplate(spiffeId).prefixes) {
-    yield neverFilled(prefix.slice(0, -1), machine);
   }
 }
 

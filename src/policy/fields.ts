@@ -6,6 +6,7 @@ import { selectorFault, type Selector } from '../identity/selector.ts';
 import { trustDomainFault, type TrustDomain } from '../identity/spiffe-id.ts';
 import { SVID_TTL_MS } from '../identity/svid.ts';
 import { templateFault } from './template.ts';
+import { unixIdFault } from './unix-id.ts';
 
 /** Called for each thing that is wrong; `path` begins inside the entry. */
 export type Report = (path: YamlPath, expected: string, which?: 'key' | 'value') => void;
@@ -73,13 +74,11 @@ export function readSelectorText(value: unknown, report: Report, n: number): Sel
   return fault ? undefined : (value as Selector);
 }
 
-/** A name in the place of a number would match nobody, and nobody would notice. */
+/** Any other text in the place of a number would match nobody, and nobody would notice. */
 function numberFault(selector: string): string | undefined {
-  const [type, kind = '', value = ''] = selector.split(':');
+  const [type, kind = ''] = selector.split(':', 2);
   if (type !== 'unix' || !['uid', 'gid', 'supplementary_gid'].includes(kind)) return undefined;
-  if (/^\d{1,10}$/.test(value) && selector.split(':').length === 3) return undefined;
-  const named = { uid: 'user', gid: 'group' }[kind] ?? 'supplementary_group';
-  return `unix:${kind} takes a number: a name goes with unix:${named}`;
+  return unixIdFault(kind, selector.slice(`unix:${kind}:`.length));
 }
 
 /** A duration as text (`30m`), in milliseconds. */

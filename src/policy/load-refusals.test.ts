@@ -147,6 +147,11 @@ describe('loadPolicy() of what is wrong', () => {
       'p.yaml:3:17: entries[0].selectors[0]: expected a selector such as unix:uid:1000, but its value is empty',
     ],
     [
+      'a negative user',
+      `entries:\n${entry('spiffe://example.org/a', 'unix:uid:-1')}`,
+      'p.yaml:3:17: entries[0].selectors[0]: expected a selector such as unix:uid:1000, but unix:uid takes a number from 0 to 4294967294, got "-1"',
+    ],
+    [
       'a lifetime without unit',
       `${HEAD}    x509_svid_ttl: 30`,
       'p.yaml:4:20: entries[0].x509_svid_ttl: expected a duration such as 30s, 10m or 1h, got 30',

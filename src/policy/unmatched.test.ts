@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseSelector } from '../identity/selector.ts';
-import { accountNames, neverFilled, neverMatches, type Attestable } from './unmatched.ts';
+import { accounts, neverFilled, neverMatches, type Attestable } from './unmatched.ts';
 
 const MACHINE: Attestable = {
-  users: new Set(['web']),
-  groups: new Set(['staff']),
+  users: new Map([['web', new Set([33])]]),
+  groups: new Map([['staff', new Set([50])]]),
   discoverPath: true,
 };
 const DIGEST = 'ab'.repeat(32);
@@ -14,9 +14,9 @@ const judge = (text: string, machine = MACHINE) => neverMatches(parseSelector(te
 describe('neverMatches()', () => {
   it('says nothing of what a process here may have', () => {
     for (const text of [
-      ...['unix:uid:0', 'unix:gid:1000', 'unix:supplementary_gid:4294967295', 'unix:user:web'],
+      ...['unix:uid:0', 'unix:gid:1000', 'unix:supplementary_gid:4294967294', 'unix:user:web'],
       ...['unix:group:staff', 'unix:supplementary_group:staff', 'unix:path:/usr/bin/envoy:1'],
-      ...[`unix:sha256:${DIGEST}`, 'k8s:ns:default', 'docker:label:a:b', 'systemd:id:web.service'],
+      `unix:sha256:${DIGEST}`,
     ]) {
       assert.equal(judge(text), undefined, text);
     }
@@ -24,10 +24,14 @@ describe('neverMatches()', () => {
 
   for (const [text, why] of [
     ['unix:usr:x', 'did you mean unix:user?'],
-    ['unix:user', 'this machine has no such user in /etc/passwd'],
+    ['unix:user', 'it has no value'],
     ['unix:zzzzzzzz:x', 'unix has uid, gid, supplementary_gid, user, group'],
     ['unix:toString:x', 'unix has uid, '],
-    ['unix:uid:web', 'it takes a number without leading zeros'],
+    ['unix:uid:web', 'unix:uid takes a number: a name such as "web" goes with unix:user'],
+    ['unix:uid:4294967296', 'unix:uid takes a number from 0 to 4294967294, got "4294967296"'],
+    ['k8s:ns:default', 'no attestor that is enabled makes k8s'],
+    ['docker:label:a:b', 'no attestor that is enabled makes docker'],
+    ['systemd:id:web.service', 'no attestor that is enabled makes systemd'],
     ['unix:gid:007', 'it takes a number without leading zeros'],
     ['unix:user:nobodyhere', 'this machine has no such user in /etc/passwd'],
     ['unix:group:web', 'this machine has no such group in /etc/group'],
@@ -56,6 +60,7 @@ describe('neverFilled()', () => {
     ['unix:zzzzzzzz', 'unix has uid, gid, supplementary_gid, user, group'],
     ['unix:path', 'a path is not one segment of a SPIFFE ID'],
     ['uinx:uid', 'did you mean unix?'],
+    ['k8s:pod-label:app', 'no attestor that is enabled makes k8s'],
     ['constructor:x', 'no attestor makes selectors of the type constructor'],
   ] as const) {
     it(`says of {${placeholder}} why nothing fills it`, () => {
@@ -65,7 +70,7 @@ describe('neverFilled()', () => {
   }
 
   it('says nothing of one that may have a value here', () => {
-    for (const placeholder of ['unix:user', 'unix:sha256', 'k8s:ns', 'k8s:pod-label:app']) {
+    for (const placeholder of ['unix:user', 'unix:sha256']) {
       assert.equal(neverFilled(placeholder, MACHINE), undefined, placeholder);
     }
     const machine = { ...MACHINE, discoverPath: false };
@@ -73,9 +78,9 @@ describe('neverFilled()', () => {
   });
 });
 
-describe('accountNames()', () => {
-  it('knows root, and nobody where there is no file', () => {
-    assert.ok(accountNames('/etc/passwd').has('root'));
-    assert.deepEqual(accountNames('/nowhere/passwd'), new Set());
+describe('accounts()', () => {
+  it('knows root by its id, and nobody where there is no file', () => {
+    assert.ok(accounts('/etc/passwd').get('root')?.has(0));
+    assert.deepEqual(accounts('/nowhere/passwd'), new Map());
   });
 });

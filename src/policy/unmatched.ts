@@ -2,23 +2,32 @@ import { readFileSync } from 'node:fs';
 import { parseAccounts } from '../core/accounts.ts';
 import { nearestWord } from '../core/nearest-word.ts';
 import type { Selector } from '../identity/selector.ts';
+import { unixIdFault } from './unix-id.ts';
+
+/** The names of users or groups, each with the ids that bear it. */
+export type Accounts = ReadonlyMap<string, ReadonlySet<number>>;
 
 /** What this daemon and this machine can say of a process. */
 export interface Attestable {
-  /** Names in the files that the attestor reads, and in no directory service. */
-  readonly users: ReadonlySet<string>;
-  readonly groups: ReadonlySet<string>;
+  /** As in the files that the attestor reads, and in no directory service. */
+  readonly users: Accounts;
+  readonly groups: Accounts;
   /** `attestation.unix.discover_path` */
   readonly discoverPath: boolean;
 }
 
-/** Types of SPIRE's attestors; entries for those that are not in this version may stand here already. */
+/** Types of SPIRE's attestors. */
 const TYPES = ['unix', 'k8s', 'docker', 'systemd'];
+/** The one that is always on: without it nobody would be attested. */
+const ENABLED = 'unix';
 
 type Judge = (value: string, machine: Attestable) => string | undefined;
 
-const isId: Judge = (value) =>
-  /^(?:0|[1-9]\d{0,9})$/.test(value) ? undefined : 'it takes a number without leading zeros';
+const isId =
+  (kind: string): Judge =>
+  (value) =>
+    unixIdFault(kind, value) ??
+    (/^0\d/.test(value) ? 'it takes a number without leading zeros' : undefined);
 const isUser: Judge = (value, { users }) =>
   users.has(value) ? undefined : 'this machine has no such user in /etc/passwd';
 const isGroup: Judge = (value, { groups }) =>
@@ -34,9 +43,9 @@ const isDiscovered =
 
 /** The selectors that the unix attestor makes. */
 const UNIX: Readonly<Record<string, Judge>> = {
-  uid: isId,
-  gid: isId,
-  supplementary_gid: isId,
+  uid: isId('uid'),
+  gid: isId('gid'),
+  supplementary_gid: isId('supplementary_gid'),
   user: isUser,
   group: isGroup,
   supplementary_group: isGroup,
@@ -69,22 +78,46 @@ function judgeFiller(kind: string, placeholder: string, machine: Attestable): st
 
 function judgeUnix(kind: string, selector: Selector, machine: Attestable): string | undefined {
   const judge = Object.hasOwn(UNIX, kind) ? UNIX[kind] : undefined;
-  if (judge) return judge(selector.slice(`unix:${kind}:`.length), machine);
+  const value = selector.slice(`unix:${kind}:`.length);
+  if (judge) return value === '' ? 'it has no value' : judge(value, machine);
   const near = nearestWord(kind, Object.keys(UNIX));
   return near ? `did you mean unix:${near}?` : `unix has ${Object.keys(UNIX).join(', ')}`;
 }
 
 function judgeType(type: string): string | undefined {
-  if (TYPES.includes(type)) return undefined;
+  const off = offType(type);
+  if (off !== undefined) return noAttestor(off);
   const near = nearestWord(type, TYPES);
   return near ? `did you mean ${near}?` : `no attestor makes selectors of the type ${type}`;
 }
 
-/** The names of the accounts in a file such as `/etc/passwd`; of one that is not there, none. */
-export function accountNames(path: string): ReadonlySet<string> {
+/** The type of a selector or placeholder that an attestor makes which this daemon does not have on. */
+export function offType(text: string): string | undefined {
+  const [type = ''] = text.split(':', 1);
+  return type !== ENABLED && TYPES.includes(type) ? type : undefined;
+}
+
+/** Why nothing has a selector of such a type. */
+export function noAttestor(type: string): string {
+  return `no attestor that is enabled makes ${type}`;
+}
+
+/** What can be said of a process on this machine, now. */
+export function attestableHere({ discoverPath }: Pick<Attestable, 'discoverPath'>): Attestable {
+  return { users: accounts('/etc/passwd'), groups: accounts('/etc/group'), discoverPath };
+}
+
+/** The accounts in a file such as `/etc/passwd`; of one that is not there, none. */
+export function accounts(path: string): Accounts {
+  const ids = new Map<string, Set<number>>();
   try {
-    return new Set(parseAccounts(readFileSync(path, 'utf8')).values());
+    for (const [id, name] of parseAccounts(readFileSync(path, 'utf8'))) {
+      const known = ids.get(name);
+      if (known) known.add(id);
+      else ids.set(name, new Set([id]));
+    }
   } catch {
-    return new Set();
+    // Then the attestor knows no name either.
   }
+  return ids;
 }
