@@ -14,6 +14,8 @@ describe('tooBroad()', () => {
     [['unix:uid:65534'], 'nobody'],
     [['unix:group:users'], 'a group that every user may be in'],
     [['unix:supplementary_gid:100'], 'a group that every user may be in'],
+    [['unix:gid:1000'], 'a group, whoever its user is'],
+    [['unix:group:web', 'unix:supplementary_gid:0'], 'a group, whoever its user is'],
   ] as const) {
     it(`warns of ${texts.join(' and ')} alone`, () => {
       const why = judge(texts);
@@ -29,8 +31,9 @@ describe('tooBroad()', () => {
   it('says nothing where a selector tells processes apart', () => {
     for (const texts of [
       ['unix:uid:1000'],
-      ['unix:gid:1000'],
       ['unix:uid:0', 'unix:path:/usr/bin/envoy'],
+      ['unix:gid:1000', 'unix:path:/usr/bin/envoy'],
+      ['unix:gid:1000', 'unix:user:web'],
       ['k8s:ns:web', 'unix:uid:0'],
     ]) {
       assert.equal(judge(texts), undefined, texts.join());
@@ -38,6 +41,8 @@ describe('tooBroad()', () => {
   });
 
   it('says nothing of an entry that gives each its own ID', () => {
-    assert.equal(judge(['unix:group:users'], 'spiffe://example.org/{unix:user}'), undefined);
+    for (const group of ['unix:group:users', 'unix:gid:1000']) {
+      assert.equal(judge([group], 'spiffe://example.org/{unix:user}'), undefined);
+    }
   });
 });

@@ -5,6 +5,9 @@ const ROOT = 'root, which may become anybody and is what most of a machine runs 
 const NOBODY = 'nobody, which services share that have nothing to do with each other';
 const COMMON = 'a group that every user may be in';
 
+const GROUP = 'a group, whoever its user is and whatever it runs';
+const IN_GROUP = /^unix:(?:gid|group|supplementary_gid|supplementary_group):/;
+
 /** Selectors that say too little of a process, by how Linux distributions number and name accounts. */
 const SHARED: ReadonlyMap<string, string> = new Map([
   ...both('0', 'root', ROOT),
@@ -16,15 +19,20 @@ const SHARED: ReadonlyMap<string, string> = new Map([
 
 /**
  * Why an entry fits more processes than an identity should: all that it asks for is an account that
- * unrelated programs share. With a placeholder in its ID an entry is meant for many.
+ * unrelated programs share, or groups. With a placeholder in its ID an entry is meant for many.
  */
 export function tooBroad({
   selectors,
   spiffeId,
 }: Pick<PolicyEntry, 'selectors' | 'spiffeId'>): string | undefined {
   if (hasPlaceholder(spiffeId)) return undefined;
-  const whose = SHARED.get(selectors[0] ?? '');
-  if (whose === undefined || !selectors.every((selector) => SHARED.has(selector))) return undefined;
+  const shared = selectors.every((selector) => SHARED.has(selector));
+  const whose = shared
+    ? SHARED.get(selectors[0] ?? '')
+    : selectors.every((selector) => IN_GROUP.test(selector))
+      ? GROUP
+      : undefined;
+  if (whose === undefined) return undefined;
   return `${selectors.join(' and ')} is too broad for ${spiffeId}: it is every process of ${whose}; add a selector that tells them apart`;
 }
 

@@ -57,6 +57,25 @@ describe('redundantEntries()', () => {
     assert.deepEqual(found(entry('a', ['x:1', 'z:1']), entry('a', ['x:1', 'y:1'])), []);
   });
 
+  it('fills in placeholders whose value the selectors of the entry say', () => {
+    const template = entry('u/{unix:uid}', ['unix:uid:1000']);
+    const literal = entry('u/1000', ['unix:uid:1000']);
+    const why = (source: string, which: string) =>
+      `redundant: ${source} gives spiffe://td/u/1000 to all that have ${which} selectors`;
+    assert.deepEqual(found(template, literal), [[literal, why(template.source, 'these')]]);
+    assert.deepEqual(found(literal, template), [[template, why(literal.source, 'these')]]);
+    const narrow = entry('u/{unix:uid}', ['unix:gid:1', 'unix:uid:1000']);
+    assert.deepEqual(found(narrow, literal), [[narrow, why(literal.source, 'some of these')]]);
+  });
+
+  it('leaves a placeholder that has no value for some who have the selectors', () => {
+    const gid = 'unix:supplementary_gid:5';
+    assert.deepEqual(
+      found(entry('g/{unix:supplementary_gid}', [gid]), entry('g/5', [gid, 'unix:uid:1'])),
+      [],
+    );
+  });
+
   it('names only what may go without any process noticing, and of entries alike all of it', () => {
     const texts = ['x:1', 'y:1', 'z:1'];
     const drawn = fc.record({

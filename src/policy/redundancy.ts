@@ -1,5 +1,7 @@
+import { isOneOfAKind } from './contradiction.ts';
 import type { PolicyEntry } from './entry.ts';
 import { SelectorTree } from './selector-tree.ts';
+import { fillKnown, hasPlaceholder } from './template.ts';
 
 /** An entry without which every process would get what it gets. */
 export interface Redundant {
@@ -10,6 +12,8 @@ export interface Redundant {
 interface Placed {
   readonly selectors: PolicyEntry['selectors'];
   readonly entry: PolicyEntry;
+  /** With the placeholders filled in that its own selectors fill. */
+  readonly id: string;
   /** Place among all entries. */
   readonly order: number;
 }
@@ -26,7 +30,7 @@ export function* redundantEntries(entries: readonly PolicyEntry[]): Generator<Re
     const alike = group.every(({ entry }) => saysTheSame(entry, group[0]?.entry ?? entry));
     for (const narrow of group) {
       const wide = widerOf(narrow, tree, alike);
-      if (wide) yield { entry: narrow.entry, why: reason(narrow.entry, wide.entry, alike) };
+      if (wide) yield { entry: narrow.entry, why: reason(narrow, wide, alike) };
     }
   }
 }
@@ -36,15 +40,17 @@ function sharedIds(entries: readonly PolicyEntry[]): Iterable<readonly Placed[]>
   const firsts = new Map<string, Placed>();
   const groups = new Map<string, Placed[]>();
   for (const [order, entry] of entries.entries()) {
-    const placed = { entry, order, selectors: entry.selectors };
-    const first = firsts.get(entry.spiffeId);
+    const { spiffeId, selectors } = entry;
+    const id = hasPlaceholder(spiffeId) ? fillKnown(spiffeId, selectors, isOneOfAKind) : spiffeId;
+    const placed = { entry, order, selectors, id };
+    const first = firsts.get(id);
     if (!first) {
-      firsts.set(entry.spiffeId, placed);
+      firsts.set(id, placed);
       continue;
     }
-    const group = groups.get(entry.spiffeId);
+    const group = groups.get(id);
     if (group) group.push(placed);
-    else groups.set(entry.spiffeId, [first, placed]);
+    else groups.set(id, [first, placed]);
   }
   return groups.values();
 }
@@ -53,18 +59,20 @@ function sharedIds(entries: readonly PolicyEntry[]): Iterable<readonly Placed[]>
 function widerOf(narrow: Placed, tree: SelectorTree<Placed>, alike: boolean): Placed | undefined {
   let first: Placed | undefined;
   tree.search(new Set(narrow.selectors), (wide) => {
-    // The same selectors twice is an error of its own.
-    if (wide.selectors.length >= narrow.selectors.length) return;
+    if (wide === narrow) return;
+    // The same selectors: as they stand in a template and beside it. One of the two has to stay.
+    if (wide.selectors.length === narrow.selectors.length && !goesFirst(wide, narrow)) return;
     if (!alike && !goesFirst(wide, narrow)) return;
     if (!first || wide.order < first.order) first = wide;
   });
   return first;
 }
 
-function reason({ spiffeId }: PolicyEntry, { source }: PolicyEntry, alike: boolean): string {
+function reason({ id, selectors }: Placed, wide: Placed, alike: boolean): string {
+  const which = wide.selectors.length < selectors.length ? 'some of these' : 'these';
   return alike
-    ? `redundant: ${source} gives ${spiffeId} to all that have some of these selectors`
-    : `never counts: ${source} gives ${spiffeId} to all that this entry fits, and goes first`;
+    ? `redundant: ${wide.entry.source} gives ${id} to all that have ${which} selectors`
+    : `never counts: ${wide.entry.source} gives ${id} to all that this entry fits, and goes first`;
 }
 
 const goesFirst = (a: Placed, b: Placed) =>

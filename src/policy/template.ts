@@ -95,6 +95,21 @@ export function expandTemplate(template: IdTemplate, selectors: readonly Selecto
   return { kind: 'id', id: id as SpiffeId };
 }
 
+/**
+ * The text with those placeholders filled in that have the same value for all who have the selectors:
+ * of kinds (`unix:uid`) of which `isSingle` says that nobody has two.
+ */
+export function fillKnown(
+  text: string,
+  selectors: readonly Selector[],
+  isSingle: (kind: string) => boolean,
+): string {
+  return text.replace(PLACEHOLDER, (whole, kind: string) => {
+    const value = isSingle(kind) ? theOne(selectors, `${kind}:`) : undefined;
+    return typeof value === 'string' && !pathSegmentFault(value) ? value : whole;
+  });
+}
+
 const SEVERAL = Symbol('several');
 
 function theOne(
