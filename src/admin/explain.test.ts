@@ -25,8 +25,9 @@ describe('explainDocument()', () => {
         { kind: 'applies', entry: entry(web, 'a:1'), id: web },
         { kind: 'shadowed', entry: entry(web, 'a:2'), id: web, by: 'a:1' },
         { kind: 'placeholder', entry: entry('spiffe://example.org/{k8s:ns}', 'a:3'), reason: 'no' },
-        { kind: 'missing', entry: entry(web, 'a:4'), missing: ['unix:gid:1'] },
+        { kind: 'missing', entry: entry(web, 'a:4'), missing: ['unix:gid:1'], findings: ['no'] },
       ],
+      missingNotShown: 2,
     } as const;
     const shared = { spiffe_id: web, selectors: ['unix:uid:1000'], priority: 3 };
     assert.deepEqual(explainDocument(from), {
@@ -49,8 +50,9 @@ describe('explainDocument()', () => {
           source: 'a:3',
           reason: 'no',
         },
-        { verdict: 'missing', ...shared, source: 'a:4', missing: ['unix:gid:1'] },
+        { verdict: 'missing', ...shared, source: 'a:4', missing: ['unix:gid:1'], findings: ['no'] },
       ],
+      missing_not_shown: 2,
     });
   });
 });

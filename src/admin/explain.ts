@@ -8,6 +8,8 @@ export interface MatchSources {
     readonly source: string;
   }[];
   readonly verdicts: readonly Verdict[];
+  /** Entries that are nearly as near as those of the verdicts. */
+  readonly missingNotShown: number;
 }
 
 /** What `/explain` is made of: a process as attested now, and what the policy makes of it. */
@@ -23,7 +25,12 @@ type Verdict = { readonly entry: EntryView } & (
   | { readonly kind: 'applies'; readonly id: string }
   | { readonly kind: 'shadowed'; readonly id: string; readonly by: string }
   | { readonly kind: 'placeholder'; readonly reason: string }
-  | { readonly kind: 'missing'; readonly missing: readonly string[] }
+  | {
+      readonly kind: 'missing';
+      readonly missing: readonly string[];
+      /** Why no process gets further. */
+      readonly findings: readonly string[];
+    }
 );
 
 interface EntryView {
@@ -46,7 +53,8 @@ export function explainDocument(from: ExplainSources): object {
 }
 
 /** The document of `/explain?selectors=a,b`, of a process that need not exist. */
-export function matchDocument({ selectors, identities, verdicts }: MatchSources): object {
+export function matchDocument(from: MatchSources): object {
+  const { selectors, identities, verdicts, missingNotShown } = from;
   return {
     selectors,
     identities: identities.map(({ id, priority, source }, index) => ({
@@ -56,6 +64,7 @@ export function matchDocument({ selectors, identities, verdicts }: MatchSources)
       source,
     })),
     entries: verdicts.map(entryView),
+    missing_not_shown: missingNotShown,
   };
 }
 
@@ -71,6 +80,6 @@ function entryView(verdict: Verdict): unknown {
     ...(kind === 'applies' || kind === 'shadowed' ? { gives: verdict.id } : {}),
     ...(kind === 'shadowed' ? { shadowed_by: verdict.by } : {}),
     ...(kind === 'placeholder' ? { reason: verdict.reason } : {}),
-    ...(kind === 'missing' ? { missing: verdict.missing } : {}),
+    ...(kind === 'missing' ? { missing: verdict.missing, findings: verdict.findings } : {}),
   };
 }

@@ -6,7 +6,7 @@ const MOST_LISTED = 4;
 
 /** An explanation for people: each step from the process to its identities. */
 export function explainText(view: ExplainView): string {
-  const { process, selectors, identities, verdicts } = view;
+  const { process, selectors, identities, verdicts, missingNotShown: notShown } = view;
   const of = (kind: string) => verdicts.filter((verdict) => verdict.kind === kind);
   const steps: readonly (readonly [string, readonly string[]])[] = [
     [
@@ -21,7 +21,14 @@ export function explainText(view: ExplainView): string {
       'unresolved',
       of('placeholder').map(({ spiffeId, reason, source }) => `${spiffeId} (${source}): ${reason}`),
     ],
-    ['missed', of('missing').map((verdict) => missedText(verdict, selectors))],
+    [
+      'missed',
+      of('missing').flatMap((verdict) => [
+        missedText(verdict, selectors),
+        ...verdict.findings.map((finding) => `  ${finding}`),
+      ]),
+    ],
+    ['not shown', notShown > 0 ? [`${notShown} more that miss selectors`] : []],
   ];
   return steps
     .flatMap(([title, lines]) => lines.map((line, n) => (n === 0 ? title : '').padEnd(12) + line))

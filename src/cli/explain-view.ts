@@ -12,6 +12,8 @@ export interface VerdictView {
   /** Why a placeholder has no value. */
   readonly reason: string;
   readonly missing: readonly string[];
+  /** Why no process has what is missing. */
+  readonly findings: readonly string[];
 }
 
 export interface IdentityView {
@@ -29,6 +31,8 @@ export interface ExplainView {
   /** The first one is the default. */
   readonly identities: readonly IdentityView[];
   readonly verdicts: readonly VerdictView[];
+  /** Entries that miss something too, beyond those of the verdicts. */
+  readonly missingNotShown: number;
 }
 
 /** Takes out of an answer what is shown; throws `ERR_UNREACHABLE` when it explains nothing. */
@@ -48,6 +52,7 @@ export function parseExplanation(document: unknown): ExplainView {
       source: text(identity['source']) ?? '?',
     })),
     verdicts: list(from['entries']).map(parseVerdict),
+    missingNotShown: count(from['missing_not_shown']) ?? 0,
   };
 }
 
@@ -59,5 +64,6 @@ function parseVerdict(from: Fields): VerdictView {
     shadowedBy: text(from['shadowed_by']) ?? '?',
     reason: text(from['reason']) ?? '?',
     missing: texts(from['missing']),
+    findings: texts(from['findings']),
   };
 }

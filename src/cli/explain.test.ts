@@ -35,9 +35,32 @@ describe('explainText()', () => {
     assert.ok(text.endsWith(`misses ${group(7)} (it has ${some} and 2 more)\n`), text);
   });
 
+  it('says why no process has a selector that is missed, and how many entries it leaves out', () => {
+    const why = 'unix:usr:root matches no process: did you mean unix:user?';
+    const missing = ['unix:usr:root'];
+    const text = shown({
+      selectors: [],
+      identities: [],
+      entries: [{ verdict: 'missing', spiffe_id: 'a', source: 'p:1', missing, findings: [why] }],
+      missing_not_shown: 3,
+    });
+    assert.ok(
+      text.endsWith(
+        `misses unix:usr:root\n${' '.repeat(14)}${why}\nnot shown   3 more that miss selectors\n`,
+      ),
+      text,
+    );
+  });
+
   it('lets no answer steer the terminal or add a line', () => {
     const hostile = '\x1b[2J\nidentities  spiffe://td/admin\u202e';
-    const entry = { spiffe_id: hostile, source: hostile, missing: [hostile], reason: hostile };
+    const entry = {
+      spiffe_id: hostile,
+      source: hostile,
+      missing: [hostile],
+      findings: [hostile],
+      reason: hostile,
+    };
     const text = shown({
       pid: 1,
       selectors: [hostile],
@@ -45,7 +68,7 @@ describe('explainText()', () => {
       entries: ['missing', 'shadowed', 'placeholder'].map((verdict) => ({ ...entry, verdict })),
     });
     assert.doesNotMatch(text, /[^\x20-\x7e\n]/);
-    assert.equal(text.split('\n').length, 8);
+    assert.equal(text.split('\n').length, 9);
   });
 
   it('shows something of any answer that is an explanation at all', () => {

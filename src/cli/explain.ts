@@ -4,7 +4,9 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
 import { explainMatch } from '../policy/explain.ts';
 import { loadPolicy } from '../policy/load.ts';
+import { obstacles } from '../policy/obstacles.ts';
 import { compilePolicy } from '../policy/policy.ts';
+import { attestableHere } from '../policy/unmatched.ts';
 import { askAdminJson } from './admin-client.ts';
 import { textOf, type Action, type Given, type Terminal } from './command.ts';
 import { EXIT } from './exit.ts';
@@ -54,9 +56,25 @@ async function explainSelectors(
   const file = textOf(given, 'config');
   if (file === undefined || textOf(given, 'admin-socket') !== undefined) {
     const query = `/explain?selectors=${encodeURIComponent(selectors.join(','))}`;
+    // Whether that daemon looks for paths is not known here.
+    warnOfImpossible(selectors, { discoverPath: true }, terminal);
     return askAdminJson(await adminSocket(given, terminal), query, terminal);
   }
-  const { policyPaths: paths, trustDomain, issuer } = loadConfig(file, terminal.env);
+  const { policyPaths: paths, trustDomain, issuer, attestation } = loadConfig(file, terminal.env);
+  const attests = attestation.unix;
+  warnOfImpossible(selectors, attests, terminal);
   const { entries } = loadPolicy({ paths, trustDomain, caTtlMs: issuer.caTtlMs });
-  return matchDocument({ selectors, ...(await explainMatch(compilePolicy(entries), selectors)) });
+  const told = await explainMatch(compilePolicy(entries), selectors, { attests });
+  return matchDocument({ selectors, ...told });
+}
+
+/** What is asked about is answered; that no process here is so may have gone unnoticed. */
+function warnOfImpossible(
+  selectors: readonly Selector[],
+  attests: { readonly discoverPath: boolean },
+  terminal: Terminal,
+): void {
+  for (const { why } of obstacles({ selectors, spiffeId: '' }, attestableHere(attests))) {
+    terminal.err(`warning: ${why}\n`);
+  }
 }

@@ -2,8 +2,10 @@ import type { Entitlement } from '../identity/entitlement.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { PolicyEntry } from './entry.ts';
+import { obstacles } from './obstacles.ts';
 import type { Policy } from './policy.ts';
 import { expandTemplate, parseTemplate } from './template.ts';
+import { attestableHere, type Attestable } from './unmatched.ts';
 
 /** Why an entry gives a caller an identity, or why it nearly does. */
 export type EntryVerdict =
@@ -21,6 +23,8 @@ export type EntryVerdict =
       readonly kind: 'missing';
       readonly entry: PolicyEntry;
       readonly missing: readonly Selector[];
+      /** Why no process of this machine gets further. */
+      readonly findings: readonly string[];
     };
 
 /** What a caller gets, and what became of the entries. */
@@ -28,6 +32,8 @@ export interface Explanation {
   /** As of `Policy.match`. */
   readonly identities: readonly Entitlement[];
   readonly verdicts: readonly EntryVerdict[];
+  /** Entries that nearly apply, beyond those of the verdicts. */
+  readonly missingNotShown: number;
 }
 
 type Missing = Extract<EntryVerdict, { kind: 'missing' }>;
@@ -37,21 +43,28 @@ const DEFAULT_LIMIT = 10;
 /** Selectors looked at in one turn of the event loop: some tenths of a millisecond. */
 const SLICE = 2000;
 
+export interface ExplainOptions {
+  readonly limit?: number;
+  /** What the daemon looks for; without it nothing is said of what it does not. */
+  readonly attests?: Pick<Attestable, 'discoverPath'>;
+}
+
 /**
  * Matches once, then walks all entries and says what became of each that applies or nearly does:
- * those that miss one selector, or miss some and have others. For people, not for the hot path: the
+ * those that miss one selector, or miss some and have others, which come first. For people, not for the hot path: the
  * walk lets the event loop turn, so that a large policy keeps no stream waiting.
  */
 export async function explainMatch(
   policy: Policy,
   selectors: readonly Selector[],
-  { limit = DEFAULT_LIMIT }: { readonly limit?: number } = {},
+  { limit = DEFAULT_LIMIT, attests = { discoverPath: true } }: ExplainOptions = {},
 ): Promise<Explanation> {
   const held = new Set(selectors);
   const identities = policy.match(selectors);
   const granted = new Map(identities.map(({ id, source }) => [id, source]));
   const sure: EntryVerdict[] = [];
   const near: Missing[] = [];
+  let nearCount = 0;
   let looks = 0;
   for (const entry of policy.entries) {
     const missing = entry.selectors.filter((selector) => !held.has(selector));
@@ -60,13 +73,22 @@ export async function explainMatch(
       sure.push(verdict(entry, selectors, granted));
       looks += selectors.length;
     } else if (missing.length === 1 || missing.length < entry.selectors.length) {
-      keepNearest(near, { kind: 'missing', entry, missing }, limit);
+      nearCount++;
+      keepNearest(near, { kind: 'missing', entry, missing, findings: [] }, limit);
     }
     if (looks < SLICE) continue;
     looks = 0;
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
-  return { identities, verdicts: [...sure, ...near] };
+  const machine = near.length > 0 ? attestableHere(attests) : undefined;
+  const missed = near.map((one) =>
+    machine ? { ...one, findings: [...obstacles(one.entry, machine)].map(({ why }) => why) } : one,
+  );
+  return {
+    identities,
+    verdicts: [...sure, ...missed],
+    missingNotShown: nearCount - near.length,
+  };
 }
 
 /** Puts a near miss into the list of the nearest, the first of equals first. */
@@ -80,7 +102,11 @@ function keepNearest(near: Missing[], one: Missing, limit: number): void {
   if (near.length > limit) near.pop();
 }
 
+/** Who has nothing of what an entry asks for was hardly meant by it. */
 function nearer(a: Missing, b: Missing): boolean {
+  if (heldCount(a) === 0 || heldCount(b) === 0) {
+    if (heldCount(a) !== heldCount(b)) return heldCount(a) > 0;
+  }
   if (a.missing.length !== b.missing.length) return a.missing.length < b.missing.length;
   return heldCount(a) > heldCount(b);
 }

@@ -163,11 +163,27 @@ describe('explainMatch()', () => {
   });
 
   it('bounds the near misses and keeps the nearest', async () => {
-    const { verdicts } = await explainMatch(policy, caller('a:1', 'b:2'), { limit: 1 });
+    const told = await explainMatch(policy, caller('a:1', 'b:2'), { limit: 1 });
+    const { verdicts, missingNotShown } = told;
+    assert.equal(missingNotShown, 2);
     assert.deepEqual(
       verdicts.map(({ entry: { source } }) => source),
       ['p:1', 'p:2', 'p:6', 'p:4'],
     );
+  });
+
+  it('puts what the caller has something of before what it has nothing of', async () => {
+    const entries = [entry('a', ['z:1']), entry('b', ['a:1', 'y:1', 'y:2'])];
+    const { verdicts } = await explainMatch(compilePolicy(entries), caller('a:1'), { limit: 1 });
+    assert.deepEqual(verdicts[0]?.entry.selectors.includes('a:1' as never), true);
+  });
+
+  it('says of a missed selector why no process has it', async () => {
+    const entries = [entry('a', ['unix:usr:root', 'unix:uid:7'])];
+    const { verdicts } = await explainMatch(compilePolicy(entries), caller('unix:uid:7'));
+    assert.deepEqual(verdicts[0]?.kind === 'missing' && verdicts[0].findings, [
+      'unix:usr:root matches no process: did you mean unix:user?',
+    ]);
   });
 
   it('lets the event loop turn while it walks a large policy', async () => {
