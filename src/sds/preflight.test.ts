@@ -186,6 +186,12 @@ describe('preflightedBundles()', () => {
     assert.match(bundleFault(forger.bundle('root', 'issuing')) ?? '', /not self-signed/);
     assert.match(bundleFault(forger.bundle()) ?? '', /no root/);
     assert.match(bundleFault(forger.bundle('root'), NOW + 11 * 86_400_000) ?? '', /expired/);
+    assert.match(bundleFault(forger.bundle('root'), NOW - 11 * 86_400_000) ?? '', /not valid yet/);
+    const [root] = forger.bundle('root').x509Authorities;
+    const der = Buffer.from(root?.der ?? []);
+    der.writeUInt8(der.readUInt8(der.length - 1) ^ 1, der.length - 1);
+    const turnedIn = { ...forger.bundle('root'), x509Authorities: [{ der, notAfterMs: 0 }] };
+    assert.match(bundleFault(turnedIn) ?? '', /not signed by itself/);
     const { trustDomain, sequence } = forger.bundle();
     const garbage = [{ der: Buffer.from('garbage'), notAfterMs: NOW }];
     const fault = bundleFault({ trustDomain, sequence, x509Authorities: garbage });

@@ -1,3 +1,4 @@
+import { X509Certificate, type KeyObject } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
@@ -92,15 +93,28 @@ function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | 
     try {
       const root = readCertificate(der);
       if (root.notAfterMs <= nowMs) return 'a root has expired';
+      if (root.notBeforeMs > nowMs) return 'a root is not valid yet';
       // A partial chain is an anchor to the plain validator, and none to the SPIFFE one.
       if (!root.isCa || !root.issuer.equals(root.subject)) return 'a root is not self-signed';
       const mayCertify = root.keyUsage === 0 || (root.keyUsage & KEY_USAGE.keyCertSign) !== 0;
       if (!mayCertify) return 'a root may not sign certificates';
+      // Once for each bundle: who can turn one in may not be who signed it.
+      const certificate = new X509Certificate(der);
+      const { publicKey } = certificate;
+      if (!isTaken(publicKey)) return 'a root has a key that Envoy does not take';
+      if (!certificate.verify(publicKey)) return 'a root is not signed by itself';
     } catch (thrown) {
       return `a root cannot be read: ${errorText(thrown)}`;
     }
   }
   return undefined;
+}
+
+/** RSA of 2048 bits and more, and the curves that TLS 1.3 names. */
+function isTaken({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean {
+  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails ?? {};
+  if (asymmetricKeyType === 'rsa') return modulusLength >= 2048;
+  return ['prime256v1', 'secp384r1', 'secp521r1'].includes(namedCurve);
 }
 
 function leafFault(leaf: CertificateFacts, id: string): string | undefined {

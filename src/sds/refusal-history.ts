@@ -9,8 +9,6 @@ const RETRY = { baseMs: 1000, maxMs: 60_000 };
 export class RefusalHistory {
   /** All versions it refused; never sent again. */
   readonly #versions = new Set<string>();
-  /** Those of them that it refused together with others: which of them it meant is not known. */
-  readonly #inCompany = new Set<string>();
   #inARow = 0;
   /** When the last of them was sent, wall clock in milliseconds. */
   #lastSentAtMs = 0;
@@ -26,28 +24,19 @@ export class RefusalHistory {
     return this.#versions.size;
   }
 
-  refused(version: string, text: string, sentAtMs: number, inCompany: boolean): void {
+  refused(version: string, text: string, sentAtMs: number): void {
     this.latest = { version, text };
     this.#inARow++;
     this.#lastSentAtMs = sentAtMs;
     this.#versions.add(version);
-    if (inCompany) this.#inCompany.add(version);
-    else this.#inCompany.delete(version);
     if (this.#versions.size <= MAX_REFUSED) return;
     const [oldest = version] = this.#versions;
     this.#versions.delete(oldest);
-    this.#inCompany.delete(oldest);
   }
 
   accepted(): void {
     this.latest = undefined;
     this.#inARow = 0;
-  }
-
-  /** The proxy asks anew: what it refused in company may have been good, and is tried once alone. */
-  askedAgain(): void {
-    for (const version of this.#inCompany) this.#versions.delete(version);
-    this.#inCompany.clear();
   }
 
   /** How long another content is still to be kept back; 0: not at all. */

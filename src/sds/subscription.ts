@@ -152,7 +152,6 @@ export class Subscription {
     known.named = true;
     known.sent = undefined;
     known.absent = false;
-    known.history?.askedAgain();
   }
 
   unsubscribe(name: string): void {
@@ -281,8 +280,7 @@ export class Subscription {
         if (error === undefined) accept(known, resource);
         else {
           known.history ??= new RefusalHistory();
-          const inCompany = versions.length > 1;
-          known.history.refused(resource.version, error, known.sentAtMs, inCompany);
+          known.history.refused(resource.version, error, known.sentAtMs);
         }
       }
     }
