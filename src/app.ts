@@ -196,8 +196,8 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       rotation: serving.rotation(),
       streams: serving.openStreams(),
     }),
-    explain: (pid) => explainPid(pid, policy, rest.attestation),
-    explainSelectors: (selectors) => explainSelectors(selectors, policy.current()),
+    explain: (pid) => explainPid(pid, policy, rest.attestation, config),
+    explainSelectors: (selectors) => explainSelectors(selectors, policy.current(), config),
   };
 }
 
@@ -206,16 +206,20 @@ async function explainPid(
   pid: number,
   store: PolicyStore,
   attestation: Attestation,
+  config: Config,
 ): Promise<ExplainSources> {
   const { credentials, selectors, startTicks } = await attestation.attestPid(pid);
-  return { pid, startTicks, credentials, ...(await explainSelectors(selectors, store.current())) };
+  const told = await explainSelectors(selectors, store.current(), config);
+  return { pid, startTicks, credentials, ...told };
 }
 
 async function explainSelectors(
   selectors: readonly Selector[],
   policy: Policy,
+  config: Config,
 ): Promise<MatchSources> {
-  return { selectors, ...(await explainMatch(policy, selectors)) };
+  const attests = config.attestation.unix;
+  return { selectors, ...(await explainMatch(policy, selectors, { attests })) };
 }
 
 interface Cleanup {
