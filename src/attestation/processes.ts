@@ -32,10 +32,14 @@ export interface Processes {
   close(): void;
 }
 
-/** Of those with a connection, how many are looked at in a tick: 1.5 µs each. */
-const MOST_LOOKS = 64;
-/** The same where it takes opening a file: 10 to 25 µs each. */
-const MOST_REVIEWS = 8;
+/** Of those with a connection, how many are looked at in a tick, 1.5 µs each: all, or a few of many. */
+const LOOKS = { all: 64, few: 16 };
+/** The same where it takes opening a file, 10 to 25 µs each. */
+const REVIEWS = { all: 8, few: 2 };
+
+function atMost(size: number, { all, few }: { all: number; few: number }): number {
+  return size <= all ? all : few;
+}
 
 /** @param mostLingering processes without a connection that stay pinned for a while. */
 export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: number): Processes {
@@ -53,8 +57,9 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
       unwatch(process);
     },
     onTick() {
-      for (const process of connected.next(MOST_LOOKS)) endIfOther(process, pins);
-      for (const process of checked.next(MOST_REVIEWS)) {
+      for (const process of connected.next(atMost(connected.size, LOOKS)))
+        endIfOther(process, pins);
+      for (const process of checked.next(atMost(checked.size, REVIEWS))) {
         if (!endIfChanged(process, pins)) endIfSeenToDisagree(process, pins);
         watch(process);
       }

@@ -5,6 +5,7 @@ export interface Round<T> {
   delete(thing: T): void;
   /** The next ones, each at most once, at most `most`. */
   next(most: number): readonly T[];
+  readonly size: number;
 }
 
 export function createRound<T>(): Round<T> {
@@ -14,6 +15,9 @@ export function createRound<T>(): Round<T> {
   return {
     add: (thing) => void things.add(thing),
     delete: (thing) => void things.delete(thing),
+    get size() {
+      return things.size;
+    },
     next(most) {
       const some: T[] = [];
       const count = Math.min(most, things.size);

@@ -145,7 +145,10 @@ class ReaderAttachment implements Attachment {
     };
     const { svids, fanOut } = this.#deps;
     const holding = svids.hold(this.caller.key, { id, ttlMs, dnsNames }, () => {
-      const last = arrived() && this.#awaited === 0;
+      const isFirst = arrived();
+      // Who is found to be another one is told by its end, and gets nothing of the former's.
+      if (!isFirst && !this.caller.isUnchanged()) return;
+      const last = isFirst && this.#awaited === 0;
       // What a newcomer waits for it gets at once, all of it in one look; renewals come in crowds.
       if (last) this.#reader.refresh();
       else fanOut.mark(this.#reader);

@@ -166,6 +166,31 @@ describe('createWorkloads()', () => {
     assert.deepEqual([web.reader.looks, api.reader.looks], [1, 0]);
   });
 
+  it('looks at the process before it tells of a renewal: one that has changed gets none', async () => {
+    const { attach, held, sign, clock } = node();
+    const process = fakeCaller();
+    let looks = 0;
+    const caller = {
+      ...process,
+      isUnchanged() {
+        if (++looks > 1) process.kill(new IdentityError('ERR_PEER_GONE', 'it has dropped a group'));
+        return looks === 1;
+      },
+    };
+    const { attachment, reader } = attach(caller);
+    attachment.svid(attachment.grant().identities[0] ?? assert.fail());
+    sign(held[0]);
+    await clock.advance(5);
+    assert.deepEqual([looks, reader.looks], [0, 1], 'a newcomer was looked at a moment ago');
+    sign(held[0], '02');
+    await clock.advance(5);
+    assert.deepEqual([looks, reader.looks], [1, 2]);
+    sign(held[0], '03');
+    await clock.advance(5);
+    assert.equal(reader.looks, 2);
+    assert.equal(reader.reason?.code, 'ERR_PEER_GONE');
+  });
+
   it('tells of a bundle only those who read it', async () => {
     const { attach, changeBundle } = node();
     const [own, partner, none] = [attach(), attach(), attach()];
