@@ -11,7 +11,13 @@ const WEB = 'spiffe://example.org/web';
 const API = 'spiffe://example.org/api';
 
 const sent = (spiffe_id: string, serial: string, more: object = {}) => ({
-  ...{ name: spiffe_id, sent: 'v2', acknowledged: 'v2', sent_at: '2026-01-02T02:59:50Z' },
+  ...{
+    name: spiffe_id,
+    state: 'accepted',
+    sent: 'v2',
+    acknowledged: 'v2',
+    sent_at: '2026-01-02T02:59:50Z',
+  },
   ...{ spiffe_id, serial, not_after: END, ...more },
 });
 
@@ -22,6 +28,8 @@ function proxies(...all: { pid: number; secrets: readonly object[] }[]): readonl
   };
   return parseStatus(document).proxies;
 }
+
+const ROOTS = { name: 'ROOTCA', state: 'accepted', sent: 'v1', acknowledged: 'v1' };
 
 const leaf = (uri: string, serial_number: string, expiration_time = '2026-01-02T04:00:00Z') => ({
   serial_number,
@@ -38,8 +46,7 @@ const shown = (...of: Parameters<typeof compareCerts>) =>
 
 describe('compareCerts()', () => {
   it('finds that Envoy uses what it was sent, however the numbers are written', () => {
-    const bundle = { name: 'ROOTCA', sent: 'v1', acknowledged: 'v1' };
-    const view = proxies({ pid: 42, secrets: [sent(WEB, '0ab'), sent(WEB, '0ab'), bundle] });
+    const view = proxies({ pid: 42, secrets: [sent(WEB, '0ab'), sent(WEB, '0ab'), ROOTS] });
     assert.deepEqual(
       shown(view, certs(context(leaf(WEB, 'AB')), context(leaf(WEB, '00ab'))), undefined),
       [
@@ -54,8 +61,11 @@ describe('compareCerts()', () => {
     const old = leaf(WEB, 'aa', '2026-01-02T03:30:00Z');
     const refused = { version: 'v2', text: 'no such curve' };
     for (const [more, state] of [
-      [{ acknowledged: 'v1' }, 'v2 sent 10s ago, not answered yet'],
-      [{ acknowledged: 'v1', refused }, 'v2 REFUSED, v1 stays in use: "no such curve"'],
+      [{ state: 'unanswered' }, 'v2 sent 10s ago, not answered yet'],
+      [
+        { state: 'refused', in_use: { version: 'v1' }, refused },
+        'v2 REFUSED, v1 stays in use: "no such curve"',
+      ],
       [{}, 'v2 accepted'],
     ] as const) {
       const view = proxies({ pid: 42, secrets: [sent(WEB, 'bb', more)] });
@@ -91,13 +101,58 @@ describe('compareCerts()', () => {
     assert.match(text, /^NOT in sync$/m);
   });
 
-  it('raises an alarm for a TLS context without roots', () => {
-    const view = proxies({ pid: 42, secrets: [sent(WEB, 'aa')] });
+  it('raises an alarm for a TLS context without roots when it was sent roots', () => {
+    const view = proxies({ pid: 42, secrets: [sent(WEB, 'aa'), ROOTS] });
     const bare = { cert_chain: [leaf(WEB, 'aa')], ca_cert: [] };
     const foreign = { cert_chain: [leaf('spiffe://other/a', 'cc')] };
     const text = shown(view, certs(bare, bare, foreign), undefined);
     assert.match(text[2] ?? '', /^ {2}ALARM spiffe:\/\/example\.org\/web: ca_cert is empty, /);
     assert.equal(text[3], 'NOT in sync');
+  });
+
+  it('only notes it when it was sent none: one-way TLS is meant', () => {
+    const view = proxies({ pid: 42, secrets: [sent(WEB, 'aa')] });
+    const bare = { cert_chain: [leaf(WEB, 'aa')], ca_cert: [] };
+    const text = shown(view, certs(bare, { cert_chain: [], ca_cert: [] }), undefined);
+    assert.match(text[2] ?? '', /^ {2}note: spiffe:\/\/example\.org\/web: ca_cert is empty and /);
+    assert.equal(text[3], 'in sync: Envoy uses what it was sent');
+  });
+
+  it('counts TLS contexts with neither certificate nor roots when it was sent roots', () => {
+    const view = proxies({ pid: 42, secrets: [sent(WEB, 'aa'), ROOTS] });
+    const all = certs(context(leaf(WEB, 'aa')), { cert_chain: [], ca_cert: [] });
+    assert.deepEqual(shown(view, all, undefined).slice(2), [
+      '  ALARM 1 TLS context without certificate: ca_cert is empty',
+      'NOT in sync',
+    ]);
+  });
+
+  it('claims nothing of an Envoy that lists no certificate', () => {
+    const view = proxies({ pid: 42, secrets: [sent(WEB, 'aa')] });
+    for (const pid of [42, undefined]) {
+      for (const none of [certs(), certs(context())]) {
+        assert.throws(() => compareCerts(view, none, pid), {
+          code: 'ERR_DENIED',
+          message: /^this Envoy's \/certs lists no certificate: fetched on demand /,
+        });
+      }
+    }
+  });
+
+  it('says that Envoy still has what was withdrawn, until when, and when it has it no more', () => {
+    const in_use = { version: 'v1', spiffe_id: WEB, serial: 'aa', not_after: END };
+    const gone = { name: WEB, state: 'withdrawn', sent: null, serial: null, in_use };
+    const view = proxies({ pid: 42, secrets: [gone] });
+    for (const pid of [42, undefined]) {
+      assert.deepEqual(shown(view, certs(context(leaf(WEB, 'aa'))), pid).slice(1), [
+        `  ${WEB}: WITHDRAWN, Envoy still has serial aa until 2026-01-02T04:00:00Z (1h left)`,
+        'NOT in sync',
+      ]);
+    }
+    assert.deepEqual(shown(view, certs(context(leaf(API, 'bb'))), 42).slice(1), [
+      `  ${WEB}: withdrawn, and Envoy has it no more`,
+      'in sync: Envoy uses what it was sent',
+    ]);
   });
 
   it('knows the proxy by a serial, else by the SPIFFE IDs, or by the pid that is named', () => {
@@ -141,6 +196,8 @@ describe('compareCerts()', () => {
       in_sync: true,
       certificates: [{ spiffe_id: WEB, verdict: 'in_sync', sent: [end], in_use: [end] }],
       without_roots: [],
+      contexts_without_anything: 0,
+      sent_roots: false,
     });
   });
 

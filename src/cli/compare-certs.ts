@@ -15,7 +15,8 @@ export interface Pairing {
   readonly spiffeId: string;
   /** Where the secret is on its way, for one that differs. */
   readonly secret: SecretState;
-  readonly verdict: 'in_sync' | 'differs' | 'not_found';
+  readonly verdict: 'in_sync' | 'differs' | 'not_found' | 'withdrawn';
+  /** What it has to be: sent last, or accepted before it was withdrawn. */
   readonly sent: readonly Seen[];
   /** What Envoy has in use, each serial once. */
   readonly inUse: readonly Seen[];
@@ -26,8 +27,12 @@ export interface Comparison {
   readonly pid: number;
   readonly nodeId: string | null;
   readonly pairings: readonly Pairing[];
-  /** Identities whose TLS context verifies nobody: it has no roots. */
+  /** Identities whose TLS context has no roots: it verifies nobody. */
   readonly withoutRoots: readonly string[];
+  /** TLS contexts with neither certificate nor roots. */
+  readonly empty: number;
+  /** Whether it was sent roots. If not, it may be meant to verify nobody, as in one-way TLS. */
+  readonly sentRoots: boolean;
   readonly inSync: boolean;
 }
 
@@ -37,48 +42,77 @@ interface Proxy {
   readonly nodeId: string | null;
   /** By SPIFFE ID, as sent last on each stream. */
   readonly sent: ReadonlyMap<string, readonly SecretState[]>;
+  readonly sentRoots: boolean;
 }
 
 /**
  * Compares what an Envoy has in use with what the daemon sent to it. Which proxy that is follows from
  * the serial numbers, no two processes have one in common; else from the SPIFFE IDs, or `pid` names
- * it. Throws `ERR_DENIED` when it is none of them, `ERR_USAGE` when it may be several.
+ * it. Throws `ERR_DENIED` when it is none of them or Envoy lists no certificate, `ERR_USAGE` when it
+ * may be several.
  */
 export function compareCerts(
   proxies: readonly ProxyView[],
   contexts: readonly EnvoyContext[],
   pid: number | undefined,
 ): Comparison {
+  if (contexts.every(({ bare }) => bare)) throw nothingListed();
   const proxy = findProxy(processes(proxies), contexts, pid);
   const pairings = [...proxy.sent].map(([id, secrets]) => pair(id, secrets, contexts));
   const withoutRoots = contexts
     .filter(({ roots }) => roots === 0)
     .flatMap(({ leaves }) => leaves.map(({ spiffeId }) => spiffeId))
     .filter((id) => proxy.sent.has(id));
+  const empty = contexts.filter(({ bare, roots }) => bare && roots === 0).length;
+  const missesRoots = proxy.sentRoots && withoutRoots.length + empty > 0;
   return {
     pid: proxy.pid,
     nodeId: proxy.nodeId,
     pairings,
     withoutRoots: [...new Set(withoutRoots)],
-    inSync: withoutRoots.length === 0 && pairings.every(({ verdict }) => verdict === 'in_sync'),
+    empty: proxy.sentRoots ? empty : 0,
+    sentRoots: proxy.sentRoots,
+    inSync: !missesRoots && pairings.every(isSettled),
   };
 }
 
+/** A withdrawn certificate is gone when Envoy has none. */
+const isSettled = ({ verdict, inUse }: Pairing) =>
+  verdict === 'in_sync' || (verdict === 'withdrawn' && inUse.length === 0);
+
+/** Nothing can be compared, which is not to say that anything is wrong. */
+function nothingListed(): IdentityError {
+  const why = 'fetched on demand (docs/on-demand.md) or no listener is active';
+  return new IdentityError('ERR_DENIED', `this Envoy's /certs lists no certificate: ${why}`);
+}
+
 function processes(proxies: readonly ProxyView[]): readonly Proxy[] {
-  const found = new Map<number, { nodeId: string | null; sent: Map<string, SecretState[]> }>();
+  const found = new Map<
+    number,
+    { nodeId: string | null; sent: Map<string, SecretState[]>; sentRoots: boolean }
+  >();
   for (const { pid, nodeId, streams } of proxies) {
     if (pid === null) continue;
+    const all = streams.flatMap(({ secrets }) => secrets);
     const known = found.get(pid) ?? { nodeId, sent: new Map<string, SecretState[]>() };
-    found.set(pid, { ...known, nodeId: known.nodeId ?? nodeId });
-    for (const secret of streams.flatMap(({ secrets }) => secrets)) {
-      if (secret.spiffeId === null || secret.serial === null) continue;
-      const secrets = known.sent.get(secret.spiffeId);
+    const sentRoots = found.get(pid)?.sentRoots === true || all.some(isRoots);
+    found.set(pid, { ...known, nodeId: known.nodeId ?? nodeId, sentRoots });
+    for (const secret of all) {
+      const { spiffeId, serial } = expected(secret) ?? {};
+      if (spiffeId == null || serial == null) continue;
+      const secrets = known.sent.get(spiffeId);
       if (secrets) secrets.push(secret);
-      else known.sent.set(secret.spiffeId, [secret]);
+      else known.sent.set(spiffeId, [secret]);
     }
   }
   return [...found].map(([pid, proxy]) => ({ pid, ...proxy }));
 }
+
+const isRoots = ({ sent, serial, state }: SecretState) =>
+  sent !== null && serial === null && state !== 'absent' && state !== 'withdrawn';
+
+/** What Envoy should have: what it was sent last, or after a withdrawal what it keeps. */
+const expected = (secret: SecretState) => (secret.state === 'withdrawn' ? secret.inUse : secret);
 
 function findProxy(
   proxies: readonly Proxy[],
@@ -134,7 +168,7 @@ function pair(
   const sent = distinct(
     secrets.map((secret) => ({
       serial: serialOf(secret),
-      notAfterMs: secret.notAfterMs ?? undefined,
+      notAfterMs: expected(secret)?.notAfterMs ?? undefined,
     })),
   );
   const inUse = distinct(
@@ -143,9 +177,12 @@ function pair(
   const same =
     sent.length === inUse.length && sent.every((one) => inUse.some((other) => isSame(one, other)));
   const [secret] = secrets as [SecretState];
-  const unsettled = secrets.find((one) => one.sent !== one.acknowledged) ?? secret;
-  const verdict = same ? 'in_sync' : inUse.length === 0 ? 'not_found' : 'differs';
-  return { spiffeId, secret: unsettled, verdict, sent, inUse };
+  const unsettled = secrets.find(({ state }) => state !== 'accepted') ?? secret;
+  const found = { spiffeId, secret: unsettled, sent, inUse };
+  if (secrets.every(({ state }) => state === 'withdrawn')) {
+    return { ...found, verdict: 'withdrawn' };
+  }
+  return { ...found, verdict: same ? 'in_sync' : inUse.length === 0 ? 'not_found' : 'differs' };
 }
 
 function distinct(seen: readonly Seen[]): readonly Seen[] {
@@ -159,4 +196,4 @@ function isSame(a: Seen, b: Seen): boolean {
   return a.serial === b.serial && seconds(a) === seconds(b);
 }
 
-const serialOf = ({ serial }: SecretState) => plainSerial(serial ?? '');
+const serialOf = (secret: SecretState) => plainSerial(expected(secret)?.serial ?? '');

@@ -1,16 +1,23 @@
 import type { Comparison, Pairing, Seen } from './compare-certs.ts';
 import { oneLine } from './printable.ts';
-import { stateText, timeLeft } from './status-text.ts';
+import { stateText, timeLeft, wholeSecond } from './status-text.ts';
 
 /** A comparison for people: where Envoy and the daemon differ, and how long that may go well. */
 export function comparisonText(comparison: Comparison, envoy: string, nowMs: number): string {
-  const { pid, nodeId, pairings, withoutRoots, inSync } = comparison;
+  const { pid, nodeId, pairings, withoutRoots, sentRoots, empty, inSync } = comparison;
   const lines = [
     `Envoy at ${envoy} is pid ${pid}${nodeId === null ? '' : `, node ${nodeId}`}`,
     ...pairings.flatMap((pairing) => pairingLines(pairing, nowMs)),
-    ...withoutRoots.map(
-      (id) => `  ALARM ${id}: ca_cert is empty, this TLS context verifies no peer with our roots`,
+    ...withoutRoots.map((id) =>
+      sentRoots
+        ? `  ALARM ${id}: ca_cert is empty, this TLS context verifies no peer with our roots`
+        : `  note: ${id}: ca_cert is empty and this Envoy was sent no roots: one-way TLS, or roots from elsewhere`,
     ),
+    ...(empty === 0
+      ? []
+      : [
+          `  ALARM ${empty} TLS ${empty === 1 ? 'context' : 'contexts'} without certificate: ca_cert is empty`,
+        ]),
     inSync ? 'in sync: Envoy uses what it was sent' : 'NOT in sync',
   ];
   return lines.map((line) => `${oneLine(line)}\n`).join('');
@@ -22,6 +29,12 @@ function pairingLines(
 ): string[] {
   const seen = (all: readonly Seen[]) => all.map((one) => seenText(one, nowMs)).join(' and ');
   switch (verdict) {
+    case 'withdrawn':
+      return [
+        inUse.length === 0
+          ? `  ${spiffeId}: withdrawn, and Envoy has it no more`
+          : `  ${spiffeId}: WITHDRAWN, Envoy still has ${seen(inUse)}`,
+      ];
     case 'in_sync':
       return [`  ${spiffeId}: in sync, ${seen(inUse)}`];
     case 'differs':
@@ -39,7 +52,7 @@ function pairingLines(
 
 function seenText({ serial, notAfterMs }: Seen, nowMs: number): string {
   if (notAfterMs === undefined || Number.isNaN(notAfterMs)) return `serial ${serial}`;
-  const time = new Date(notAfterMs).toISOString().replace('.000', '');
+  const time = wholeSecond(notAfterMs);
   const left = notAfterMs - nowMs;
   return left < 0
     ? `serial ${serial}, EXPIRED since ${time}`
@@ -67,5 +80,7 @@ export function comparisonDocument(comparison: Comparison, envoy: string): objec
       in_use: inUse.map(seen),
     })),
     without_roots: comparison.withoutRoots,
+    contexts_without_anything: comparison.empty,
+    sent_roots: comparison.sentRoots,
   };
 }

@@ -82,8 +82,8 @@ describe('parseCerts()', () => {
     const certificates = [{ ca_cert: [{}, {}], cert_chain: [leaf, foreign] }, { cert_chain: [] }];
     const notAfterMs = Date.parse('2026-01-02T03:04:05Z');
     assert.deepEqual(parseCerts({ certificates }), [
-      { leaves: [{ spiffeId: 'spiffe://td/a', serial: 'ab', notAfterMs }], roots: 2 },
-      { leaves: [], roots: 0 },
+      { leaves: [{ spiffeId: 'spiffe://td/a', serial: 'ab', notAfterMs }], bare: false, roots: 2 },
+      { leaves: [], bare: true, roots: 0 },
     ]);
     assert.deepEqual(parseCerts({}), []);
   });
@@ -131,7 +131,7 @@ describe('fetchCerts()', () => {
     for (const path of [undefined, join(folder, 'admin.sock')]) {
       const address = await http(t, answer, path);
       assert.deepEqual(await fetchCerts(parseEnvoyAdmin(address), terminal), [
-        { leaves: [], roots: 1 },
+        { leaves: [], bare: true, roots: 1 },
       ]);
     }
     assert.deepEqual(asked, ['GET /certs', 'GET /certs']);

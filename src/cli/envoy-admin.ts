@@ -24,6 +24,8 @@ export interface EnvoyCertificate {
 export interface EnvoyContext {
   /** Leaves with a SPIFFE ID. */
   readonly leaves: readonly EnvoyCertificate[];
+  /** Whether it shows no certificate at all, with or without a SPIFFE ID. */
+  readonly bare: boolean;
   /** Number of CA certificates that peers are verified with. */
   readonly roots: number;
 }
@@ -96,6 +98,7 @@ export function parseCerts(document: unknown): readonly EnvoyContext[] {
   }
   return list(certificates).map((context) => ({
     leaves: list(context['cert_chain']).flatMap(parseLeaf),
+    bare: list(context['cert_chain']).length === 0,
     roots: list(context['ca_cert']).length,
   }));
 }

@@ -1,5 +1,5 @@
 import { formatDuration } from '../core/duration.ts';
-import type { SecretState } from '../ui/view.ts';
+import type { InUse, SecretState } from '../ui/view.ts';
 import { oneLine } from './printable.ts';
 import type { ProxyView, StatusView } from './status-view.ts';
 
@@ -56,7 +56,7 @@ function nextRotation(proxies: readonly ProxyView[], nowMs: number): string[] {
 }
 
 function oldestUnanswered(proxies: readonly ProxyView[], nowMs: number): string[] {
-  const oldest = earliest(proxies, (secret) => (isUnanswered(secret) ? secret.sentAtMs : null));
+  const oldest = earliest(proxies, ({ unansweredSinceMs }) => unansweredSinceMs);
   return oldest
     ? [`oldest push without an answer: ${age(oldest.timeMs, nowMs)} (${oldest.whose})`]
     : [];
@@ -88,44 +88,78 @@ function age(timeMs: number, nowMs: number): string {
 }
 
 function proxyLines(
-  { pid, uid, nodeId, envoyVersion, streams }: ProxyView,
+  { pid, uid, nodeId, envoyVersion, refusals, streams }: ProxyView,
   left: Left,
   nowMs: number,
 ): string[] {
   const envoy = envoyVersion === null ? '' : `, Envoy ${envoyVersion}`;
   const node = nodeId === null ? '' : `, node ${nodeId}`;
+  const kinds = kindsText(streams);
   return [
-    `pid ${pid ?? '?'} uid ${uid ?? '?'}${node}${envoy}`,
-    ...streams.flatMap(({ secrets, waiting }) => [
+    `pid ${pid ?? '?'} uid ${uid ?? '?'}${node}${envoy}${kinds === '' ? '' : `, ${kinds}`}`,
+    ...streams.flatMap(({ secrets, waiting, absentNotShown }) => [
       ...secrets.map((secret) => `  ${secretText(secret, left, nowMs)}`),
+      ...(absentNotShown > 0 ? [`  and ${absentNotShown} more that were DENIED`] : []),
       ...waiting.map((reason) => `  waiting: ${reason}`),
     ]),
+    ...refusals.map(({ reason, atMs }) => {
+      const when = atMs === null ? '' : ` ${age(atMs, nowMs)} ago`;
+      return `  refused${when}: ${reason}`;
+    }),
   ];
 }
 
+/** How many streams of which protocol, as in `2 sotw, 1 delta`. */
+function kindsText(streams: ProxyView['streams']): string {
+  const counts = new Map<string, number>();
+  for (const { kind } of streams) if (kind !== null) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return Array.from(counts, ([kind, n]) => `${n} ${kind}`).join(', ');
+}
+
+/** The life it tells of is that of the certificate in use, whatever else is on its way. */
 function secretText(secret: SecretState, left: Left, nowMs: number): string {
+  const { name, state, inUse, nextRotationMs } = secret;
   const life =
-    secret.serial === null
-      ? ''
-      : `, serial ${secret.serial}, expires in ${left(secret.notAfterMs)}, rotates in ${left(secret.nextRotationMs)}`;
-  return `${secret.name}: ${stateText(secret, nowMs)}${life}`;
+    inUse?.serial == null ? [] : [`serial ${inUse.serial}`, `expires in ${left(inUse.notAfterMs)}`];
+  const next = nextRotationMs === null || state === 'withdrawn' ? [] : [left(nextRotationMs)];
+  return [
+    `${name}: ${stateText(secret, nowMs)}`,
+    ...(state === 'unanswered' && secret.refused === null ? [keptText(inUse)] : []),
+    ...life,
+    ...next.map((when) => `rotates in ${when}`),
+  ].join(', ');
+}
+
+function keptText(inUse: InUse | null): string {
+  if (inUse === null) return 'nothing in use';
+  const { version, notAfterMs } = inUse;
+  return `${short(version)} in use${notAfterMs === null ? '' : ` until ${wholeSecond(notAfterMs)}`}`;
 }
 
 /** Where a secret is between the daemon and its proxy. */
 export function stateText(secret: SecretState, nowMs: number): string {
-  const { sent, sentAtMs, absent, acknowledged, refused } = secret;
-  const short = (version: string) => version.slice(0, SHORT);
+  const { state, sent, sentAtMs, unansweredSinceMs, refused, inUse } = secret;
+  if (state === 'withdrawn') {
+    return inUse === null ? 'WITHDRAWN' : `WITHDRAWN, but the proxy keeps ${keptText(inUse)}`;
+  }
+  if (state === 'absent') return '- DENIED, the proxy was told so';
   if (refused !== null) {
-    const kept = acknowledged === null ? 'nothing is' : `${short(acknowledged)} stays`;
+    const kept = inUse === null ? 'nothing is' : `${short(inUse.version)} stays`;
     return `${short(refused.version)} REFUSED, ${kept} in use: "${refused.text}"`;
   }
-  if (absent) return '- DENIED, the proxy was told so';
-  if (sent === null) return '- not sent yet';
-  if (!isUnanswered(secret)) return `${short(sent)} accepted`;
+  if (state === 'none' || sent === null) return '- not sent yet';
+  if (state === 'accepted') return `${short(sent)} accepted`;
   const since = sentAtMs === null ? '' : ` ${age(sentAtMs, nowMs)} ago`;
-  return `${short(sent)} sent${since}, not answered yet`;
+  const silence =
+    unansweredSinceMs === null || sentAtMs === null || unansweredSinceMs >= sentAtMs
+      ? 'not answered yet'
+      : `no answer for ${age(unansweredSinceMs, nowMs)}`;
+  return `${short(sent)} sent${since}, ${silence}`;
 }
 
-function isUnanswered({ sent, acknowledged, refused }: SecretState): boolean {
-  return sent !== null && sent !== acknowledged && sent !== refused?.version;
+const short = (version: string) => version.slice(0, SHORT);
+
+/** A moment as certificates have it (RFC 5280 4.1.2.5): in whole seconds. */
+export function wholeSecond(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace('.000', '');
 }

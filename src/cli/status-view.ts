@@ -1,5 +1,11 @@
 import { IdentityError } from '../core/errors.ts';
-import type { ProxyState, SecretState, StatusPage } from '../ui/view.ts';
+import {
+  STAGES,
+  type InUse,
+  type ProxyState,
+  type SecretState,
+  type StatusPage,
+} from '../ui/view.ts';
 import { count, list, record, text, texts, type Fields } from './json-fields.ts';
 import { oneLine } from './printable.ts';
 
@@ -60,10 +66,16 @@ function parseProxy(from: Fields): ProxyView {
     uid: count(from['uid']),
     nodeId: name(from['node_id']),
     envoyVersion: name(from['envoy_version']),
+    refusals: list(from['refusals']).map((refusal) => ({
+      name: name(refusal['name']) ?? '?',
+      reason: words(refusal['reason']) ?? '?',
+      atMs: time(refusal['at']),
+    })),
     streams: list(from['streams']).map((stream) => ({
       kind: name(stream['kind']),
       openedAtMs: time(stream['opened_at']),
       waiting: texts(stream['waiting']).map(clippedWords),
+      absentNotShown: count(stream['absent_not_shown']) ?? 0,
       secrets: list(stream['secrets']).map(parseSecret),
     })),
   };
@@ -73,9 +85,10 @@ function parseSecret(from: Fields): SecretState {
   const refused = from['refused'] == null ? undefined : record(from['refused']);
   return {
     name: name(from['name']) ?? '?',
+    state: STAGES.find((stage) => stage === from['state']) ?? 'none',
     sent: name(from['sent']),
     sentAtMs: time(from['sent_at']),
-    absent: from['absent'] === true,
+    unansweredSinceMs: time(from['unanswered_since']),
     acknowledged: name(from['acknowledged']),
     refused: refused
       ? { version: name(refused['version']) ?? '', text: words(refused['text']) ?? '' }
@@ -86,6 +99,17 @@ function parseSecret(from: Fields): SecretState {
     notBeforeMs: time(from['not_before']),
     notAfterMs: time(from['not_after']),
     nextRotationMs: time(from['next_rotation']),
+    inUse: from['in_use'] == null ? null : parseInUse(record(from['in_use'])),
+  };
+}
+
+function parseInUse(from: Fields): InUse {
+  return {
+    version: name(from['version']) ?? '',
+    spiffeId: text(from['spiffe_id']),
+    serial: name(from['serial']),
+    notBeforeMs: time(from['not_before']),
+    notAfterMs: time(from['not_after']),
   };
 }
 

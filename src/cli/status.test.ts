@@ -18,6 +18,7 @@ const NOW = Date.parse('2026-01-02T03:00:00Z');
 function secret(overrides: object = {}): object {
   return {
     name: 'default',
+    state: 'accepted',
     sent: '0123456789abcdef',
     acknowledged: '0123456789abcdef',
     refused: null,
@@ -26,6 +27,12 @@ function secret(overrides: object = {}): object {
     serial: 'ab',
     not_after: '2026-01-02T04:00:00Z',
     next_rotation: '2026-01-02T03:30:00Z',
+    in_use: {
+      version: '0123456789abcdef',
+      spiffe_id: 'spiffe://example.org/web',
+      serial: 'ab',
+      not_after: '2026-01-02T04:00:00Z',
+    },
     ...overrides,
   };
 }
@@ -81,24 +88,52 @@ describe('statusText()', () => {
 
   it('tells refused from unanswered from not sent', () => {
     const refused = { version: 'fedcba9876543210', text: 'no such curve' };
+    const unanswered_since = '2026-01-02T02:59:30Z';
     const text = shown(
       view([
-        secret({ name: 'a', refused }),
-        secret({ name: 'b', refused, acknowledged: null, serial: null }),
-        secret({ name: 'c', acknowledged: null }),
-        secret({ name: 'd', sent: null, acknowledged: null, serial: null }),
-        secret({ name: 'e', sent: null, absent: true, acknowledged: null, serial: null }),
+        secret({ name: 'a', state: 'refused', refused, serial: 'cd', not_after: null }),
+        secret({ name: 'b', state: 'refused', refused, in_use: null, next_rotation: null }),
+        secret({ name: 'c', state: 'unanswered', unanswered_since, serial: 'cd' }),
+        secret({ name: 'd', state: 'none', sent: null, in_use: null, next_rotation: null }),
+        secret({ name: 'e', state: 'absent', sent: null, in_use: null, next_rotation: null }),
+        secret({ name: 'f', state: 'withdrawn', sent: null, serial: null }),
+        secret({ name: 'g', state: 'unanswered', in_use: null, next_rotation: null }),
       ]),
     );
     assert.match(
       text,
-      /^ {2}a: fedcba987654 REFUSED, 0123456789ab stays in use: "no such curve", serial ab, /m,
+      /^ {2}a: fedcba987654 REFUSED, 0123456789ab stays in use: "no such curve", serial ab, expires in 1h, /m,
     );
     assert.match(text, /^ {2}b: fedcba987654 REFUSED, nothing is in use: "no such curve"$/m);
-    assert.match(text, /^ {2}c: 0123456789ab sent 5s ago, not answered yet, /m);
-    assert.match(text, /^oldest push without an answer: 5s \(pid 42, b\)$/m);
+    assert.match(
+      text,
+      /^ {2}c: 0123456789ab sent 5s ago, no answer for 30s, 0123456789ab in use until 2026-01-02T04:00:00Z, serial ab, expires in 1h, rotates in 30m$/m,
+    );
+    assert.match(text, /^oldest push without an answer: 30s \(pid 42, c\)$/m);
     assert.match(text, /^ {2}d: - not sent yet$/m);
     assert.match(text, /^ {2}e: - DENIED, the proxy was told so$/m);
+    assert.match(
+      text,
+      /^ {2}f: WITHDRAWN, but the proxy keeps 0123456789ab in use until 2026-01-02T04:00:00Z, serial ab, expires in 1h$/m,
+    );
+    assert.match(text, /^ {2}g: 0123456789ab sent 5s ago, not answered yet, nothing in use$/m);
+  });
+
+  it('shows names that were refused at once, how many are left out, and the protocols', () => {
+    const document = view([]);
+    const refusals = [
+      { name: 'web', reason: 'web is not a name that credence serves', at: '2026-01-02T02:59:57Z' },
+    ];
+    const streams = [
+      { kind: 'sotw', secrets: [] },
+      { kind: 'delta', secrets: [], absent_not_shown: 12 },
+      { kind: 'sotw', secrets: [] },
+    ];
+    const proxies = document.proxies.map((proxy) => ({ ...proxy, refusals, streams }));
+    assert.match(
+      shown({ ...document, proxies }),
+      /^pid 42 .*, Envoy 1\.40\.0, 2 sotw, 1 delta\n {2}and 12 more that were DENIED\n {2}refused 3s ago: web is not a name that credence serves$/m,
+    );
   });
 
   it('shows a refused change of the policy and why it is not ready', () => {

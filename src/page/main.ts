@@ -24,6 +24,7 @@ function showLink(): void {
   const text = trouble?.() ?? (quiet > SLOW_MS ? `no answer for ${span(quiet)}` : undefined);
   setText(byId('link'), text ?? 'live');
   document.body.dataset['link'] = text === undefined ? 'live' : 'lost';
+  overview.setLive(text === undefined);
 }
 
 async function ask(poll: ReturnType<typeof createPoll>): Promise<number> {
@@ -55,10 +56,10 @@ async function ask(poll: ReturnType<typeof createPoll>): Promise<number> {
 }
 
 function tick(): void {
+  showLink();
   const at = now();
   overview.tick(at);
   list.tick(at);
-  showLink();
 }
 
 /** Keys of a page that is read with the hands on a keyboard. */

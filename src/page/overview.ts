@@ -7,11 +7,16 @@ import { span } from './time.ts';
 export interface Overview {
   show(status: StatusPage): void;
   tick(nowMs: number): void;
+  /** Whether all of it is still so: of a daemon that is gone only lives go on to their end. */
+  setLive(isLive: boolean): void;
 }
 
 export function createOverview(): Overview {
   let parts: readonly Part[] = [];
   let from = '';
+  let up: Part | undefined;
+  let isLive = true;
+  let notReady: readonly string[] = [];
   return {
     show(status) {
       const text = JSON.stringify({ ...status, proxies: [] });
@@ -19,30 +24,38 @@ export function createOverview(): Overview {
       from = text;
       document.title = `${status.trustDomain} on ${status.nodeName} - Credence`;
       setText(byId('trust-domain'), status.trustDomain);
-      const up = ticking('', (nowMs) =>
+      up = ticking('', (nowMs) =>
         status.startedAtMs === null ? '' : `up ${span(nowMs - status.startedAtMs)}`,
       );
       const who = [`node ${status.nodeName}`, `credence ${status.version}`];
       byId('who').replaceChildren(...who.map((part) => element('bdi', '', part)), up.node);
-      showReadiness(status.notReady);
+      notReady = status.notReady;
+      showReadiness(notReady, isLive);
       const authorities = status.authorities.map(authorityPart);
       byId('authorities').replaceChildren(...authorities.map(({ node }) => node));
       const policy = policyParts(status.policy);
       byId('policy').replaceChildren(...policy.map(({ node }) => node));
       const svids = svidParts(status.rotation);
       byId('svids').replaceChildren(...svids.map(({ node }) => node));
-      parts = [up, ...authorities, ...policy, ...svids];
+      parts = [...authorities, ...policy, ...svids];
     },
     tick(nowMs) {
+      if (isLive) up?.tick(nowMs);
       for (const part of parts) part.tick(nowMs);
+    },
+    setLive(now) {
+      if (now === isLive) return;
+      isLive = now;
+      showReadiness(notReady, isLive);
     },
   };
 }
 
-function showReadiness(notReady: readonly string[]): void {
+function showReadiness(notReady: readonly string[], isLive: boolean): void {
   const shown = byId('ready');
-  shown.dataset['tone'] = notReady.length === 0 ? 'good' : 'over';
-  setText(shown, notReady.length === 0 ? 'ready' : `not ready: ${notReady.join(', ')}`);
+  const text = notReady.length === 0 ? 'ready' : `not ready: ${notReady.join(', ')}`;
+  shown.dataset['tone'] = isLive ? (notReady.length === 0 ? 'good' : 'over') : 'past';
+  setText(shown, isLive ? text : `was ${text}`);
 }
 
 function authorityPart({ slot, serial, keyType, notBeforeMs, notAfterMs }: AuthorityState): Part {

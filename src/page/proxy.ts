@@ -10,9 +10,20 @@ export function proxyPart(proxy: ProxyState): Part {
   const opened = streams.map(({ openedAtMs }) => openedAtMs).filter((ms) => ms !== null);
   const age = ticking('fine', (nowMs) => {
     const since = opened.length === 0 ? '' : `, oldest ${span(nowMs - Math.min(...opened))}`;
-    return `${streams.length} ${streams.length === 1 ? 'stream' : 'streams'}${since}`;
+    const kinds = kindsText(proxy);
+    const many = `${streams.length} ${streams.length === 1 ? 'stream' : 'streams'}`;
+    return `${many}${kinds === '' ? '' : ` (${kinds})`}${since}`;
   });
   const list = element('ul', 'secrets', ...secrets.map(({ node }) => node));
+  const hidden = streams.reduce((sum, { absentNotShown }) => sum + absentNotShown, 0);
+  if (hidden > 0) list.append(element('li', 'fine', `and ${hidden} more that were denied`));
+  const refusals = proxy.refusals.map(({ reason, atMs }) =>
+    ticking(
+      '',
+      (nowMs) => `refused${atMs === null ? '' : ` ${span(nowMs - atMs)} ago`}: ${reason}`,
+    ),
+  );
+  for (const { node } of refusals) list.append(element('li', 'waiting', element('bdi', '', node)));
   for (const reason of streams.flatMap(({ waiting }) => waiting)) {
     list.append(element('li', 'waiting', element('bdi', '', `waiting: ${reason}`)));
   }
@@ -21,9 +32,16 @@ export function proxyPart(proxy: ProxyState): Part {
     node: element('li', 'proxy', identity(proxy, age.node), list),
     tick(nowMs) {
       age.tick(nowMs);
-      for (const secret of secrets) secret.tick(nowMs);
+      for (const part of [...secrets, ...refusals]) part.tick(nowMs);
     },
   };
+}
+
+/** How many streams of which protocol, as in `2 sotw, 1 delta`. */
+function kindsText({ streams }: ProxyState): string {
+  const counts = new Map<string, number>();
+  for (const { kind } of streams) if (kind !== null) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return Array.from(counts, ([kind, n]) => `${n} ${kind}`).join(', ');
 }
 
 function identity({ pid, uid, user, nodeId, envoyVersion }: ProxyState, age: HTMLElement) {

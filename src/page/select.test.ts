@@ -6,9 +6,10 @@ import { PAGE_SIZE, select, type Choice } from './select.ts';
 function secret(over: Partial<SecretState> = {}): SecretState {
   return {
     name: 'default',
+    state: 'accepted',
     sent: 'v1',
     sentAtMs: 0,
-    absent: false,
+    unansweredSinceMs: null,
     acknowledged: 'v1',
     refused: null,
     spiffeId: 'spiffe://td/a',
@@ -16,20 +17,37 @@ function secret(over: Partial<SecretState> = {}): SecretState {
     notBeforeMs: 0,
     notAfterMs: 1,
     nextRotationMs: 1,
+    inUse: null,
     ...over,
   };
 }
 
 function proxy(pid: number, secrets: readonly SecretState[] = [secret()], nodeId = `n${pid}`) {
-  const stream = { kind: 'stream', openedAtMs: 0, waiting: [], secrets };
-  return { pid, uid: 33, user: 'www-data', nodeId, envoyVersion: '1.40.0', streams: [stream] };
+  const stream = { kind: 'sotw', openedAtMs: 0, waiting: [], absentNotShown: 0, secrets };
+  return {
+    pid,
+    uid: 33,
+    user: 'www-data',
+    nodeId,
+    envoyVersion: '1.40.0',
+    refusals: [],
+    streams: [stream],
+  };
 }
 
 const refusing = proxy(9, [secret({ refused: { version: 'v1', text: 'bad Curve' } })]);
-const silent = proxy(7, [secret({ sent: 'v2' })]);
+const silent = proxy(7, [secret({ state: 'unanswered', sent: 'v2' })]);
 const waiting = {
   ...proxy(8, []),
-  streams: [{ kind: 'delta', openedAtMs: 0, waiting: ['nothing signed yet'], secrets: [] }],
+  streams: [
+    {
+      kind: 'delta',
+      openedAtMs: 0,
+      waiting: ['nothing signed yet'],
+      absentNotShown: 0,
+      secrets: [],
+    },
+  ],
 };
 const ALL: readonly ProxyState[] = [proxy(3), silent, proxy(1), waiting, refusing];
 

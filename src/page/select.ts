@@ -1,4 +1,4 @@
-import type { ProxyState, SecretState, StreamState } from '../ui/view.ts';
+import type { ProxyState, StreamState } from '../ui/view.ts';
 
 /** Ways to look at the proxies; each but the first names something that an operator should know of. */
 export const LOOKS = ['all', 'refused', 'unanswered', 'waiting'] as const;
@@ -22,11 +22,6 @@ export interface Selection {
   readonly found: number;
   readonly page: number;
   readonly pages: number;
-}
-
-/** A push that the proxy neither accepted nor refused. */
-export function isUnanswered({ sent, acknowledged, refused }: SecretState): boolean {
-  return sent !== null && sent !== acknowledged && sent !== refused?.version;
 }
 
 /** The proxies that fit, those with trouble first; a page that is not there becomes the last. */
@@ -70,7 +65,7 @@ function looksOf({ streams }: ProxyState): ReadonlySet<LookName> {
     if (waiting.length > 0) looks.add('waiting');
     for (const secret of secrets) {
       if (secret.refused !== null) looks.add('refused');
-      if (isUnanswered(secret)) looks.add('unanswered');
+      if (secret.state === 'unanswered') looks.add('unanswered');
     }
   }
   return looks;
@@ -82,8 +77,16 @@ function rank(looks: ReadonlySet<LookName>): number {
 
 function hasWords(proxy: ProxyState, words: readonly string[]): boolean {
   if (words.length === 0) return true;
-  const { pid, uid, user, nodeId, envoyVersion, streams } = proxy;
-  const text = [`pid ${pid}`, `uid ${uid}`, user, nodeId, envoyVersion, ...streams.flatMap(textsOf)]
+  const { pid, uid, user, nodeId, envoyVersion, refusals, streams } = proxy;
+  const text = [
+    `pid ${pid}`,
+    `uid ${uid}`,
+    user,
+    nodeId,
+    envoyVersion,
+    ...refusals.map(({ reason }) => reason),
+    ...streams.flatMap(textsOf),
+  ]
     .filter((part) => part !== null)
     .join('\n')
     .toLowerCase();
@@ -92,7 +95,7 @@ function hasWords(proxy: ProxyState, words: readonly string[]): boolean {
 
 const textsOf = ({ waiting, secrets }: StreamState) => [
   ...waiting,
-  ...secrets.flatMap(({ name, spiffeId, serial, refused }) => [
-    ...[name, spiffeId, serial, refused?.text ?? null],
+  ...secrets.flatMap(({ name, spiffeId, serial, refused, inUse }) => [
+    ...[name, spiffeId, serial, inUse?.serial ?? null, refused?.text ?? null],
   ]),
 ];

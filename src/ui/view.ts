@@ -41,23 +41,39 @@ export interface ProxyState {
   readonly user: string | null;
   readonly nodeId: string | null;
   readonly envoyVersion: string | null;
+  /** The last names that it was refused at once. */
+  readonly refusals: readonly Refusal[];
   readonly streams: readonly StreamState[];
 }
 
+export interface Refusal {
+  readonly name: string;
+  readonly reason: string;
+  readonly atMs: number | null;
+}
+
 export interface StreamState {
+  /** `sotw` or `delta`. */
   readonly kind: string | null;
   readonly openedAtMs: number | null;
   /** Reasons why a name was not answered yet. */
   readonly waiting: readonly string[];
+  /** Names that it was told not to have, beyond those in `secrets`. */
+  readonly absentNotShown: number;
   readonly secrets: readonly SecretState[];
 }
 
+/** `withdrawn`: the proxy may not have it any more but goes on using it. `none`: nothing was sent yet. */
+export const STAGES = ['accepted', 'unanswered', 'refused', 'absent', 'withdrawn', 'none'] as const;
+export type Stage = (typeof STAGES)[number];
+
 export interface SecretState {
   readonly name: string;
+  readonly state: Stage;
   readonly sent: string | null;
   readonly sentAtMs: number | null;
-  /** The proxy was told that it may not have it. */
-  readonly absent: boolean;
+  /** When the first push was sent that has had no answer since; null when none is open. */
+  readonly unansweredSinceMs: number | null;
   readonly acknowledged: string | null;
   readonly refused: { readonly version: string; readonly text: string } | null;
   readonly spiffeId: string | null;
@@ -66,6 +82,17 @@ export interface SecretState {
   readonly notBeforeMs: number | null;
   readonly notAfterMs: number | null;
   readonly nextRotationMs: number | null;
+  /** What the proxy accepted last; the fields above are of what was sent last. */
+  readonly inUse: InUse | null;
+}
+
+export interface InUse {
+  readonly version: string;
+  readonly spiffeId: string | null;
+  /** Null of a trust bundle, as is what follows. */
+  readonly serial: string | null;
+  readonly notBeforeMs: number | null;
+  readonly notAfterMs: number | null;
 }
 
 /** The answer at `status`, when there is one to give. */

@@ -69,8 +69,9 @@ function proxyState(pid: number, over: Partial<ProxyState> = {}): ProxyState {
   const secrets = ['a', 'b'].map((name) => ({
     name: `spiffe://example.org/${pid}/${name}`,
     sent: 'v1',
+    state: 'accepted' as const,
     sentAtMs: 0,
-    absent: false,
+    unansweredSinceMs: null,
     acknowledged: 'v1',
     refused: null,
     spiffeId: `spiffe://example.org/${pid}/${name}`,
@@ -78,14 +79,22 @@ function proxyState(pid: number, over: Partial<ProxyState> = {}): ProxyState {
     notBeforeMs: 0,
     notAfterMs: 2 * HOUR_MS,
     nextRotationMs: HOUR_MS,
+    inUse: {
+      version: 'v1',
+      spiffeId: `spiffe://example.org/${pid}/${name}`,
+      serial: '0b',
+      notBeforeMs: 0,
+      notAfterMs: 2 * HOUR_MS,
+    },
   }));
-  const streams = [{ kind: 'stream', openedAtMs: 0, waiting: [], secrets }];
+  const streams = [{ kind: 'sotw', openedAtMs: 0, waiting: [], absentNotShown: 0, secrets }];
   return {
     pid,
     uid: 33,
     user: 'www-data',
     nodeId: `node-${pid}`,
     envoyVersion: null,
+    refusals: [],
     streams,
     ...over,
   };

@@ -168,7 +168,9 @@ describe('the page of credence ui', { timeout: 120_000 }, () => {
     await link.getByText('live', { exact: true }).waitFor();
     await daemon.stop();
     await link.getByText(/^daemon not reachable since .*: cannot reach credence/).waitFor();
-    // The last picture stays.
+    // The last picture stays, as one of the past.
+    assert.equal(await page.locator('#ready').innerText(), 'was ready');
+    assert.equal(await page.locator('#ready').getAttribute('data-tone'), 'past');
     assert.equal(await proxyOf(page, 'edge-gateway').count(), 1);
     await daemon.start();
     await link.getByText('live', { exact: true }).waitFor();
