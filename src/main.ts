@@ -1,3 +1,4 @@
+import type { Screen } from './cli/command.ts';
 import { program } from './cli/program.ts';
 import { systemClock } from './core/clock.ts';
 
@@ -14,17 +15,26 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     stop.abort();
   });
 }
-/** Cursor hidden and home, the screen emptied; what scrolled out of it is the user's. */
-const CLEAR_SCREEN = '\x1b[?25l\x1b[H\x1b[J';
-const SHOW_CURSOR = '\x1b[?25h';
-const screen = {
-  clear() {
+/** The alternate screen, which has no scrollback: what stands on the other one is the user's. */
+const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
+const LEAVE_SCREEN = '\x1b[?25h\x1b[?1049l';
+const [HOME, CLEAR_LINE, CLEAR_REST] = ['\x1b[H', '\x1b[K', '\x1b[J'];
+let isDrawing = false;
+const screen: Screen = {
+  size: () => ({ rows: process.stdout.rows || 24, columns: process.stdout.columns || 80 }),
+  draw(text) {
+    const enter = isDrawing ? '' : ENTER_SCREEN;
     // Also when a second Ctrl-C ends the process at once.
-    process.once('exit', screen.restore);
-    screen.clear = () => void process.stdout.write(CLEAR_SCREEN);
-    screen.clear();
+    if (!isDrawing) process.once('exit', () => screen.restore());
+    isDrawing = true;
+    // In one write and line over line: nothing flickers.
+    const lines = text.replaceAll('\n', `${CLEAR_LINE}\n`);
+    process.stdout.write(`${enter}${HOME}${lines}${CLEAR_REST}`);
   },
-  restore: () => void process.stdout.write(SHOW_CURSOR),
+  restore() {
+    if (isDrawing) process.stdout.write(LEAVE_SCREEN);
+    isDrawing = false;
+  },
 };
 const argv = process.argv.slice(2);
 // A reader that goes away, as in `credence status | head`, is no failure of ours. The daemon outlives

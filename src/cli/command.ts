@@ -27,9 +27,11 @@ export interface Terminal {
 
 /** A screen on which one picture replaces the other. */
 export interface Screen {
-  /** Empties it and hides the cursor. */
-  clear(): void;
-  /** Shows the cursor again. */
+  /** How much it holds now: its user may resize it. */
+  size(): { readonly rows: number; readonly columns: number };
+  /** Shows this text and nothing else, without a cursor. No guard: the text has to be harmless. */
+  draw(text: string): void;
+  /** Shows what was there before the first picture, and the cursor. */
   restore(): void;
 }
 

@@ -8,8 +8,9 @@ import { fetchCerts, parseEnvoyAdmin, type EnvoyAdmin } from './envoy-admin.ts';
 import { EXIT } from './exit.ts';
 import { record } from './json-fields.ts';
 import { pidOf } from './pid.ts';
-import { oneLine } from './printable.ts';
+import { harmless, oneLine } from './printable.ts';
 import { adminSocket } from './sockets.ts';
+import { frame } from './status-frame.ts';
 import { statusText } from './status-text.ts';
 import { stayAlive } from './stay.ts';
 import { parseStatus } from './status-view.ts';
@@ -91,7 +92,7 @@ async function watch(first: Shown, look: () => Promise<Shown>, terminal: Termina
   const { clock, signal, screen } = terminal;
   const stay = stayAlive();
   try {
-    const show = screen ? onScreen(screen, terminal) : onPaper(terminal);
+    const show = screen ? onScreen(screen) : onPaper(terminal);
     for (let shown = first; ;) {
       show(shown);
       await sleep(clock, WATCH_MS, { signal });
@@ -111,11 +112,9 @@ function unseen(thrown: unknown): Shown {
 }
 
 const onScreen =
-  (screen: Screen, { out }: Terminal) =>
-  ({ text }: Shown): void => {
-    screen.clear();
-    out(text);
-  };
+  (screen: Screen) =>
+  ({ text }: Shown): void =>
+    screen.draw(harmless(frame(text, screen.size())));
 
 /** A file or a pipe keeps all of it: says when, and what has a gist only when that is another one. */
 function onPaper({ clock, out }: Terminal): (shown: Shown) => void {
