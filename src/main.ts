@@ -18,7 +18,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 /** The alternate screen, which has no scrollback: what stands on the other one is the user's. */
 const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
 const LEAVE_SCREEN = '\x1b[?25h\x1b[?1049l';
-const [HOME, CLEAR_LINE, CLEAR_REST] = ['\x1b[H', '\x1b[K', '\x1b[J'];
+const CLEAR = '\x1b[H\x1b[J';
 let isDrawing = false;
 const screen: Screen = {
   size: () => ({ rows: process.stdout.rows || 24, columns: process.stdout.columns || 80 }),
@@ -27,9 +27,8 @@ const screen: Screen = {
     // Also when a second Ctrl-C ends the process at once.
     if (!isDrawing) process.once('exit', () => screen.restore());
     isDrawing = true;
-    // In one write and line over line: nothing flickers.
-    const lines = text.replaceAll('\n', `${CLEAR_LINE}\n`);
-    process.stdout.write(`${enter}${HOME}${lines}${CLEAR_REST}`);
+    // In one write: nothing flickers.
+    process.stdout.write(`${enter}${CLEAR}${text}`);
   },
   restore() {
     if (isDrawing) process.stdout.write(LEAVE_SCREEN);
