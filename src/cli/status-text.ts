@@ -95,6 +95,7 @@ function proxyLines(
   const envoy = envoyVersion === null ? '' : `, Envoy ${envoyVersion}`;
   const node = nodeId === null ? '' : `, node ${nodeId}`;
   const kinds = kindsText(streams);
+  const isWaited = (reason: string) => streams.some(({ waiting }) => waiting.includes(reason));
   return [
     `pid ${pid ?? '?'} uid ${uid ?? '?'}${node}${envoy}${kinds === '' ? '' : `, ${kinds}`}`,
     ...streams.flatMap(({ secrets, waiting, absentNotShown }) => [
@@ -102,10 +103,12 @@ function proxyLines(
       ...(absentNotShown > 0 ? [`  and ${absentNotShown} more that were DENIED`] : []),
       ...waiting.map((reason) => `  waiting: ${reason}`),
     ]),
-    ...refusals.map(({ reason, atMs }) => {
-      const when = atMs === null ? '' : ` ${age(atMs, nowMs)} ago`;
-      return `  refused${when}: ${reason}`;
-    }),
+    ...refusals
+      .filter(({ reason }) => !isWaited(reason))
+      .map(({ reason, atMs }) => {
+        const when = atMs === null ? '' : ` ${age(atMs, nowMs)} ago`;
+        return `  refused${when}: ${reason}`;
+      }),
   ];
 }
 
@@ -120,7 +123,7 @@ function kindsText(streams: ProxyView['streams']): string {
 function secretText(secret: SecretState, left: Left, nowMs: number): string {
   const { name, state, inUse, nextRotationMs } = secret;
   const life =
-    inUse?.serial == null ? [] : [`serial ${inUse.serial}`, `expires in ${left(inUse.notAfterMs)}`];
+    inUse?.serial == null ? [] : [`serial ${inUse.serial}`, expiryText(inUse.notAfterMs, nowMs)];
   const next = nextRotationMs === null || state === 'withdrawn' ? [] : [left(nextRotationMs)];
   return [
     `${name}: ${stateText(secret, nowMs)}`,
@@ -128,6 +131,13 @@ function secretText(secret: SecretState, left: Left, nowMs: number): string {
     ...life,
     ...next.map((when) => `rotates in ${when}`),
   ].join(', ');
+}
+
+/** Peers refuse what has expired, and a proxy without an answer goes on showing it. */
+function expiryText(notAfterMs: number | null, nowMs: number): string {
+  return notAfterMs !== null && notAfterMs <= nowMs
+    ? `EXPIRED ${age(notAfterMs, nowMs)} ago`
+    : `expires in ${timeLeft(notAfterMs, nowMs)}`;
 }
 
 function keptText(inUse: InUse | null): string {

@@ -119,6 +119,17 @@ describe('statusText()', () => {
     assert.match(text, /^ {2}g: 0123456789ab sent 5s ago, not answered yet, nothing in use$/m);
   });
 
+  it('says that what is in use has expired, and a refusal that is waited for only once', () => {
+    const old = { version: 'v1', serial: 'aa', not_after: '2026-01-02T02:59:00Z' };
+    const document = view([secret({ state: 'unanswered', in_use: old })], ['no entry']);
+    const refusals = [{ name: 'b', reason: 'no entry', at: '2026-01-02T02:59:57Z' }];
+    const proxies = document.proxies.map((proxy) => ({ ...proxy, refusals }));
+    const text = shown({ ...document, proxies });
+    assert.match(text, /, serial aa, EXPIRED 1m ago, /);
+    assert.match(text, /^ {2}waiting: no entry$/m);
+    assert.doesNotMatch(text, /refused 3s ago/);
+  });
+
   it('shows names that were refused at once, how many are left out, and the protocols', () => {
     const document = view([]);
     const refusals = [

@@ -17,7 +17,9 @@ export function proxyPart(proxy: ProxyState): Part {
   const list = element('ul', 'secrets', ...secrets.map(({ node }) => node));
   const hidden = streams.reduce((sum, { absentNotShown }) => sum + absentNotShown, 0);
   if (hidden > 0) list.append(element('li', 'fine', `and ${hidden} more that were denied`));
-  const refusals = proxy.refusals.map(({ reason, atMs }) =>
+  const isWaited = (reason: string) => streams.some(({ waiting }) => waiting.includes(reason));
+  const untold = proxy.refusals.filter(({ reason }) => !isWaited(reason));
+  const refusals = untold.map(({ reason, atMs }) =>
     ticking(
       '',
       (nowMs) => `refused${atMs === null ? '' : ` ${span(nowMs - atMs)} ago`}: ${reason}`,
