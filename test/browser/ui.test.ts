@@ -119,7 +119,7 @@ describe('the page of credence ui', { timeout: 120_000 }, () => {
 
     const stream = await billing.open(BILLING);
     const worker = proxyOf(page, 'billing-worker');
-    await worker.getByText(/^sent [0-9a-f]{12}, no answer for \d+s$/).waitFor();
+    await worker.getByText(/^sent [0-9a-f]{12}, no answer for \d+s, nothing in use$/).waitFor();
     await page.getByRole('button', { name: 'unanswered 1' }).waitFor();
     stream.nack(WORDS);
     const refusal = worker.locator('.refusal');
