@@ -1,5 +1,5 @@
 import type { Caller } from '../identity/caller.ts';
-import type { InUse } from './subscription.ts';
+import type { InUse } from './subscribed.ts';
 
 /** A name that a process was refused. */
 export interface Refusal {

@@ -3,7 +3,8 @@ import type { Timer } from '../core/clock.ts';
 import type { ResponseCodec } from './codec.ts';
 import type { SdsContext } from './context.ts';
 import type { Ready } from './resolve.ts';
-import type { SentResource, Subscription } from './subscription.ts';
+import type { SentResource } from './subscribed.ts';
+import type { Subscription } from './subscription.ts';
 
 /** The server's end of a stream, as far as responses go. */
 export type ResponseSink = Pick<ServerDuplexStream<unknown, Buffer>, 'write'>;
@@ -75,9 +76,7 @@ export class ResponseWriter {
     const now = clock.now();
     const due = this.#due(ready, now);
     const { saysAbsence } = this.#codec;
-    const removed = saysAbsence
-      ? [...absent.filter((name) => subscription.isAbsenceDue(name)), ...dropped]
-      : [];
+    const removed = saysAbsence ? [...absent, ...dropped] : [];
     if (due.length === 0 && removed.length === 0) return;
     const nonce = nextNonce();
     const response = this.#codec.encode(

@@ -5,16 +5,18 @@ import type { Caller, PeerCredentials } from '../identity/caller.ts';
 import { requestOf, type Applied, type Codec, type Incoming } from './codec.ts';
 import type { Connection, SdsContext, SdsReader, SdsSource } from './context.ts';
 import type { NodeInfo } from './node-info.ts';
+import { Denials } from './denials.ts';
 import { Patience, type Wait } from './patience.ts';
-import { ATTESTATION, type Unserved } from './resolve.ts';
+import { ATTESTATION } from './resolve.ts';
 import { bundleFormOf, type BundleForm } from './resources.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { printable, statusOf, summary } from './status.ts';
 import type { Refusal } from './refusals.ts';
 import { viewOf, type SecretView } from './secret-view.ts';
 import { logEnd, MAX_LOGGED_NAMES, streamFields } from './stream-log.ts';
-import { Subscription, type PushState, type Subscribed } from './subscription.ts';
-import { judge, look, type Absent, type Denial } from './verdict.ts';
+import type { Subscribed } from './subscribed.ts';
+import { Subscription, type PushState } from './subscription.ts';
+import { judge, look, type Denial } from './verdict.ts';
 
 /** A stream as `credence status` shows it. */
 export interface StreamSnapshot {
@@ -56,6 +58,7 @@ export class SecretStream<Request> implements SdsReader {
   readonly #subscription: Subscription;
   readonly #patience: Patience;
   readonly #writer: ResponseWriter;
+  readonly #denials: Denials;
   readonly #openedAtMs: number;
   #state: State = { kind: 'opened' };
   #node: NodeInfo | undefined;
@@ -88,6 +91,10 @@ export class SecretStream<Request> implements SdsReader {
     this.#writer = new ResponseWriter(call, codec, this.#subscription, context, () =>
       this.refresh(),
     );
+    this.#denials = new Denials(context, {
+      fields: () => this.#fields(),
+      wasSent: (name) => this.#subscription.wasSent(name),
+    });
     call.on('data', (incoming: Incoming<Request>) => this.#receive(incoming));
     call.on('end', () => this.#finish(() => call.end()));
     call.on('cancelled', () => this.#finish(() => undefined));
@@ -250,15 +257,17 @@ export class SecretStream<Request> implements SdsReader {
     }
     const verdict = judge(seen, {
       goesOn: this.#goesOn(),
-      mayPark: (denied) => this.#mayPark(caller, denied),
+      // A stream that was served before lost its entitlement: that is said at once.
+      mayPark: (denied) => !this.#writer.served && this.#denials.mayPark(caller, denied),
     });
     if (verdict.kind === 'deny') return this.#deny(caller, verdict);
     source.keep(seen.used);
     this.#patience.wait(verdict.wait);
-    this.#noteAbsent(caller, verdict.absent);
+    const absent = verdict.absent.filter(({ name }) => this.#subscription.isAbsenceDue(name));
+    this.#denials.noteAbsent(caller, absent);
     this.#writer.write(
       verdict.ready,
-      verdict.absent.map(({ name }) => name),
+      absent.map(({ name }) => name),
       dropped,
     );
   }
@@ -273,37 +282,8 @@ export class SecretStream<Request> implements SdsReader {
     return this.#takesAbsence || size > 1 || wildcard;
   }
 
-  #noteAbsent(caller: Caller, absent: readonly Absent[]): void {
-    const fresh = absent.filter(({ name }) => this.#subscription.isAbsenceDue(name));
-    if (fresh.length === 0) return;
-    const { log, metrics, refusals } = this.#context;
-    const reason = summary(fresh.map(({ reason }) => reason));
-    for (const { why } of fresh) metrics.denied(why);
-    // Names that strangers choose are asked for again and again: what was withdrawn is news.
-    const repeated = fresh.filter(
-      ({ name }) => refusals.noteAbsent(caller, name) && !this.#subscription.wasSent(name),
-    );
-    const level = repeated.length === fresh.length ? 'debug' : 'info';
-    log[level]({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
-  }
-
-  /** A name is refused loudly once; asked for again it is waited for. */
-  #mayPark(caller: Caller, denied: readonly Unserved[]): boolean {
-    // A stream that was served before lost its entitlement: that is said at once.
-    if (this.#writer.served || this.#context.config.deniedParkMs === 0) return false;
-    const known = denied.map(({ name }) => this.#context.refusals.note(caller, name));
-    return known.every(Boolean);
-  }
-
-  #deny(caller: Caller, { why, names, reasons }: Denial): void {
-    const { clock, log, metrics, refusals } = this.#context;
-    for (const [n, name] of names.entries()) {
-      refusals.tell(caller, { name, reason: reasons[n] ?? '', atMs: clock.now() });
-    }
-    const reason = summary(reasons);
-    metrics.denied(why);
-    log.info({ ...this.#fields(), selectors: caller.selectors, reason }, 'secret refused');
-    this.end(new IdentityError('ERR_DENIED', reason));
+  #deny(caller: Caller, denial: Denial): void {
+    this.end(new IdentityError('ERR_DENIED', this.#denials.note(caller, denial)));
   }
 
   #expired({ code, names }: Wait): void {

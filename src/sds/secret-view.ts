@@ -1,4 +1,4 @@
-import type { Subscribed } from './subscription.ts';
+import type { Subscribed } from './subscribed.ts';
 
 /**
  * What has become of a name: `withdrawn` is one that the proxy may not have any more but goes on

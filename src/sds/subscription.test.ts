@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { WEB } from '../../test/support/identities.ts';
-import { Subscription, type SentResource } from './subscription.ts';
+import type { SentResource } from './subscribed.ts';
+import { Subscription } from './subscription.ts';
 
 const resource = (name: string, version: string): SentResource => ({
   name,

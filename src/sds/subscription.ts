@@ -1,52 +1,13 @@
-import type { SpiffeId } from '../identity/spiffe-id.ts';
-import { RefusalHistory } from './refusal-history.ts';
-
-/** Life of a certificate, for display; wall clock in milliseconds. */
-export interface SentSvid {
-  readonly id: SpiffeId;
-  readonly serial: string;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  readonly renewAtMs: number;
-}
-
-/** One resource of a response. */
-export interface SentResource {
-  readonly name: string;
-  readonly version: string;
-  /** Undefined for a trust bundle. */
-  readonly svid: SentSvid | undefined;
-}
-
-/** What one stream knows about one resource. Versions are digests of the content. */
-export interface Subscribed {
-  readonly name: string;
-  /** Asked for by name, not only with everything. */
-  named: boolean;
-  /** Version last written to the stream, undefined before the first and after an absence. */
-  sent: string | undefined;
-  /** The proxy was told that there is nothing of this name, and not otherwise since. */
-  absent: boolean;
-  /** When it was written, wall clock in milliseconds. */
-  sentAtMs: number;
-  /** When the first content was written that has no answer yet. */
-  unansweredSinceMs: number | undefined;
-  /** The certificate that was written, undefined for a trust bundle. */
-  svid: SentSvid | undefined;
-  /** Version the proxy last accepted. */
-  acknowledged: string | undefined;
-  /** What it last accepted, and goes on using after an absence. */
-  inUse: InUse | undefined;
-  /** Made with the first refusal. */
-  history: RefusalHistory | undefined;
-}
-
-/** Content that a proxy uses. */
-export interface InUse {
-  readonly version: string;
-  /** Undefined for a trust bundle. */
-  readonly svid: SentSvid | undefined;
-}
+import type { RefusalHistory } from './refusal-history.ts';
+import {
+  newSubscribed,
+  noteAbsence,
+  noteSent,
+  settle,
+  type InUse,
+  type SentResource,
+  type Subscribed,
+} from './subscribed.ts';
 
 /** What became of what a stream was sent. */
 export interface PushState {
@@ -237,21 +198,11 @@ export class Subscription {
   ): void {
     for (const name of absent) {
       const known = this.#resources.get(name);
-      if (!known) continue;
-      known.absent = true;
-      known.sent = undefined;
-      known.acknowledged = undefined;
-      known.unansweredSinceMs = undefined;
-      known.svid = undefined;
+      if (known) noteAbsence(known);
     }
-    for (const { name, version, svid } of resources) {
-      const known = this.#resources.get(name);
-      if (!known) continue;
-      known.sent = version;
-      known.absent = false;
-      known.sentAtMs = nowMs;
-      known.unansweredSinceMs ??= nowMs;
-      known.svid = svid;
+    for (const resource of resources) {
+      const known = this.#resources.get(resource.name);
+      if (known) noteSent(known, resource, nowMs);
     }
     this.#lastNonce = nonce;
     this.#outstanding.set(nonce, resources);
@@ -274,14 +225,7 @@ export class Subscription {
       this.#outstanding.delete(nonce);
       for (const resource of versions) {
         const known = this.#resources.get(resource.name);
-        if (!known) continue;
-        const newest = resource.version === known.sent;
-        known.unansweredSinceMs = newest ? undefined : known.unansweredSinceMs && known.sentAtMs;
-        if (error === undefined) accept(known, resource);
-        else {
-          known.history ??= new RefusalHistory();
-          known.history.refused(resource.version, error, known.sentAtMs);
-        }
+        if (known) settle(known, resource, error);
       }
     }
     if (nonce === this.#lastNonce) return 'current';
@@ -291,18 +235,7 @@ export class Subscription {
   #watch(name: string): Subscribed {
     const known = this.#resources.get(name);
     if (known) return known;
-    const fresh: Subscribed = {
-      name,
-      named: false,
-      sent: undefined,
-      absent: false,
-      sentAtMs: 0,
-      unansweredSinceMs: undefined,
-      svid: undefined,
-      acknowledged: undefined,
-      inUse: undefined,
-      history: this.#histories.get(name),
-    };
+    const fresh = newSubscribed(name, this.#histories.get(name));
     this.#histories.delete(name);
     this.#resources.set(name, fresh);
     return fresh;
@@ -317,14 +250,6 @@ export class Subscription {
     }
     return this.#resources.delete(name);
   }
-}
-
-function accept(known: Subscribed, { version, svid }: SentResource): void {
-  // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
-  if (known.history?.has(version)) return;
-  known.acknowledged = version;
-  known.inUse = { version, svid };
-  known.history?.accepted();
 }
 
 /** The earlier of two times that may be missing. */
