@@ -2,9 +2,9 @@ import type convict from 'convict';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
+import { checkCombinations } from './config-checks.ts';
 import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
-import { MAX_SOCKET_PATH_BYTES } from './core/unix-socket.ts';
 import { MAX_YAML_BYTES, parseYaml } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
 import type { KeyType } from './issuer/key-type.ts';
@@ -255,55 +255,4 @@ function parseAddress(
     return undefined;
   }
   return { host: match[1] ?? match[2] ?? '', port };
-}
-
-function checkCombinations(config: Config, complain: Complain): void {
-  const { aliases } = config.sds;
-  if (new Set(Object.values(aliases)).size < 3) {
-    complain('sds', 'the three default names must differ: one name is one kind of secret');
-  }
-  for (const [key, name] of Object.entries({
-    'sds.default_svid_name': aliases.svid,
-    'sds.default_bundle_name': aliases.bundle,
-    'sds.default_all_bundles_name': aliases.allBundles,
-  })) {
-    if (name.startsWith('spiffe://') || name === '*') {
-      complain(key, `"${name}" has a fixed meaning and cannot be a default name`);
-    }
-  }
-  const { issuer } = config;
-  if (issuer.caTtlMs > issuer.rootTtlMs) {
-    complain('issuer.ca_ttl', 'expected at most issuer.root_ttl: a CA cannot outlive its root');
-  }
-  if (issuer.x509SvidTtlMs > issuer.caTtlMs) {
-    complain(
-      'issuer.x509_svid_ttl',
-      'expected at most issuer.ca_ttl: an SVID cannot outlive its CA',
-    );
-  }
-  if (!config.attestation.unix.enabled) {
-    complain('attestation.unix.enabled', 'expected true: no other attestor is enabled');
-  }
-  checkSockets(config, complain);
-}
-
-/** Each path fits into a socket's name and is named once. */
-function checkSockets({ socketPaths, adminSocketPath }: Config, complain: Complain): void {
-  const sockets = [
-    ...socketPaths.map((path, n) => [n === 0 ? 'socket_path' : 'extra_socket_paths', path]),
-    ['admin_socket_path', adminSocketPath],
-  ] as const;
-  const seen = new Set<string>();
-  for (const [key = '', path = ''] of sockets) {
-    const bytes = Buffer.byteLength(path);
-    if (bytes > MAX_SOCKET_PATH_BYTES) {
-      complain(
-        key,
-        `${path} has ${bytes} bytes, a socket path has at most ${MAX_SOCKET_PATH_BYTES}`,
-      );
-    }
-    if (seen.has(path))
-      complain(key, `${path} is named twice, each socket needs a path of its own`);
-    seen.add(path);
-  }
 }
