@@ -1,20 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseSelector } from '../identity/selector.ts';
+import { policyEntry } from '../../test/support/policy-entry.ts';
 import type { PolicyEntry } from './entry.ts';
 import { entryFindings } from './entry-findings.ts';
 
-const entry = (source: string, path: string, ...selectors: string[]): PolicyEntry => ({
-  spiffeId: `spiffe://td/${path}`,
-  selectors: selectors.map(parseSelector),
-  x509SvidTtlMs: undefined,
-  jwtSvidTtlMs: undefined,
-  dnsNames: [],
-  federatesWith: [],
-  hint: '',
-  priority: 0,
-  source,
-});
+const entry = (source: string, path: string, ...selectors: string[]) =>
+  policyEntry(path, selectors, { source });
 const found = (...entries: PolicyEntry[]) =>
   [...entryFindings(entries, { discoverPath: false })].map(
     ({ file, line, message }) => `${file}:${line}: ${message}`,

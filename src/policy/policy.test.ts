@@ -1,29 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { policyEntry as entry } from '../../test/support/policy-entry.ts';
 import { parseSelector, type Selector } from '../identity/selector.ts';
 import type { PolicyEntry } from './entry.ts';
 import { explainMatch } from './explain.ts';
 import { compilePolicy } from './policy.ts';
-
-function entry(
-  path: string,
-  selectors: readonly string[],
-  more: Partial<PolicyEntry> = {},
-): PolicyEntry {
-  return {
-    spiffeId: `spiffe://example.org/${path}`,
-    selectors: selectors.map(parseSelector),
-    x509SvidTtlMs: undefined,
-    jwtSvidTtlMs: undefined,
-    dnsNames: [],
-    federatesWith: [],
-    hint: '',
-    priority: 0,
-    source: 'p.yaml:1',
-    ...more,
-  };
-}
 
 function caller(...selectors: readonly string[]): readonly Selector[] {
   return selectors.map(parseSelector);

@@ -1,29 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { policyEntry } from '../../test/support/policy-entry.ts';
 import { parseSelector } from '../identity/selector.ts';
 import type { PolicyEntry } from './entry.ts';
 import { compilePolicy } from './policy.ts';
 import { redundantEntries } from './redundancy.ts';
 
 let line = 0;
-function entry(
-  path: string,
-  selectors: readonly string[],
-  more: Partial<PolicyEntry> = {},
-): PolicyEntry {
-  return {
-    spiffeId: `spiffe://td/${path}`,
-    selectors: selectors.map(parseSelector),
-    x509SvidTtlMs: undefined,
-    jwtSvidTtlMs: undefined,
-    dnsNames: [],
-    federatesWith: [],
-    hint: '',
-    priority: 0,
-    source: `p.yaml:${++line}`,
-    ...more,
-  };
+function entry(path: string, selectors: readonly string[], more: Partial<PolicyEntry> = {}) {
+  return policyEntry(path, selectors, { source: `p.yaml:${++line}`, ...more });
 }
 
 const found = (...entries: PolicyEntry[]) =>
@@ -33,7 +19,7 @@ describe('redundantEntries()', () => {
   it('names the narrower of two entries that say the same, wherever it stands', () => {
     const wide = entry('a', ['x:1']);
     const narrow = entry('a', ['y:1', 'x:1']);
-    const why = `redundant: ${wide.source} gives spiffe://td/a to all that have some of these selectors`;
+    const why = `redundant: ${wide.source} gives spiffe://example.org/a to all that have some of these selectors`;
     assert.deepEqual(found(wide, narrow), [[narrow, why]]);
     assert.deepEqual(found(narrow, wide), [[narrow, why]]);
   });
@@ -41,7 +27,7 @@ describe('redundantEntries()', () => {
   it('says of one that another goes before that it never counts', () => {
     const wide = entry('a', ['x:1'], { priority: 1 });
     const narrow = entry('a', ['x:1', 'y:1'], { x509SvidTtlMs: 60_000 });
-    const why = `never counts: ${wide.source} gives spiffe://td/a to all that this entry fits, and goes first`;
+    const why = `never counts: ${wide.source} gives spiffe://example.org/a to all that this entry fits, and goes first`;
     assert.deepEqual(found(narrow, wide), [[narrow, why]]);
   });
 
@@ -61,7 +47,7 @@ describe('redundantEntries()', () => {
     const template = entry('u/{unix:uid}', ['unix:uid:1000']);
     const literal = entry('u/1000', ['unix:uid:1000']);
     const why = (source: string, which: string) =>
-      `redundant: ${source} gives spiffe://td/u/1000 to all that have ${which} selectors`;
+      `redundant: ${source} gives spiffe://example.org/u/1000 to all that have ${which} selectors`;
     assert.deepEqual(found(template, literal), [[literal, why(template.source, 'these')]]);
     assert.deepEqual(found(literal, template), [[template, why(literal.source, 'these')]]);
     const narrow = entry('u/{unix:uid}', ['unix:gid:1', 'unix:uid:1000']);
