@@ -250,16 +250,18 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
     assert.ok(Math.min(...waits) > 0 && Math.max(...waits) < 5000, `waited ${waits.join()} ms`);
   });
 
-  const notRoot = process.getuid?.() === 0 ? false : 'only root can give processes other users';
-  it('gives the processes to the users that were named, in turn', { skip: notRoot }, async () => {
+  it('gives the processes to the users that were named, in turn', async () => {
+    const me = process.getuid?.() ?? 0;
+    // Only root has others to give them to.
+    const named = me === 0 ? [61_000, 61_001] : [me, me];
     chmodSync(folder, 0o711);
     chmodSync(path, 0o777);
     await using fleet = await Fleet.create(
-      plan({ count: 4, perProcess: 1, uids: [61_000, 61_001], node: 'small' }),
+      plan({ count: 4, perProcess: 1, uids: named, node: 'small' }),
     );
     fleet.connect(4);
     await fleet.untilServed(4, 5000);
-    assert.deepEqual([...users].sort(), [61_000, 61_001]);
+    assert.deepEqual([...users].sort(), [...new Set(named)]);
     assert.equal(peers.size, 4);
   });
 
