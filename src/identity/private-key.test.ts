@@ -40,8 +40,7 @@ describe('PrivateKey', () => {
     ['JSON', () => JSON.stringify(key)],
     ['JSON of what holds it', () => JSON.stringify({ svid: { keys: [key] } })],
     ['String()', () => String(key)],
-    // eslint-disable-next-line @typescript-eslint/restrict-template-expressions -- what is tested
-    ['a template', () => `${key}`],
+    ['a template', () => `<${key as unknown as string}>`],
     ['concatenation', () => 'key: ' + String(key)],
     ['inspect()', () => inspect(key)],
     ['inspect() of what holds it', () => inspect({ svid: { keys: [key] } }, { depth: 9 })],

@@ -209,7 +209,7 @@ describe('commands that ask a running daemon', () => {
       /^credence \S+ on .+, trust domain example\.org, ready\npolicy: 2 entries, revision [0-9a-f]{16}, loaded .+ ago\n/,
     );
     assert.match(text, /^SVIDs: \d+ held, 0 overdue for renewal, the first expires in (?:1h|59m)/m);
-    assert.match(text, new RegExp(`^pid ${process.pid} uid \\d+, node test$`, 'm'));
+    assert.match(text, new RegExp(`^pid ${process.pid} uid \\d+, node test, 1 sotw$`, 'm'));
     assert.match(text, /^ {2}spiffe:\/\/example\.org\/web: \S+ accepted, serial \S+, expires in /m);
     assert.doesNotMatch(JSON.stringify(view), /PRIVATE/);
   });
