@@ -130,13 +130,7 @@ describe('createUiServer()', () => {
       '\x16\x03\x01 not HTTP\r\n\r\n',
       `GET / HTTP/1.1\r\nx: ${'y'.repeat(9000)}`,
     ]) {
-      const socket = connect(port, '127.0.0.1');
-      socket.on('error', () => undefined);
-      let got = '';
-      socket.setEncoding('utf8').on('data', (part: string) => (got += part));
-      socket.write(bytes);
-      await once(socket, 'close');
-      assert.equal(got, '');
+      assert.equal(await answerTo(port, bytes), '');
     }
     assert.equal((await ask(`/${TOKEN}/`)).code, 200);
   });
@@ -147,13 +141,18 @@ describe('createUiServer()', () => {
       'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n',
       `GET /${TOKEN}/ HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n`,
     ]) {
-      const socket = connect(port, '127.0.0.1');
-      socket.on('error', () => undefined);
-      let got = '';
-      socket.setEncoding('utf8').on('data', (part: string) => (got += part));
-      socket.write(bytes);
-      await once(socket, 'close');
-      assert.equal(got, '');
+      assert.equal(await answerTo(port, bytes), '');
     }
   });
 });
+
+/** What comes back until the server closes. */
+async function answerTo(port: number, bytes: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  let got = '';
+  socket.setEncoding('utf8').on('data', (part: string) => (got += part));
+  socket.write(bytes);
+  await once(socket, 'close');
+  return got;
+}

@@ -74,8 +74,14 @@ describe('kinds of streams', { concurrency: true }, () => {
       await mtlsGet({ port: place.port('server'), server: SERVER, trust: svid.bundle, svid });
       await mtlsGet({ port: otherPort, server: CLIENT, trust: svid.bundle, svid });
     });
+  }
 
-    it(`serves one name to a listener and a cluster by Delta on ${version} (E13)`, async () => {
+  for (const [api, kind, version] of [
+    ['GRPC', 'sotw', '1.40'],
+    ['DELTA_GRPC', 'delta', '1.40'],
+    ['DELTA_GRPC', 'delta', '1.36'],
+  ] as const) {
+    it(`serves one name to a listener and a cluster of ${version} by ${api} after one attestation (E13)`, async () => {
       await using daemon = await createDaemon({ entries: ENTRIES });
       await daemon.start();
       const place = await findPlace(daemon.socketPath);
@@ -86,7 +92,7 @@ describe('kinds of streams', { concurrency: true }, () => {
         new Map([['0s', '20s']]),
       );
       bootstrap.static_resources.listeners.push(named(server.listeners, 'mtls'));
-      eachSecretConfig(bootstrap, (_name, source) => (source['api_type'] = 'DELTA_GRPC'));
+      eachSecretConfig(bootstrap, (_name, source) => (source['api_type'] = api));
       await using envoy = await startEnvoy({ bootstrap, version, name: 'both' });
       await envoy.waitLive();
 
@@ -94,7 +100,8 @@ describe('kinds of streams', { concurrency: true }, () => {
       // server, client, and the domain twice.
       assert.equal(await envoy.stat('cluster.credence.upstream_rq_active'), 4);
       assert.equal(await envoy.stat('cluster.credence.upstream_cx_total'), 1);
-      assert.equal(await daemon.metric('credence_sds_streams', /kind="delta"/), 4);
+      assert.equal(await daemon.metric('credence_sds_streams', new RegExp(`kind="${kind}"`)), 4);
+      assert.equal(await daemon.metric('credence_sds_streams'), 4);
       assert.equal(await daemon.metric('credence_attestation_seconds_count'), 1);
       const contexts = await envoy.certs();
       const roots = contexts.flatMap((context) => context.roots.map(({ serial }) => serial));

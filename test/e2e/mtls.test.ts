@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { findPlace, readBootstrap } from '../support/bootstrap-file.ts';
+import { findPlace, readBootstrap, type Place } from '../support/bootstrap-file.ts';
 import { createDaemon, entryForMe } from '../support/daemon.ts';
 import { startEnvoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
@@ -14,15 +14,14 @@ const ENTRIES = [SERVER, CLIENT, OTHER].map(entryForMe);
 
 for (const version of ['1.40', '1.36'] as const) {
   describe(`mTLS with Envoy ${version}`, () => {
+    const start = async (name: 'server' | 'client', { replacements }: Place) =>
+      startEnvoy({ bootstrap: await readBootstrap(name, replacements), version, name });
+
     it('keeps the port closed until the secrets come, then lets in only SVIDs (E1)', async () => {
       await using daemon = await createDaemon({ entries: ENTRIES });
       const place = await findPlace(daemon.socketPath);
       const port = place.port('server');
-      await using envoy = await startEnvoy({
-        bootstrap: await readBootstrap('server', place.replacements),
-        version,
-        name: 'server',
-      });
+      await using envoy = await start('server', place);
       await eventually(async () => (await envoy.admin('/init_dump')).includes(`SdsApi ${SERVER}`), {
         what: 'the listener waits for its certificate',
       });
@@ -64,16 +63,8 @@ for (const version of ['1.40', '1.36'] as const) {
       await using daemon = await createDaemon({ entries: ENTRIES });
       await daemon.start();
       const place = await findPlace(daemon.socketPath);
-      await using server = await startEnvoy({
-        bootstrap: await readBootstrap('server', place.replacements),
-        version,
-        name: 'server',
-      });
-      await using client = await startEnvoy({
-        bootstrap: await readBootstrap('client', place.replacements),
-        version,
-        name: 'client',
-      });
+      await using server = await start('server', place);
+      await using client = await start('client', place);
       // A second client expects somebody else where the server is.
       const elsewhere = await findPlace(daemon.socketPath);
       await using strict = await startEnvoy({
@@ -100,16 +91,8 @@ for (const version of ['1.40', '1.36'] as const) {
       await using daemon = await createDaemon({ entries: ENTRIES });
       await daemon.start();
       const place = await findPlace(daemon.socketPath);
-      await using server = await startEnvoy({
-        bootstrap: await readBootstrap('server', place.replacements),
-        version,
-        name: 'server',
-      });
-      await using client = await startEnvoy({
-        bootstrap: await readBootstrap('client', place.replacements),
-        version,
-        name: 'client',
-      });
+      await using server = await start('server', place);
+      await using client = await start('client', place);
       await Promise.all([server.waitLive(), client.waitLive()]);
 
       const { status, headers } = await httpGet(place.port('client'), {

@@ -12,7 +12,6 @@ import {
 import { createDaemon, entryForMe, entryForUid, type Daemon } from '../support/daemon.ts';
 import { startEnvoy, type Envoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
-import { httpGet } from '../support/http-client.ts';
 import { CLIENT, SERVER } from '../support/pair.ts';
 import { freePort } from '../support/ports.ts';
 import { mtlsGet, svidOf } from '../support/tls-client.ts';
@@ -23,32 +22,6 @@ const STRANGER = 'spiffe://example.org/stranger';
 const NOBODY_UID = 4_242_424;
 
 describe('subscriptions of a real Envoy', { concurrency: true }, () => {
-  it('serves one name to a listener and a cluster after one attestation (E13)', async () => {
-    await using daemon = await createDaemon({ entries: [SERVER, CLIENT].map(entryForMe) });
-    await daemon.start();
-    const place = await findPlace(daemon.socketPath);
-    const bootstrap = await readBootstrap('client', place.replacements);
-    // The listener of the server in the same Envoy, with another timeout: not the same to the byte.
-    const { static_resources: server } = replaceScalars(
-      await readBootstrap('server', place.replacements),
-      new Map([['0s', '20s']]),
-    );
-    bootstrap.static_resources.listeners.push(named(server.listeners, 'mtls'));
-    await using envoy = await startEnvoy({ bootstrap, name: 'both' });
-    await envoy.waitLive();
-
-    assert.equal((await httpGet(place.port('client'))).status, 200);
-    // server, client, and the domain twice.
-    assert.equal(await envoy.stat('cluster.credence.upstream_rq_active'), 4);
-    assert.equal(await envoy.stat('cluster.credence.upstream_cx_total'), 1);
-    assert.equal(await daemon.metric('credence_sds_streams'), 4);
-    assert.equal(await daemon.metric('credence_attestation_seconds_count'), 1);
-    const contexts = await envoy.certs();
-    const roots = contexts.flatMap((context) => context.roots.map(({ serial }) => serial));
-    assert.equal(roots.length, 2);
-    assert.equal(new Set(roots).size, 1);
-  });
-
   it('heals a listener that went live before the daemon was there (E23)', async () => {
     await using daemon = await createDaemon({ entries: [SERVER, CLIENT].map(entryForMe) });
     const place = await findPlace(daemon.socketPath);
