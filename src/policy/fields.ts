@@ -43,6 +43,9 @@ export function readSpiffeId(value: unknown, trustDomain: TrustDomain, report: R
   return value;
 }
 
+/** All have to hold at once: nobody can mean more. */
+const MAX_SELECTORS = 1024;
+
 /** Reads a list of selectors, each read by `one`; without duplicates. */
 export function readSelectors(
   value: unknown,
@@ -54,12 +57,16 @@ export function readSelectors(
     report(['selectors'], `expected a list of at least one selector, got ${got}`);
     return NONE;
   }
-  const selectors: Selector[] = [];
+  if (value.length > MAX_SELECTORS) {
+    report(['selectors'], `expected at most ${MAX_SELECTORS} selectors, got ${value.length}`);
+    return NONE;
+  }
+  const selectors = new Set<Selector>();
   for (let n = 0; n < value.length; n++) {
     const selector = one(value[n], report, n);
-    if (selector !== undefined && !selectors.includes(selector)) selectors.push(selector);
+    if (selector !== undefined) selectors.add(selector);
   }
-  return selectors;
+  return [...selectors];
 }
 
 /** A selector in its text form, `type:value`. */

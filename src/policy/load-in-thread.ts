@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { abortReason } from '../core/clock.ts';
-import { IdentityError } from '../core/errors.ts';
+import { errorText, IdentityError } from '../core/errors.ts';
 import type { PolicyWarning } from './entry.ts';
 import type { PolicySources } from './load.ts';
 import { createPolicyBuilder, type Policy } from './policy.ts';
@@ -35,23 +35,33 @@ export function loadInThread(
     };
     signal.addEventListener('abort', onAbort, { once: true });
     thread.unref();
-    thread.on('message', (message: ThreadMessage) => {
+    const take = (message: ThreadMessage) => {
       if (message.kind === 'entries') {
         builder.add(message.entries);
         thread.postMessage(NEXT);
       } else if (message.kind === 'end') {
         const { revision, warnings } = message;
-        finish(() => resolve({ policy: builder.build(revision), warnings }));
+        const policy = builder.build(revision);
+        finish(() => resolve({ policy, warnings }));
       } else {
         const { hint } = message;
         const options = hint === undefined ? {} : { hint };
         finish(() => reject(new IdentityError('ERR_POLICY', message.message, options)));
       }
-    });
-    thread.on('error', (thrown) => {
-      const message = `cannot parse the policy: ${thrown.message}`;
+    };
+    const fail = (thrown: unknown) => {
+      const message = `cannot parse the policy: ${errorText(thrown)}`;
       finish(() => reject(new IdentityError('ERR_POLICY', message, { cause: thrown })));
+    };
+    thread.on('message', (message: ThreadMessage) => {
+      // Thrown here it would end the process.
+      try {
+        take(message);
+      } catch (thrown) {
+        fail(thrown);
+      }
     });
+    thread.on('error', fail);
     thread.on('exit', () => {
       const error = new IdentityError('ERR_POLICY', 'the thread that parses the policy ended');
       finish(() => reject(error));

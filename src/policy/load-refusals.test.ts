@@ -53,6 +53,11 @@ describe('loadPolicy() of what is wrong', () => {
       'entries:\n  -\n',
       'p.yaml:2:4: entries[0]: expected an entry with spiffe_id and selectors, got nothing',
     ],
+    [
+      'more selectors than anybody means',
+      `entries:\n  - spiffe_id: spiffe://example.org/a\n    selectors: [${'a:b, '.repeat(1024)}a:b]`,
+      'p.yaml:3:16: entries[0].selectors: expected at most 1024 selectors, got 1025',
+    ],
     ['a key twice', `${HEAD}    hint: a\n    hint: b`, 'p.yaml:5:5: the key "hint" is there twice'],
     ['a syntax error', 'entries:\n  - spiffe_id: "x\n', 'p.yaml:3:1: missing closing "quote'],
     ['a tag', `${HEAD}    hint: !secret x`, 'p.yaml:4:11: unresolved tag: !secret'],

@@ -63,6 +63,17 @@ describe('match()', () => {
     assert.deepEqual(policy.match(caller('k8s:sa:web', 'k8s:ns:a/b')), []);
   });
 
+  it('tells entries apart that share as many selectors as there may be', () => {
+    const shared = Array.from({ length: 1023 }, (_, n) => `a:${n}`);
+    const names = Array.from({ length: 9 }, (_, n) => `e${n}`);
+    const policy = compilePolicy(names.map((name) => entry(name, [...shared, `b:${name}`])));
+    const [found, ...more] = policy.match(caller(...shared, 'b:e7'));
+    assert.deepEqual([found?.id, more], ['spiffe://example.org/e7', []]);
+    // Far more than the stack is deep.
+    const huge = Array.from({ length: 20_000 }, (_, n) => `a:${n}`);
+    assert.equal(compilePolicy(names.map((name) => entry(name, huge))).size, 9);
+  });
+
   it('finds what a scan of all entries finds', () => {
     const selector = fc
       .tuple(fc.constantFrom('a', 'b', 'c'), fc.nat(3))

@@ -35,28 +35,44 @@ export class SelectorTree<T extends Keyed> {
 function insert<T extends Keyed>(start: Node<T>, item: T, from: number): void {
   let node = start;
   let depth = from;
-  for (let children = node.children; children; children = node.children) {
-    const selector = item.selectors[depth];
-    if (selector === undefined) break;
-    let child = children.get(selector);
-    if (!child) {
-      child = { items: [], children: undefined };
-      children.set(selector, child);
-    }
-    node = child;
-    depth++;
+  for (let { children } = node; children && depth < item.selectors.length; depth++) {
+    node = nodeFor(item, node, children, depth);
+    ({ children } = node);
   }
   node.items.push(item);
   if (node.items.length > SPLIT && !node.children) split(node, depth);
 }
 
-function split<T extends Keyed>(node: Node<T>, depth: number): void {
-  const items = node.items;
-  // All end here: nothing to tell them apart by.
-  if (items.every((item) => item.selectors.length === depth)) return;
-  node.items = [];
-  node.children = new Map();
-  for (const item of items) insert(node, item, depth);
+/** Those that share many selectors are split as many times: no recursion, which has an end. */
+function split<T extends Keyed>(start: Node<T>, from: number): void {
+  let full: Node<T>[] = [start];
+  for (let depth = from; full.length > 0; depth++) {
+    const next: Node<T>[] = [];
+    for (const node of full) {
+      const items = node.items;
+      // All end here: nothing to tell them apart by.
+      if (items.every((item) => item.selectors.length === depth)) continue;
+      node.items = [];
+      node.children = new Map();
+      for (const item of items) nodeFor(item, node, node.children, depth).items.push(item);
+      for (const child of node.children.values()) if (child.items.length > SPLIT) next.push(child);
+    }
+    full = next;
+  }
+}
+
+/** The node of an item one step further down; where there is no further step, the same. */
+function nodeFor<T extends Keyed>(
+  item: T,
+  node: Node<T>,
+  children: Map<Selector, Node<T>>,
+  depth: number,
+): Node<T> {
+  const selector = item.selectors[depth];
+  if (selector === undefined) return node;
+  let child = children.get(selector);
+  if (!child) children.set(selector, (child = { items: [], children: undefined }));
+  return child;
 }
 
 function visit<T extends Keyed>(
