@@ -26,11 +26,15 @@ export class Denials {
     this.#stream = stream;
   }
 
-  /** A name is refused loudly once; asked for again by the same process it is waited for. */
+  /**
+   * A name is refused loudly once; asked for again by the same process it is waited for. That what
+   * was sent on this stream is withdrawn is said at once, and counts as that one time.
+   */
   mayPark(caller: Caller, denied: readonly Unserved[]): boolean {
     const { config, refusals } = this.#context;
     if (config.deniedParkMs === 0) return false;
-    return denied.map(({ name }) => refusals.note(caller, name)).every(Boolean);
+    const knew = denied.map(({ name }) => refusals.note(caller, name));
+    return knew.every(Boolean) && !denied.some(({ name }) => this.#stream.wasSent(name));
   }
 
   /** Notes a denial that ends the stream; its reason in one text. */

@@ -220,4 +220,34 @@ describe('preflightedBundles()', () => {
     const report = 'example.org: a root is not self-signed';
     assert.deepEqual(reports, [report, report]);
   });
+
+  it('judges the life of roots anew when time has passed one of its ends', async () => {
+    const bundle = (await createForger(NOW)).bundle('root');
+    const DAY = 86_400_000;
+    const reports: string[] = [];
+    let nowMs = NOW - 11 * DAY;
+    const get = preflightedBundles(
+      () => bundle,
+      (_, fault) => void reports.push(fault),
+      { now: () => nowMs },
+    );
+    const at = (ms: number) => {
+      nowMs = ms;
+      return [get(OWN), get(OWN)];
+    };
+    assert.deepEqual(at(NOW - 11 * DAY), [undefined, undefined]);
+    assert.deepEqual(at(NOW), [bundle, bundle]);
+    assert.deepEqual(at(NOW + 11 * DAY), [undefined, undefined]);
+    // A clock that is set back.
+    assert.deepEqual(at(NOW), [bundle, bundle]);
+    assert.deepEqual(reports, ['a root is not valid yet', 'a root has expired']);
+  });
+
+  it('lets a bundle go in which one of several roots has expired', async () => {
+    const past = (await createForger(NOW - 15 * 86_400_000)).bundle('root');
+    const own = (await createForger(NOW)).bundle('root');
+    const x509Authorities = [...past.x509Authorities, ...own.x509Authorities];
+    assert.equal(bundleFault({ ...own, x509Authorities }), undefined);
+    assert.match(bundleFault(past) ?? '', /expired/);
+  });
 });

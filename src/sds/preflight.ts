@@ -43,19 +43,55 @@ export function preflighted<Args extends readonly unknown[]>(
 export function preflightedBundles(
   get: (domain: TrustDomain) => TrustBundle | undefined,
   report: (domain: TrustDomain, fault: string) => void,
-  clock: Clock,
+  clock: Pick<Clock, 'now'>,
 ): (domain: TrustDomain) => TrustBundle | undefined {
-  const looked = new Map<TrustDomain, { latest: TrustBundle; good: TrustBundle | undefined }>();
+  const looked = new Map<TrustDomain, Look>();
   return (domain) => {
     const latest = get(domain);
+    if (!latest) return undefined;
     const before = looked.get(domain);
-    if (!latest || latest === before?.latest) return latest && before?.good;
-    const fault = bundleFault(latest, clock.now());
-    if (fault !== undefined) report(domain, fault);
-    const good = fault === undefined ? latest : before?.good;
-    looked.set(domain, { latest, good });
+    const nowMs = clock.now();
+    if (latest === before?.latest && nowMs >= before.fromMs && nowMs < before.untilMs) {
+      return before.good;
+    }
+    const fault = bundleFault(latest, nowMs);
+    if (fault !== undefined && fault !== before?.fault) report(domain, fault);
+    const other = before?.good === latest ? undefined : before?.good;
+    const keeps = other && bundleFault(other, nowMs) === undefined ? other : undefined;
+    const good = fault === undefined ? latest : keeps;
+    looked.set(domain, { latest, good, fault, ...spanAround(nowMs, [latest, good]) });
     return good;
   };
+}
+
+/** What was found of a bundle, and the time within which that stays true. */
+interface Look {
+  readonly latest: TrustBundle;
+  readonly good: TrustBundle | undefined;
+  readonly fault: string | undefined;
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+/** From the last beginning or end of a root's life to the next one. */
+function spanAround(nowMs: number, bundles: readonly (TrustBundle | undefined)[]) {
+  let [fromMs, untilMs] = [-Infinity, Infinity];
+  for (const { der } of bundles.flatMap((bundle) => bundle?.x509Authorities ?? [])) {
+    for (const edgeMs of livesOf(der)) {
+      if (edgeMs <= nowMs) fromMs = Math.max(fromMs, edgeMs);
+      else untilMs = Math.min(untilMs, edgeMs);
+    }
+  }
+  return { fromMs, untilMs };
+}
+
+function livesOf(der: Uint8Array): readonly number[] {
+  try {
+    const { notBeforeMs, notAfterMs } = readCertificate(der);
+    return [notBeforeMs, notAfterMs];
+  } catch {
+    return [];
+  }
 }
 
 /** What is wrong with an SVID, in words; undefined when it may leave. */
@@ -89,11 +125,11 @@ function issuerFacts(der: Uint8Array): CertificateFacts {
 function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | undefined {
   // An empty bundle would be accepted, and nobody verified any more.
   if (x509Authorities.length === 0) return 'there is no root';
+  const times: (string | undefined)[] = [];
   for (const { der } of x509Authorities) {
     try {
       const root = readCertificate(der);
-      if (root.notAfterMs <= nowMs) return 'a root has expired';
-      if (root.notBeforeMs > nowMs) return 'a root is not valid yet';
+      times.push(outsideLife(root, nowMs));
       // A partial chain is an anchor to the plain validator, and none to the SPIFFE one.
       if (!root.isCa || !root.issuer.equals(root.subject)) return 'a root is not self-signed';
       const mayCertify = root.keyUsage === 0 || (root.keyUsage & KEY_USAGE.keyCertSign) !== 0;
@@ -107,7 +143,13 @@ function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | 
       return `a root cannot be read: ${errorText(thrown)}`;
     }
   }
-  return undefined;
+  // One that is past, or to come, harms nobody beside one that is valid.
+  return times.includes(undefined) ? undefined : times[0];
+}
+
+function outsideLife({ notBeforeMs, notAfterMs }: CertificateFacts, nowMs: number) {
+  if (notAfterMs <= nowMs) return 'a root has expired';
+  return notBeforeMs > nowMs ? 'a root is not valid yet' : undefined;
 }
 
 /** RSA of 2048 bits and more, and the curves that TLS 1.3 names. */

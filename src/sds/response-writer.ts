@@ -45,11 +45,6 @@ export class ResponseWriter {
     this.#openedAt = context.clock.monotonic();
   }
 
-  /** Whether anything was written. */
-  get served(): boolean {
-    return this.#served;
-  }
-
   /** Whether a response is in flight that is not the newest state. */
   get stale(): boolean {
     return this.#inFlight === 'stale';

@@ -98,16 +98,62 @@ describe('SecretStream that is denied', () => {
     assert.equal(call.ended, undefined);
   });
 
-  it('ends a stream at once that lost its entitlement', async () => {
+  it('goes on waiting for a parked name when another one of the stream is renewed', async () => {
+    const { open, renew, refresh, clock } = daemon();
+    await open().ask('default', API);
+    const { call, ask, ack } = open();
+    await ask('default', API);
+    await ack('default', API);
+    await clock.advance(5000);
+    renew(WEB, '02');
+    await refresh();
+    assert.equal(call.responses.length, 2);
+    await clock.advance(24_999);
+    assert.equal(call.ended, undefined);
+    await clock.advance(1);
+    assert.equal(call.refusal[0], 'PERMISSION_DENIED');
+  });
+
+  it('says at once that a name is withdrawn, also one that was refused before', async () => {
     const { open, state, refresh } = daemon();
-    await open().ask(API);
+    const granted = state.identities;
+    const refusal = ['PERMISSION_DENIED', 'no policy entry for this process grants default'];
+    state.identities = [];
+    const first = open();
+    await first.ask('default');
+    assert.deepEqual(first.call.refusal, refusal);
+    state.identities = granted;
     const { call, ask } = open();
     await ask('default');
+    assert.equal(call.responses.length, 1);
     state.identities = [];
     await refresh();
-    assert.deepEqual(call.refusal, [
-      'PERMISSION_DENIED',
-      'no policy entry for this process grants default',
-    ]);
+    assert.deepEqual(call.refusal, refusal);
+  });
+
+  it('parks a name that is asked for again once it was withdrawn', async () => {
+    const { open, state, refresh } = daemon();
+    const first = open();
+    await first.ask('default');
+    state.identities = [];
+    await refresh();
+    assert.equal(first.call.refusal[0], 'PERMISSION_DENIED');
+    const { call, stream, ask } = open();
+    await ask('default');
+    assert.equal(call.ended, undefined);
+    assert.equal(stream.snapshot().waiting.length, 1);
+  });
+
+  it('knows what a process goes on using of a name that is now refused', async () => {
+    const { open, state, refresh } = daemon();
+    const first = open();
+    await first.ask('default');
+    await first.ack('default');
+    state.identities = [];
+    await refresh();
+    const { stream, ask } = open();
+    await ask('default');
+    const [secret] = stream.snapshot().resources;
+    assert.equal(secret?.inUse?.svid?.serial, '01');
   });
 });

@@ -257,8 +257,7 @@ export class SecretStream<Request> implements SdsReader {
     }
     const verdict = judge(seen, {
       goesOn: this.#goesOn(),
-      // A stream that was served before lost its entitlement: that is said at once.
-      mayPark: (denied) => !this.#writer.served && this.#denials.mayPark(caller, denied),
+      mayPark: (denied) => this.#denials.mayPark(caller, denied),
     });
     if (verdict.kind === 'deny') return this.#deny(caller, verdict);
     source.keep(seen.used);
