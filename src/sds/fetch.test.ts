@@ -21,7 +21,7 @@ import type { Incoming } from './codec.ts';
 import type { SdsContext, SdsReader } from './context.ts';
 import { fetchSecrets } from './fetch.ts';
 import type { DiscoveryRequest } from './messages.ts';
-import { createSdsMetrics } from './metrics.ts';
+import { createSdsMetrics, type Limit } from './metrics.ts';
 import { createRefusals } from './refusals.ts';
 import { createSecretEncoder } from './resources.ts';
 import { stateOfTheWorld } from './state-of-the-world.ts';
@@ -32,6 +32,7 @@ function daemon() {
   const clock = new FakeClock();
   const caller = fakeCaller();
   const identities = [entitlement(WEB)];
+  const reached: Limit[] = [];
   const state = {
     signed: true,
     attested: Promise.resolve<Caller>(caller),
@@ -79,7 +80,7 @@ function daemon() {
         requestsPerSecond: 100,
       },
       clock,
-      () => undefined,
+      (limit) => void reached.push(limit),
     ),
     clock,
     metrics: createSdsMetrics(new Registry(), () => undefined),
@@ -104,7 +105,7 @@ function daemon() {
     );
     return { call, outcome };
   };
-  return { clock, caller, state, log, fetch };
+  return { clock, caller, state, log, fetch, reached };
 }
 
 describe('fetchSecrets()', () => {
@@ -209,5 +210,23 @@ describe('fetchSecrets()', () => {
     await settle();
     assert.equal(outcome.end?.[0], 'PERMISSION_DENIED');
     assert.equal(outcome.answer, undefined);
+  });
+
+  it('counts the names of those that wait, until they end', async () => {
+    const { fetch, state, clock, reached } = daemon();
+    state.attested = new Promise(() => undefined);
+    const names = (who: string) => Array.from({ length: 200 }, (_, n) => `${who}-${n}`);
+    const waiting = [fetch(...names('a')), fetch(...names('b'))];
+    await settle();
+    const { outcome } = fetch(...names('c'));
+    await settle();
+    assert.equal(outcome.end?.[0], 'RESOURCE_EXHAUSTED');
+    assert.match(outcome.end[1] ?? '', /has 400 names/);
+    assert.deepEqual(reached, ['names']);
+    await clock.advance(5000);
+    assert.ok(waiting.every(({ outcome: { end } }) => end?.[0] === 'UNAVAILABLE'));
+    const again = fetch(...names('d'));
+    await settle();
+    assert.deepEqual(again.outcome, {});
   });
 });

@@ -22,7 +22,7 @@ export async function fetchSecrets(
   codec: Codec<DiscoveryRequest>,
   context: SdsContext,
 ): Promise<void> {
-  const { clock, config, log, metrics } = context;
+  const { admission, clock, config, log, metrics } = context;
   const abort = new AbortController();
   call.on('cancelled', () => abort.abort(new IdentityError('ERR_PEER_GONE', 'call cancelled')));
   const stop = () => abort.abort(abortReason(context.closing));
@@ -33,6 +33,7 @@ export async function fetchSecrets(
   const fetching: Fetching = {
     patience,
     subscription: new Subscription(),
+    names: 0,
     source: undefined,
     signal: abort.signal,
   };
@@ -61,6 +62,7 @@ export async function fetchSecrets(
     context.closing.removeEventListener('abort', stop);
     patience.wait(undefined);
     fetching.source?.close();
+    admission.watch(connection.credentials, -fetching.names);
     metrics.closed('fetch');
   }
 }
@@ -69,6 +71,8 @@ export async function fetchSecrets(
 interface Fetching {
   readonly patience: Patience;
   readonly subscription: Subscription;
+  /** As many as admission knows of. */
+  names: number;
   source: SdsSource | undefined;
   readonly signal: AbortSignal;
 }
@@ -85,6 +89,8 @@ async function collect(
   const { node, fault } = codec.apply(request, subscription);
   if (fault) throw fault;
   admission.request(connection.credentials, subscription.size, true);
+  admission.watch(connection.credentials, subscription.size);
+  fetching.names = subscription.size;
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(abortReason(signal)), { once: true });
   });
