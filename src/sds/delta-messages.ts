@@ -32,7 +32,9 @@ const SECRET_TYPE = Buffer.from(SECRET_TYPE_URL);
  * Decodes a `envoy.service.discovery.v3.DeltaDiscoveryRequest`. `initial_resource_versions` are
  * skipped: after a refused push or a removal they name what the proxy does not serve, so they prove
  * nothing, and every name that is subscribed is answered anyway. Throws as `decodeDiscoveryRequest`
- * does; names of both lists count together.
+ * does. Each list may have as many names as a stream: a proxy that watches all it may can exchange
+ * them in one message. Names that are unsubscribed are kept nowhere, and what is watched after the
+ * message is bounded by the stream.
  */
 export function decodeDeltaDiscoveryRequest(
   bytes: Uint8Array,

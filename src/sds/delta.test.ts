@@ -105,6 +105,12 @@ describe('decodeDeltaDiscoveryRequest()', () => {
     assert.throws(() => read({ subscribe: ['a'.repeat(41)] }), { code: 'ERR_LIMIT' });
   });
 
+  it('lets a proxy at the limit exchange all its names in one message', () => {
+    const names = (who: string) => Array.from({ length: 5 }, (_, n) => `${who}${n}`);
+    const exchange = { subscribe: names('b'), unsubscribe: names('a') };
+    assert.deepEqual(after({ subscribe: names('a') }, exchange).names, names('b'));
+  });
+
   it('throws nothing but its own errors, whatever the bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
