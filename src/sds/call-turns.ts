@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import type { PeerCredentials } from '../identity/caller.ts';
-import { FairQueue } from './fair-queue.ts';
+import { FairQueue } from '../core/fair-queue.ts';
 
 /** Starts calls, looks and reads connections so that no peer keeps the others waiting. */
 export interface CallTurns {

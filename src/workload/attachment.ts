@@ -88,7 +88,7 @@ class ReaderAttachment implements Attachment {
     this.#reader = reader;
     this.#deps = deps;
     workload.readers.add(reader);
-    deps.fanOut.add(reader);
+    deps.fanOut.add(reader, workload.caller.credentials);
   }
 
   get caller(): Caller {

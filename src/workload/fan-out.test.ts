@@ -10,7 +10,7 @@ function readers(count: number) {
   const fanOut = createFanOut(clock, (thrown) => errors.push(thrown));
   const seen: number[] = [];
   const all = Array.from({ length: count }, (_, n) => ({ refresh: () => void seen.push(n) }));
-  for (const reader of all) fanOut.add(reader);
+  for (const reader of all) fanOut.add(reader, { uid: 1, pid: 1 });
   return { clock, fanOut, seen, errors, all };
 }
 
@@ -29,6 +29,37 @@ describe('createFanOut()', () => {
     for (const n of [1, 3, 0, 2]) fanOut.mark(all[n] ?? assert.fail());
     await clock.advance(5);
     assert.deepEqual(seen, [3, 2, 1, 0]);
+  });
+
+  it('serves users in turn, and the processes of each', async () => {
+    const clock = new FakeClock();
+    const fanOut = createFanOut(clock, assert.ifError);
+    const seen: string[] = [];
+    const reader = (uid: number, pid: number, n: number) => {
+      const one = { refresh: () => void seen.push(`${uid}.${pid}.${n}`) };
+      fanOut.add(one, { uid, pid });
+      return one;
+    };
+    const all = [reader(2, 20, 0)];
+    for (let n = 0; n < 3; n++) all.push(reader(1, 10, n));
+    all.push(reader(1, 11, 0));
+    for (const one of all) fanOut.mark(one);
+    await clock.advance(5);
+    assert.deepEqual(seen, ['1.11.0', '2.20.0', '1.10.2', '1.10.1', '1.10.0']);
+  });
+
+  it('takes in what changes while it serves many', async () => {
+    const { clock, fanOut, seen, all } = readers(1000);
+    for (const reader of all) fanOut.mark(reader);
+    let before = 0;
+    const other = { refresh: () => void (before = seen.length) };
+    fanOut.add(other, { uid: 2, pid: 2 });
+    await clock.advance(5);
+    const first = seen.length;
+    fanOut.mark(other);
+    await clock.advance(5);
+    while (seen.length < 1000) await settle();
+    assert.ok(first < 1000 && before > 0 && before < 1000, `${first}, ${before}`);
   });
 
   it('lets the event loop turn between slices', async () => {
@@ -67,7 +98,7 @@ describe('createFanOut()', () => {
           nowMs += 3;
         },
       };
-      fanOut.add(reader);
+      fanOut.add(reader, { uid: 1, pid: 1 });
       fanOut.mark(reader);
     }
     await fake.advance(5);
@@ -101,7 +132,7 @@ describe('createFanOut()', () => {
   it('does not look for a reader that goes while another is served', async () => {
     const { clock, fanOut, seen, all } = readers(1);
     const last = { refresh: () => fanOut.remove(all[0] ?? assert.fail()) };
-    fanOut.add(last);
+    fanOut.add(last, { uid: 1, pid: 1 });
     fanOut.mark(all[0] ?? assert.fail());
     fanOut.mark(last);
     await clock.advance(5);
@@ -115,7 +146,7 @@ describe('createFanOut()', () => {
         throw new Error('broken');
       },
     };
-    fanOut.add(broken);
+    fanOut.add(broken, { uid: 1, pid: 1 });
     for (const reader of [...all, broken]) fanOut.mark(reader);
     await clock.advance(5);
     assert.deepEqual([seen, errors.length], [[0], 1]);

@@ -1,4 +1,6 @@
 import type { Clock } from '../core/clock.ts';
+import { FairQueue } from '../core/fair-queue.ts';
+import type { PeerCredentials } from '../identity/caller.ts';
 
 /** Somebody who reads a workload's identities: an open stream. */
 export interface Reader {
@@ -8,8 +10,8 @@ export interface Reader {
 
 /** Collects readers that have to look again and lets them do so in slices. */
 export interface FanOut {
-  /** Takes a reader in; its place in the order is that of its coming. */
-  add(reader: Reader): void;
+  /** Takes in a reader of a process; its place in the order is that of its coming. */
+  add(reader: Reader, process: Pick<PeerCredentials, 'uid' | 'pid'>): void;
   mark(reader: Reader): void;
   /** Forgets a reader that has gone. */
   remove(reader: Reader): void;
@@ -23,56 +25,65 @@ const SLICE = 64;
 const SLICE_MS = 5;
 
 /**
- * Readers are served newest first: the oldest have the longest-lived copy of what changed, the
- * newest are those that may still be starting.
+ * Users take turns, and the processes of one user among themselves: nobody waits for all the streams
+ * that another one has. Within that the newest are first: the oldest have the longest-lived copy of
+ * what changed, the newest are those that may still be starting.
  */
 export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): FanOut {
-  let dirty = new Set<Reader>();
-  const order = new WeakMap<Reader, number>();
+  const places = new WeakMap<Reader, Place>();
+  /** Marked in the burst that is going on. */
+  const dirty = new Set<Reader>();
+  const queue = new FairQueue<Reader>();
+  const queued = new Set<Reader>();
   let count = 0;
-  let waiting = false;
-  let serving: Reader[] = [];
+  let serving = false;
 
   function tick(): void {
-    waiting = false;
-    if (serving.length > 0) return;
-    // Popped from the end: ascending order serves the newest first.
-    serving = [...dirty].sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
-    dirty = new Set();
-    serveSlice();
+    const marked = [...dirty].flatMap((reader) => {
+      const place = places.get(reader);
+      return place ? [{ reader, place }] : [];
+    });
+    dirty.clear();
+    marked.sort((a, b) => b.place.order - a.place.order);
+    for (const { reader, place } of marked) {
+      queued.add(reader);
+      queue.push(reader, place.uid, place.pid);
+    }
+    if (!serving) serveSlice();
   }
 
   function serveSlice(): void {
     const beganAt = clock.monotonic();
     for (let n = 0; n < SLICE && clock.monotonic() - beganAt < SLICE_MS; n++) {
-      const reader = serving.pop();
+      const reader = queue.shift();
       if (!reader) break;
-      if (order.has(reader)) refresh(reader, onError);
+      // One that is marked while it looks has to look again.
+      queued.delete(reader);
+      if (places.has(reader)) refresh(reader, onError);
     }
-    if (serving.length > 0) setImmediate(serveSlice);
-    else if (dirty.size > 0) schedule();
-  }
-
-  function schedule(): void {
-    if (waiting || serving.length > 0) return;
-    waiting = true;
-    clock.after(BURST_MS, tick);
+    serving = queue.size > 0;
+    if (serving) setImmediate(serveSlice);
   }
 
   return {
-    add(reader) {
-      order.set(reader, count++);
+    add(reader, { uid, pid }) {
+      places.set(reader, { order: count++, uid, pid });
     },
     mark(reader) {
-      if (!order.has(reader)) return;
+      if (!places.has(reader) || queued.has(reader)) return;
+      if (dirty.size === 0) clock.after(BURST_MS, tick);
       dirty.add(reader);
-      schedule();
     },
     remove(reader) {
-      dirty.delete(reader);
-      order.delete(reader);
+      places.delete(reader);
     },
   };
+}
+
+interface Place {
+  readonly order: number;
+  readonly uid: number;
+  readonly pid: number;
 }
 
 /** One reader that fails does not keep the others from looking. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts';
+import { FairQueue } from '../core/fair-queue.ts';
 import { toIdentityError, type IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Caller } from '../identity/caller.ts';
@@ -57,8 +58,8 @@ class AttestedWorkloads implements Workloads {
   readonly #shared: AttachmentDeps;
   readonly #byKey = new Map<string, Workload>();
   readonly #unsubscribe: readonly (() => void)[];
-  /** Whose grant is still to be computed after a policy change. */
-  #regranting: Workload[] = [];
+  /** Whose grant is still to be computed after a policy change, the newest first, user by user. */
+  #regranting = new FairQueue<Workload>();
 
   constructor(deps: WorkloadsDeps) {
     const { svids, bundles, entitlements } = deps;
@@ -106,16 +107,21 @@ class AttestedWorkloads implements Workloads {
   }
 
   #regrantAll(): void {
-    const idle = this.#regranting.length === 0;
-    this.#regranting = [...this.#byKey.values()];
+    const idle = this.#regranting.size === 0;
+    this.#regranting = new FairQueue();
+    for (const workload of [...this.#byKey.values()].reverse()) {
+      this.#regranting.push(workload, workload.caller.credentials.uid);
+    }
     if (idle) this.#regrantSlice();
   }
 
   #regrantSlice(): void {
-    for (const workload of this.#regranting.splice(-REGRANT_SLICE)) {
+    for (let n = 0; n < REGRANT_SLICE; n++) {
+      const workload = this.#regranting.shift();
+      if (!workload) return;
       this.#guarded(() => this.#regrant(workload));
     }
-    if (this.#regranting.length > 0) setImmediate(() => this.#regrantSlice());
+    if (this.#regranting.size > 0) setImmediate(() => this.#regrantSlice());
   }
 
   #regrant(workload: Workload): void {
