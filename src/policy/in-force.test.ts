@@ -32,7 +32,7 @@ describe('putInForce()', () => {
     const { inForce, lines, loaded } = start();
     inForce.replace(loaded);
     assert.deepEqual(lines, []);
-    inForce.keep(new IdentityError('ERR_POLICY', 'bad'));
+    inForce.keep(new IdentityError('ERR_POLICY', 'bad'), false);
     inForce.replace(loaded);
     inForce.replace(loaded);
     assert.deepEqual(

@@ -31,8 +31,11 @@ export interface PolicyInForce {
   onReload(listener: (result: ReloadResult) => void): () => void;
   status(): PolicyStatus;
   replace(next: LoadedPolicy): void;
-  /** Stays with what there is: the documents are not good. */
-  keep(error: IdentityError): void;
+  /**
+   * Stays with what there is: the documents are not good. After a `retry` only what is new is said:
+   * nobody has changed anything.
+   */
+  keep(error: IdentityError, retry: boolean): void;
 }
 
 /** @param first is good, like all that follow. */
@@ -71,7 +74,8 @@ export function putInForce(first: LoadedPolicy, clock: Clock, log: Logger): Poli
       reloads.emit(same ? 'unchanged' : 'applied');
       if (!same) changes.emit(next.policy);
     },
-    keep({ code, message }) {
+    keep({ code, message }, retry) {
+      if (retry && fault?.message === message) return;
       fault = { message, atMs: clock.now() };
       log.warn(
         { code, reason: message, revision: loaded.policy.revision },

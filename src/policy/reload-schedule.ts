@@ -6,6 +6,9 @@ export interface ReloadSchedule {
   changed: () => void;
   /** Nothing can be noticed: the documents are read again after a while. */
   blind(): void;
+  /** They could not be read, or are not good: the next reading comes by itself, each time later. */
+  refused(): void;
+  good(): void;
   close(): void;
 }
 
@@ -15,28 +18,38 @@ const DEBOUNCE_MS = 30;
 const MAX_DEBOUNCE_MS = 1000;
 /** How long until the documents are looked at again where they cannot be watched. */
 export const RETRY_MS = 10_000;
+/** The most between two readings of documents that are not good. */
+const MAX_RETRY_MS = 300_000;
 
-/** @param reload must not reject. */
-export function createReloadSchedule(clock: Clock, reload: () => Promise<void>): ReloadSchedule {
+/**
+ * @param reload must not reject; is told when nothing was noticed since the last reading, which was
+ *   refused.
+ */
+export function createReloadSchedule(
+  clock: Clock,
+  reload: (retry: boolean) => Promise<void>,
+): ReloadSchedule {
   let timer: Timer | undefined;
+  let refusals = 0;
   let burstSinceMs: number | undefined;
   let reloading = false;
   let again = false;
   let closed = false;
 
-  function schedule(delayMs: number): void {
+  function schedule(delayMs: number, retry = false): void {
     timer?.cancel();
-    timer = closed ? undefined : clock.after(delayMs, () => void run());
+    timer = closed ? undefined : clock.after(delayMs, () => void run(retry));
   }
 
-  async function run(): Promise<void> {
+  async function run(retry: boolean): Promise<void> {
+    timer = undefined;
     burstSinceMs = undefined;
     again = true;
     if (reloading) return;
     reloading = true;
-    while (again && !closed) {
+    for (let first = true; again && !closed; first = false) {
       again = false;
-      await reload();
+      await reload(retry && first);
     }
     reloading = false;
   }
@@ -48,6 +61,13 @@ export function createReloadSchedule(clock: Clock, reload: () => Promise<void>):
       schedule(Math.min(DEBOUNCE_MS, Math.max(burstSinceMs + MAX_DEBOUNCE_MS - now, 0)));
     },
     blind: () => schedule(RETRY_MS),
+    refused() {
+      const delayMs = Math.min(RETRY_MS * 2 ** refusals, MAX_RETRY_MS);
+      refusals = Math.min(refusals + 1, 16);
+      // Whatever is to come earlier, or a change that has been noticed, stays.
+      if (!timer && !again) schedule(delayMs, true);
+    },
+    good: () => void (refusals = 0),
     close() {
       closed = true;
       timer?.cancel();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -33,7 +33,7 @@ describe('debounce of a policy store', () => {
     });
     store.onReload(() => reloads++);
     return {
-      clock,
+      ...{ clock, folder, store },
       change: () => onChange(),
       fail: () => onFailure(new Error('ENOSPC')),
       reloads: () => reloads,
@@ -70,5 +70,28 @@ describe('debounce of a policy store', () => {
     await clock.advance(1);
     await settle();
     assert.equal(reloads(), 1);
+  });
+
+  it('reads what it had to refuse again by itself, each time later, and says it once', async (t) => {
+    const { clock, change, reloads, folder, store } = await fake(t);
+    const fault = () => store.status().lastError;
+    writeFileSync(join(folder, 'p.json'), '{');
+    change();
+    await clock.advance(30);
+    await settle();
+    assert.match(fault() ?? '', /p\.json/);
+    assert.equal(reloads(), 1);
+    await clock.advance(10_000);
+    await settle();
+    assert.equal(reloads(), 1);
+    // Nobody notices.
+    writeFileSync(join(folder, 'p.json'), '{"entries":[]}');
+    await clock.advance(19_999);
+    assert.notEqual(fault(), undefined);
+    await clock.advance(1);
+    await settle();
+    assert.equal(fault(), undefined);
+    await clock.advance(1_000_000);
+    assert.equal(reloads(), 2);
   });
 });

@@ -65,15 +65,20 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
     throw thrown;
   }
 
-  async function reload(): Promise<void> {
+  async function reload(retry: boolean): Promise<void> {
     try {
       const listed = watch.rearm();
       const next = areSmall(listed, SMALL)
         ? loadHere(sources, listed)
         : await loadInThread(sources, closing);
-      if (!closing.signal.aborted) inForce.replace(next);
+      if (closing.signal.aborted) return;
+      schedule.good();
+      inForce.replace(next);
     } catch (thrown) {
-      if (!closing.signal.aborted) inForce.keep(toIdentityError(thrown, 'ERR_POLICY'));
+      if (closing.signal.aborted) return;
+      // What is in the way may pass without a trace in the documents, as descriptors that are all taken.
+      schedule.refused();
+      inForce.keep(toIdentityError(thrown, 'ERR_POLICY'), retry);
     }
   }
 
