@@ -1,10 +1,10 @@
-import { constants, existsSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { policySources, readConfig, type Config } from '../config.ts';
 import { IdentityError } from '../core/errors.ts';
 import { readPolicy, type PolicySources } from '../policy/load.ts';
-import { writableDoubtAt } from '../policy/writable.ts';
 import { textOf, type Action } from './command.ts';
+import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
@@ -105,26 +105,4 @@ function socketDoubts({ socketPaths, adminSocketPath }: Config): Finding[] {
 
 function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
-}
-
-function configWarnings(config: Config): string[] {
-  const warnings: string[] = [];
-  const open = writableDoubtAt(config.file, 'file');
-  if (open !== undefined) warnings.push(`${config.file}: ${open}`);
-  const { keyType, keyManager } = config.issuer;
-  if (keyType === 'ec-p384') {
-    warnings.push(
-      `${config.file}: issuer.key_type: an Envoy client with default settings refuses servers with ec-p384`,
-    );
-  }
-  if (keyManager === 'memory') {
-    warnings.push(
-      `${config.file}: issuer.key_manager.type: memory makes a new root at each start, so running peers lose trust in new SVIDs`,
-    );
-  }
-  if (config.policyPaths.length === 0) {
-    warnings.push(`${config.file}: policy.paths: no policy, so nobody gets an identity`);
-  }
-  if (!existsSync('/proc/self/fd')) warnings.push('/proc is not mounted: nobody can be attested');
-  return warnings;
 }

@@ -4,9 +4,9 @@ import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import { createLogger } from '../core/log.ts';
 import { prettyLine } from '../core/pretty-log.ts';
 import { systemRandom } from '../core/random.ts';
-import { writableDoubtAt } from '../policy/writable.ts';
 import { environmentName } from '../settings.ts';
 import { textOf, type Action } from './command.ts';
+import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
 import { missingPolicy } from './missing-policy.ts';
 import { findQuickstart } from './quickstart.ts';
@@ -25,8 +25,7 @@ export const run: Action = async (given, _operands, terminal) => {
     level: config.telemetry.logLevel,
     write: (line) => terminal.err(pretty ? prettyLine(line) : line),
   });
-  const open = writableDoubtAt(config.file, 'file');
-  if (open !== undefined) log.warn({ path: config.file, detail: open }, 'configuration warning');
+  for (const detail of configWarnings(config)) log.warn({ detail }, 'configuration warning');
   const app = await start(config, { clock: terminal.clock, random: systemRandom, log });
   terminal.out(greeting(config, app));
   void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));
