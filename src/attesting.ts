@@ -5,6 +5,8 @@ import { createExecutableReader } from './attestation/executable.ts';
 import { countRefused, createAttestationMetrics } from './attestation/metrics.ts';
 import { createAccountNames } from './attestation/names.ts';
 import { createKernel } from './attestation/native.ts';
+import type { Peer } from './attestation/peer.ts';
+import { programAt } from './attestation/program.ts';
 import { createUnixAttestor } from './attestation/unix.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
@@ -34,10 +36,12 @@ export function createAttesting(
   // What is said about peers is said as often as they want.
   const peerLog = createPeerLog(log, clock);
   const arrivalLog = peerLog.child({ component: 'listener' });
+  const { discoverPath } = config.attestation.unix;
+  const programOf = discoverPath ? (peer: Peer) => programAt(peer.executableLink) : undefined;
   const attestors = [
     createUnixAttestor({
       names: createAccountNames(),
-      executable: config.attestation.unix.discoverPath ? createExecutableReader() : undefined,
+      executable: discoverPath ? createExecutableReader() : undefined,
     }),
   ];
   return {
@@ -51,12 +55,16 @@ export function createAttesting(
       return createAttestation({
         kernel,
         attestors: attestors.map((attestor) => metrics.measured(attestor)),
+        programOf,
         onUnidentified: (reason) => metrics.unidentified(reason),
         log: peerLog,
         ...{ clock, mostLingering },
       });
     },
     rehearsed: () =>
-      createAttestation({ kernel, attestors, log: silentLogger, ...{ clock, mostLingering } }),
+      createAttestation({
+        ...{ kernel, attestors, programOf, clock, mostLingering },
+        log: silentLogger,
+      }),
   };
 }

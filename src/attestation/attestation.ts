@@ -9,7 +9,7 @@ import { describeProcess, type ProcessDescription } from './by-pid.ts';
 import { createCallers, failureFields } from './callers.ts';
 import type { Kernel } from './kernel.ts';
 import type { FailureReason } from './metrics.ts';
-import { identifyPeer } from './peer.ts';
+import { identifyPeer, type Peer } from './peer.ts';
 import type { Process } from './process.ts';
 import { createProcesses, type Processes } from './processes.ts';
 
@@ -47,6 +47,12 @@ export interface AttestationDeps {
   readonly log: Logger;
   /** Processes without a connection that stay pinned for a minute, two descriptors each. */
   readonly mostLingering: number;
+  /**
+   * What tells the programs apart that a process runs one after the other, where identities rest on
+   * it. A connection counts for the program that made it: who holds it after an exec may be a child
+   * of the former.
+   */
+  readonly programOf?: ((peer: Peer) => string | undefined) | undefined;
   /** Told of each peer whose calls are all refused, because nobody knows which process it is. */
   readonly onUnidentified?: (reason: FailureReason) => void;
 }
@@ -77,13 +83,17 @@ export function createAttestation(deps: AttestationDeps): Attestation {
     accept(socket) {
       const known = identify(socket, { kernel, processes, log });
       const { credentials, process, refusal } = known;
+      const program = process && deps.programOf?.(process.peer);
       if (!process) deps.onUnidentified?.(known.reason);
       let open = true;
       return {
         id: `peer-${++count}`,
         credentials,
-        caller({ signal }) {
-          return process ? callerOf(process, signal) : Promise.reject(refusal);
+        async caller({ signal }) {
+          if (!process) throw refusal;
+          const caller = await callerOf(process, signal);
+          if (program === undefined || deps.programOf?.(process.peer) === program) return caller;
+          throw new IdentityError('ERR_PEER_GONE', 'the process runs another program by now');
         },
         close() {
           if (open && process) processes.leave(process);

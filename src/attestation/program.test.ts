@@ -21,6 +21,7 @@ import { eventually } from '../../test/support/eventually.ts';
 import { startPeer } from '../../test/support/peer-process.ts';
 import { createExecutableReader } from './executable.ts';
 import { createAccountNames } from './names.ts';
+import type { Peer } from './peer.ts';
 import { programAt } from './program.ts';
 import { createUnixAttestor } from './unix.ts';
 
@@ -111,4 +112,25 @@ describe('a process that calls exec', () => {
     assert.notEqual(after.key, before.key);
     assert.equal(server.attestation.processes, 1);
   });
+
+  for (const attested of [true, false]) {
+    it(`keeps no connection of the former program, which was ${attested ? '' : 'not '}attested`, async () => {
+      const programOf = (peer: Peer) => programAt(peer.executableLink);
+      await using server = await startAttestingServer({ attestors: [attestor], programOf });
+      await using peer = await startPeer(server.path);
+      const { connection } = await server.next();
+      if (attested) await connection.caller({ signal });
+      const program = join(folder, 'sleeper');
+      copyFileSync(realpathSync('/bin/sleep'), program);
+      chmodSync(program, 0o755);
+      const link = `/proc/${peer.pid}/exe`;
+      const before = programAt(link);
+      peer.child.stdin?.write(`run ${program}\n`);
+      await eventually(() => programAt(link) !== before, { what: 'the other program' });
+      await assert.rejects(connection.caller({ signal }), {
+        code: 'ERR_PEER_GONE',
+        message: 'the process runs another program by now',
+      });
+    });
+  }
 });

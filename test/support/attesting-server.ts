@@ -13,6 +13,7 @@ import { listenForPeers } from '../../src/attestation/listener.ts';
 import type { FailureReason } from '../../src/attestation/metrics.ts';
 import { createAccountNames } from '../../src/attestation/names.ts';
 import { createKernel } from '../../src/attestation/native.ts';
+import type { Peer } from '../../src/attestation/peer.ts';
 import { createUnixAttestor } from '../../src/attestation/unix.ts';
 import { systemClock, type Clock } from '../../src/core/clock.ts';
 import { silentLogger } from '../../src/core/log.ts';
@@ -28,7 +29,12 @@ export interface AttestingServer extends AsyncDisposable {
 }
 
 export async function startAttestingServer(
-  options: { clock?: Clock; attestors?: readonly Attestor[]; kernel?: Kernel } = {},
+  options: {
+    clock?: Clock;
+    attestors?: readonly Attestor[];
+    kernel?: Kernel;
+    programOf?: (peer: Peer) => string | undefined;
+  } = {},
 ): Promise<AttestingServer> {
   const { clock = systemClock, kernel = createKernel() } = options;
   const dir = await mkdtemp(join(tmpdir(), 'credence-att-'));
@@ -40,6 +46,7 @@ export async function startAttestingServer(
     mostLingering: 100,
     kernel,
     attestors: options.attestors ?? [unix],
+    programOf: options.programOf,
     clock,
     log: silentLogger,
   });
