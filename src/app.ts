@@ -92,6 +92,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
       admits: attesting.admits,
       attestation,
       onConnection: (socket, connection) => serving.serve(socket, connection),
+      lost: (reason) => readiness.block(reason),
       clock,
       log: log.child({ component: 'listener' }),
     }),

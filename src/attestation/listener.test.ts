@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { eventually } from '../../test/support/eventually.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { systemClock } from '../core/clock.ts';
 import { silentLogger } from '../core/log.ts';
 import type { PeerConnection } from './attestation.ts';
@@ -94,6 +96,27 @@ describe('listenForPeers()', () => {
     admitting = true;
     await once(connect(path).resume(), 'close');
     assert.equal(count, 1);
+  });
+
+  it('puts back each of its names that is taken away, and still admits whom it did', async () => {
+    const paths = [join(folder, 'api.sock'), join(folder, 'extra.sock')];
+    const clock = new FakeClock();
+    const reasons: string[] = [];
+    const lost = (reason: string) => (reasons.push(reason), () => undefined);
+    const base = options(paths, (socket) => socket.end('welcome'));
+    listener = await listenForPeers({ ...base, clock, lost });
+    for (const path of paths) unlinkSync(path);
+    await clock.advance(2000);
+    for (const path of paths) {
+      await eventually(() => existsSync(path), { what: path });
+      const [text] = (await once(connect(path), 'data')) as [Buffer];
+      assert.equal(text.toString(), 'welcome');
+    }
+    admitting = false;
+    await once(connect(join(folder, 'api.sock')).resume(), 'close');
+    assert.deepEqual([count, reasons], [2, []]);
+    listener.close();
+    assert.deepEqual(paths.map(existsSync), [false, false]);
   });
 
   it('leaves no socket behind when one of its paths cannot be bound', async () => {

@@ -2,7 +2,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import { listenOnSocket, type BoundSocket } from '../core/unix-socket.ts';
+import { keepSocket, type Binding } from '../core/unix-socket-keeper.ts';
+import { listenOnSocket } from '../core/unix-socket.ts';
 import type { Attestation, PeerConnection } from './attestation.ts';
 
 export interface ListenerOptions {
@@ -14,6 +15,11 @@ export interface ListenerOptions {
   readonly admits?: (fd: number) => boolean;
   /** Takes the socket over; its `remoteAddress` is the connection's id. */
   readonly onConnection: (socket: Socket, connection: PeerConnection) => void;
+  /**
+   * Told that a socket's file is gone and cannot be put back; what it returns is called when it is
+   * there again. Without it nobody looks.
+   */
+  readonly lost?: (reason: string) => () => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -28,32 +34,36 @@ export interface PeerListener {
  * are closed before anything is made of them; everybody else is accepted, and refused by the call.
  */
 export async function listenForPeers(options: ListenerOptions): Promise<PeerListener> {
-  const bound: { server: Server; socket: BoundSocket }[] = [];
-  const { admits } = options;
-  const close = () => {
-    for (const { server, socket } of bound) {
-      socket.close();
-      server.close();
-    }
-  };
+  const closing: (() => void)[] = [];
+  const close = () => closing.forEach((end) => end());
   try {
-    for (const path of options.paths) {
-      const server = createServer((socket) => accept(socket, options));
-      server.on('error', (thrown) =>
-        options.log.error({ path, reason: errorText(thrown) }, 'accept failed'),
-      );
-      const { mode = 0o777 } = options;
-      const socketOptions = { path, mode, folderMode: 0o755, clock: options.clock };
-      const socket = await listenOnSocket(server, socketOptions);
-      bound.push({ server, socket });
-      for (const reason of socket.doubts) options.log.warn({ path, reason }, 'socket folder');
-      if (admits) refuseEarly(server, admits);
-    }
+    for (const path of options.paths) closing.push(await listenOn(path, options));
   } catch (thrown) {
     close();
     throw thrown;
   }
   return { close };
+}
+
+/** Returns how to end it. */
+async function listenOn(path: string, options: ListenerOptions): Promise<() => void> {
+  const bound = await bind(path, options);
+  const { lost, clock, log } = options;
+  if (lost) return keepSocket(bound, { path, bind: () => bind(path, options), lost, clock, log });
+  return () => {
+    bound.socket.close();
+    bound.server.close();
+  };
+}
+
+async function bind(path: string, options: ListenerOptions): Promise<Binding> {
+  const { mode = 0o777, admits, clock, log } = options;
+  const server = createServer((socket) => accept(socket, options));
+  server.on('error', (thrown) => log.error({ path, reason: errorText(thrown) }, 'accept failed'));
+  const socket = await listenOnSocket(server, { path, mode, folderMode: 0o755, clock });
+  for (const reason of socket.doubts) log.warn({ path, reason }, 'socket folder');
+  if (admits) refuseEarly(server, admits);
+  return { server, socket };
 }
 
 function accept(socket: Socket, { attestation, onConnection, log }: ListenerOptions): void {

@@ -22,6 +22,9 @@ export interface SocketOptions {
   readonly clock: Clock;
 }
 
+/** What stands under the name of a socket. */
+export type Standing = 'ours' | 'nothing' | 'another';
+
 /** A listening socket; `close` takes its file away unless another has replaced it; never throws. */
 export interface BoundSocket {
   /**
@@ -29,6 +32,8 @@ export interface BoundSocket {
    * the log: a home folder may be meant so, an operator should know.
    */
   readonly doubts: readonly string[];
+  /** One lstat(2); throws when it cannot be told. */
+  standing(): Standing;
   close(): void;
 }
 
@@ -56,12 +61,17 @@ async function bind(server: Server, options: SocketOptions): Promise<BoundSocket
     chmodSync(temporary, mode);
     const ours = lstatSync(temporary);
     await publish(temporary, path, clock);
+    const standing = (): Standing => {
+      const now = lstatSync(path, { throwIfNoEntry: false });
+      if (!now) return 'nothing';
+      return sameFile(now, ours) ? 'ours' : 'another';
+    };
     return {
       doubts,
+      standing,
       close() {
         try {
-          const now = lstatSync(path, { throwIfNoEntry: false });
-          if (now && sameFile(now, ours)) removeFile(path);
+          if (standing() === 'ours') removeFile(path);
         } catch {
           // A file that may not be taken away any more stays; the next start finds it stale.
         }
@@ -136,9 +146,13 @@ function takeAway(path: string, stale: Stats): void {
   }
 }
 
-/** Inode numbers are used again at once, so the time of making counts too; a rename keeps all three. */
+/**
+ * Inode numbers are used again at once, so the time of making counts too. A rename keeps it, touch(1)
+ * does not; some file systems know when the file was born, and others say 0.
+ */
 function sameFile(a: Stats, b: Stats): boolean {
-  return a.ino === b.ino && a.dev === b.dev && a.mtimeMs === b.mtimeMs;
+  const sameBirth = a.birthtimeMs > 0 && a.birthtimeMs === b.birthtimeMs;
+  return a.ino === b.ino && a.dev === b.dev && (sameBirth || a.mtimeMs === b.mtimeMs);
 }
 
 /** The socket file that nobody listens on any more, or undefined when the name is free. */
