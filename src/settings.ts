@@ -227,7 +227,7 @@ export const SETTINGS: readonly Setting[] = [
     'limits.streams_per_connection',
     number(1, 1_000_000, true),
     1024,
-    'concurrent streams on one connection; Envoy opens another connection for more',
+    'concurrent streams on one connection, which the peer is told: Envoy opens another connection for more; whoever goes on is refused the stream, or once it has acknowledged the limit the connection',
   ),
   setting(
     'limits.names_per_stream',

@@ -43,6 +43,7 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
   guardHttp2(server, {
     maxMessageBytes: 100_000,
     maxBufferedBytes,
+    streamsPerConnection: 10_000,
     clock: systemClock,
     turns: createCallTurns(systemClock),
     peerOf: () => ({ pid: 1, uid: 1, gid: 1 }),
@@ -53,6 +54,8 @@ async function guarded(t: TestContext, maxBufferedBytes = 1_000_000) {
       offences.push(reason);
       setImmediate(() => sockets.get(id ?? '')?.destroy());
     },
+    onFull: () => undefined,
+    onClosed: (_, reason) => void offences.push(reason),
   });
   const folder = mkdtempSync(join(tmpdir(), 'credence-guard-'));
   const listener = createServer((socket) => {

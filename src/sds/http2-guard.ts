@@ -18,6 +18,8 @@ export interface GuardOptions {
   readonly maxMessageBytes: number;
   /** Unfinished messages of all connections together. */
   readonly maxBufferedBytes: number;
+  /** What HTTP/2 lets a peer open; it is told, and nghttp2 holds it to it. */
+  readonly streamsPerConnection: number;
   readonly clock: Clock;
   readonly turns: CallTurns;
   /** Who is at the other end of a connection; `id` is the socket's `remoteAddress`. */
@@ -34,17 +36,30 @@ export interface GuardOptions {
    * corrupts the memory of the process (Node 20).
    */
   readonly closeConnection: (id: string | undefined, offence: Offence) => void;
+  /** A connection has as many streams as it may, for the first time. */
+  readonly onFull: (peer: PeerCredentials) => void;
+  /** HTTP/2 has closed a connection by itself; its peer may not have `known` that it should not. */
+  readonly onClosed: (peer: PeerCredentials, offence: Offence, known: boolean) => void;
 }
 
 /** What a connection is closed for, by the limit it went over. */
 export const OFFENCES = {
   calls: 'too many calls at once',
   resets: 'too many resets',
+  streams_per_connection: 'too many streams at once',
   message_pieces: 'a message in tiny pieces',
   unfinished_messages: 'too much of unfinished messages',
 } satisfies Partial<Record<Limit, string>>;
 export type Offence = keyof typeof OFFENCES;
 
+/**
+ * How nghttp2 ends a connection that is full and goes on: once the peer has acknowledged the limit,
+ * at once; before that, when a thousand streams were refused. Node tells nobody of a single one, which
+ * gets REFUSED_STREAM: the peer could not know, and may try again (RFC 9113 5.1.2, 8.7). To advertise
+ * more and to refuse calls here would show them, but Envoy then opens no other connection for more.
+ */
+const AGAINST_THE_LIMIT = 'ERR_HTTP2_ERROR';
+const BEFORE_THE_LIMIT = 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES';
 /**
  * Streams that a peer may reset. nghttp2 allows 1000 at once and 33 a second, then it stops reading
  * without a word to Node: the connection would stay for ever, also after its peer has gone.
@@ -68,6 +83,9 @@ interface Guarded {
   readonly peer: PeerCredentials;
   readonly reading: ReadConnection;
   readonly resets: Bucket;
+  /** Open streams; once the session has ended, those that it had then. */
+  streams: number;
+  wasFull: boolean;
   buffered: number;
   closing: boolean;
   /** Streams with an answer whose peer has not ended its side. */
@@ -77,7 +95,8 @@ interface Guarded {
 /**
  * Bounds what HTTP/2 lets a peer do and neither Node nor grpc-js bounds: how many calls it opens
  * while others wait, resets, messages in tiny pieces, messages that are never finished, and streams
- * that the peer keeps after their end.
+ * that the peer keeps after their end. Of the open streams of a connection, which nghttp2 bounds, it
+ * tells what there is to see.
  */
 export function guardHttp2(server: Server, options: GuardOptions): void {
   const guard = new Http2Guard(options);
@@ -107,6 +126,7 @@ class Http2Guard {
       peer,
       reading: this.#reading.add({ peer, pause: (paused) => pauseReading(id, paused) }),
       resets: { level: RESETS.burst, atMs: clock.monotonic() },
+      ...{ streams: 0, wasFull: false },
       buffered: 0,
       closing: false,
       answered: new Set(),
@@ -114,6 +134,7 @@ class Http2Guard {
     this.#sessions.set(session, guarded);
     session.setLocalWindowSize(CONNECTION_WINDOW);
     session.once('remoteSettings', () => onGreeting(id));
+    session.once('error', (error: NodeJS.ErrnoException) => this.#endedBy(error.code, guarded));
     session.once('close', () => {
       this.#sessions.delete(session);
       guarded.reading.close();
@@ -126,6 +147,7 @@ class Http2Guard {
       const guarded = stream.session && this.#sessions.get(stream.session as ServerHttp2Session);
       if (!guarded) return;
       stream.once('error', () => undefined);
+      this.#countOpen(stream, guarded);
       stream.once('close', () => this.#countReset(stream, guarded));
       if (!guarded.reading.opened()) {
         // Later: a reset while nghttp2 takes in another may leave it in a loop (Node 20).
@@ -150,6 +172,26 @@ class Http2Guard {
     if (guarded.closing || !this.#sessions.has(guarded.session)) return;
     guarded.closing = true;
     this.#options.closeConnection(guarded.id, offence);
+  }
+
+  #countOpen(stream: ServerHttp2Stream, guarded: Guarded): void {
+    const { onFull, streamsPerConnection } = this.#options;
+    guarded.streams++;
+    stream.once('close', () => {
+      if (!guarded.session.destroyed) guarded.streams--;
+    });
+    if (guarded.wasFull || guarded.streams < streamsPerConnection) return;
+    guarded.wasFull = true;
+    onFull(guarded.peer);
+  }
+
+  #endedBy(code: string | undefined, guarded: Guarded): void {
+    const { onClosed, streamsPerConnection } = this.#options;
+    if (guarded.closing || guarded.streams < streamsPerConnection) return;
+    // Any other protocol error of a peer that is full is counted as this one: nobody tells which.
+    if (code !== AGAINST_THE_LIMIT && code !== BEFORE_THE_LIMIT) return;
+    guarded.closing = true;
+    onClosed(guarded.peer, 'streams_per_connection', code === AGAINST_THE_LIMIT);
   }
 
   #countReset({ rstCode }: ServerHttp2Stream, guarded: Guarded): void {

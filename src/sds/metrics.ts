@@ -31,6 +31,8 @@ const LIMITS = [
   'connections_per_uid',
   'connections_per_pid',
   'streams',
+  /** HTTP/2 has closed the connection; single streams that it refused show nowhere. */
+  'streams_per_connection',
   'requests',
   /** Names on a stream, or the length of one. */
   'names',

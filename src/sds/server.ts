@@ -50,6 +50,7 @@ export function createSdsServer(
   guardHttp2(server, {
     maxMessageBytes: options.maxMessageBytes,
     maxBufferedBytes: MAX_BUFFERED_BYTES,
+    streamsPerConnection: options.streamsPerConnection,
     clock: context.clock,
     turns,
     peerOf: (id) => connections.get(id)?.credentials,
@@ -59,6 +60,16 @@ export function createSdsServer(
     closeConnection(id, offence) {
       context.metrics.limited(offence);
       connections.close(id, OFFENCES[offence]);
+    },
+    onFull({ pid, uid }) {
+      const fields = { peer_pid: pid, peer_uid: uid, streams: options.streamsPerConnection };
+      context.log.info(fields, 'connection has as many streams as it may');
+    },
+    onClosed(peer, offence, known) {
+      const fields = { peer_pid: peer.pid, peer_uid: peer.uid, reason: OFFENCES[offence] };
+      context.metrics.limited(offence);
+      context.log.warn(fields, 'connection closed');
+      if (known) context.admission.blame(peer);
     },
   });
   return {
