@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { policySources, readConfig, type Config } from '../config.ts';
 import { IdentityError } from '../core/errors.ts';
+import { openFolderHint } from '../core/unix-socket-folder.ts';
 import { readPolicy, type PolicySources } from '../policy/load.ts';
 import { textOf, type Action } from './command.ts';
 import { configWarnings } from './config-warnings.ts';
@@ -94,13 +95,12 @@ function finding(severity: Finding['severity'], message: string, hint?: string):
  */
 function socketDoubts({ socketPaths, adminSocketPath }: Config): Finding[] {
   const folders = new Set([...socketPaths, adminSocketPath].map((path) => dirname(path)));
-  return [...folders]
-    .filter((folder) => ((look(`${folder}/.`)?.mode ?? 0) & constants.S_IWOTH) !== 0)
-    .map((folder) => ({
-      severity: 'warning',
-      message: `folder ${folder} of the socket may be written by everybody: credence run refuses it`,
-      hint: `use another one, or: chmod go-w ${folder}`,
-    }));
+  return [...folders].flatMap((folder): Finding[] => {
+    const stats = look(`${folder}/.`);
+    if (!stats || (stats.mode & constants.S_IWOTH) === 0) return [];
+    const message = `folder ${folder} of the socket may be written by everybody: credence run refuses it`;
+    return [finding('warning', message, openFolderHint(folder, stats))];
+  });
 }
 
 function count(n: number, one: string, many = `${one}s`): string {

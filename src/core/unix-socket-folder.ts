@@ -87,6 +87,18 @@ function unsafeFolder(folder: string, stats: Stats, fault: string): IdentityErro
   return new IdentityError(
     'ERR_SOCKET',
     `${unsafe(folder, stats, fault)}: another user could replace the socket`,
-    { hint: `use a folder of our own, or: chmod go-w ${folder}` },
+    { hint: foreignOwner(stats) ? OWN_FOLDER : openFolderHint(folder, stats) },
   );
+}
+
+const OWN_FOLDER = 'give the socket a folder of its own';
+
+/** What to do about a socket's folder that too many may write. */
+export function openFolderHint(folder: string, { mode }: Pick<Stats, 'mode'>): string {
+  return isShared(folder, mode) ? OWN_FOLDER : `${OWN_FOLDER}, or: chmod go-w ${folder}`;
+}
+
+/** Meant to be written by many, as `/tmp` is, or the system's: others need it as it is. */
+function isShared(folder: string, mode: number): boolean {
+  return (mode & 0o1000) !== 0 || ['/', '/var', '/dev'].includes(dirname(folder));
 }

@@ -23,6 +23,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { PYTHON } from '../../test/support/peer-process.ts';
 import { systemClock } from './clock.ts';
 import { IdentityError } from './errors.ts';
+import { openFolderHint } from './unix-socket-folder.ts';
 import { listenOnSocket, MAX_SOCKET_PATH_BYTES, type SocketOptions } from './unix-socket.ts';
 
 describe('listenOnSocket()', () => {
@@ -259,6 +260,20 @@ print(sorted(seen), flush=True)`;
         );
       }
       assert.deepEqual(readdirSync(folder), []);
+    });
+
+    it('is to be closed where it is one for the socket alone, and left alone where it is shared', async () => {
+      const own = 'give the socket a folder of its own';
+      for (const [mode, hint] of [
+        [0o777, `${own}, or: chmod go-w ${folder}`],
+        [0o1777, own],
+      ] as const) {
+        chmodSync(folder, mode);
+        await assert.rejects(listen(join(folder, 'api.sock')), { code: 'ERR_SOCKET', hint });
+      }
+      for (const shared of ['/srv', '/var/run', '/dev/shm']) {
+        assert.equal(openFolderHint(shared, { mode: 0o777 }), own);
+      }
     });
 
     it('is refused when a folder above it may be written by everybody, unless that is sticky', async () => {
