@@ -180,18 +180,19 @@ interface Shown {
 }
 
 function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown): OperatorSources {
-  const { config, registry, bundle } = rest.parts;
+  const { config, registry, bundle, clock } = rest.parts;
+  const notReady = () => [...readiness.reasons(), ...signing.obstacles(clock.now())];
   return {
     registry,
-    notReady: () => readiness.reasons(),
+    notReady,
     bundle: () => bundle.current(),
     status: () => ({
       version: VERSION,
       nodeName: config.nodeName,
       trustDomain: config.trustDomain,
       startedAtMs: rest.startedAtMs,
-      nowMs: rest.parts.clock.now(),
-      notReady: readiness.reasons(),
+      nowMs: clock.now(),
+      notReady: notReady(),
       policy: policy.status(),
       authorities: signing.issuer()?.authorities() ?? [],
       rotation: serving.rotation(),

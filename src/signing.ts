@@ -21,6 +21,8 @@ export interface Signing {
   readonly svids: SvidIssuer;
   readonly bundle: OwnBundle;
   issuer(): Issuer | undefined;
+  /** Why the open issuer can sign nothing; empty while it can, and before it is open. */
+  obstacles(nowMs: number): readonly string[];
   /** The issuer is open. It has one root for its whole life, so this is the one change of the bundle. */
   begin(issuer: Issuer): void;
   close(): void;
@@ -48,6 +50,10 @@ export function createSigning(log: Logger): Signing {
       onChange: (listener) => begun.add(() => listener()),
     },
     issuer: () => issuer,
+    obstacles(nowMs) {
+      const active = issuer?.authorities().find(({ slot }) => slot === 'active');
+      return active && active.notAfterMs <= nowMs ? ['the issuing CA has expired'] : [];
+    },
     begin(opened) {
       issuer = opened;
       arrive(opened);

@@ -14,10 +14,11 @@ export function statusText(view: StatusView, nowMs: number): string {
       view.notReady.length === 0 ? 'ready' : `not ready: ${view.notReady.join(', ')}`
     }`,
     ...policyLines(view.policy, nowMs),
-    ...view.authorities.map(
-      ({ slot, notAfterMs }) => `authority ${slot}: ${left(notAfterMs)} left`,
-    ),
-    svidsLine(view.rotation, left),
+    ...view.authorities.map(({ slot, notAfterMs }) => {
+      const expired = expiredText(notAfterMs, nowMs);
+      return `authority ${slot}: ${expired ?? `${left(notAfterMs)} left`}`;
+    }),
+    svidsLine(view.rotation, nowMs),
     ...nextRotation(view.proxies, nowMs),
     ...oldestUnanswered(view.proxies, nowMs),
     `proxies: ${view.proxies.length}`,
@@ -43,10 +44,20 @@ function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
   ];
 }
 
-function svidsLine({ held, due, earliestNotAfterMs }: StatusView['rotation'], left: Left): string {
-  const first =
-    earliestNotAfterMs === null ? '' : `, the first expires in ${left(earliestNotAfterMs)}`;
+function svidsLine(
+  { held, due, earliestNotAfterMs }: StatusView['rotation'],
+  nowMs: number,
+): string {
+  const life =
+    expiredText(earliestNotAfterMs, nowMs) ?? `expires in ${timeLeft(earliestNotAfterMs, nowMs)}`;
+  const first = earliestNotAfterMs === null ? '' : `, the first ${life}`;
   return `SVIDs: ${held ?? '?'} held, ${due ?? '?'} overdue for renewal${first}`;
+}
+
+/** Undefined for what has not expired. */
+function expiredText(notAfterMs: number | null, nowMs: number): string | undefined {
+  if (notAfterMs === null || notAfterMs > nowMs) return undefined;
+  return `expired ${age(notAfterMs, nowMs)} ago`;
 }
 
 /** The countdown that `--watch` shows. */

@@ -130,6 +130,16 @@ describe('statusText()', () => {
     assert.doesNotMatch(text, /refused 3s ago/);
   });
 
+  it('says how long ago an authority and the first SVID expired', () => {
+    const text = shown({
+      ...view([]),
+      authorities: [{ slot: 'active', not_after: '2026-01-02T02:59:51Z' }],
+      rotation: { held_svids: 1, due_svids: 1, earliest_not_after: '2026-01-02T02:59:45Z' },
+    });
+    assert.match(text, /^authority active: expired 9s ago$/m);
+    assert.match(text, /, the first expired 15s ago$/m);
+  });
+
   it('shows names that were refused at once, how many are left out, and the protocols', () => {
     const document = view([]);
     const refusals = [

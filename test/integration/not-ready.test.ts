@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import type { Issuer } from '../../src/issuer/issuer.ts';
 import { startApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -17,5 +18,24 @@ describe('/ready', () => {
     const isBack = async () =>
       existsSync(app.socketPath) && (await app.get('/ready')) === 'ready\n';
     await eventually(isBack, { what: 'the socket, and ready again' });
+  });
+
+  it('says that the issuing CA has expired, as health and status do, until there is another', async () => {
+    let expired = false;
+    const decorateIssuer = (issuer: Issuer): Issuer => ({
+      ...issuer,
+      authorities: () =>
+        issuer
+          .authorities()
+          .map((one) => (expired && one.slot === 'active' ? { ...one, notAfterMs: 1000 } : one)),
+    });
+    await using app = await startApp({ deps: { decorateIssuer } });
+    assert.equal(await app.get('/ready'), 'ready\n');
+    expired = true;
+    assert.equal(await app.get('/ready'), 'not ready: the issuing CA has expired\n');
+    const status = JSON.parse(await app.get('/status')) as { not_ready: unknown };
+    assert.deepEqual(status.not_ready, ['the issuing CA has expired']);
+    expired = false;
+    assert.equal(await app.get('/ready'), 'ready\n');
   });
 });
