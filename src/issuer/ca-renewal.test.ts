@@ -125,6 +125,28 @@ describe('createCaRenewal()', () => {
     await renewal.usable({});
   });
 
+  it('makes one within seconds of the store working again, once the old one has expired', async (t) => {
+    const { renewal, authorities, clock, breakStore, mendStore } = await setUp(t);
+    await renewal.usable({});
+    breakStore();
+    await clock.advance(24 * HOUR_MS + 5000);
+    assert.equal(renewal.current(), undefined);
+    mendStore();
+    await pass(clock, authorities, 5000);
+    assert.ok(renewal.current());
+  });
+
+  it('tries again when the old one expires, however long the delay had grown', async (t) => {
+    const { renewal, clock, attempts, breakStore } = await setUp(t);
+    await renewal.usable({});
+    breakStore();
+    await clock.advance(24 * HOUR_MS);
+    const before = attempts();
+    await clock.advance(60_000);
+    const tries = attempts() - before;
+    assert.ok(tries >= 12 && tries <= 25, `${tries} attempts in the minute after`);
+  });
+
   it('does not wait out a delay that a clock turned back has made long', async (t) => {
     const { renewal, clock, breakStore, mendStore } = await setUp(t);
     breakStore();

@@ -8,6 +8,8 @@ import type { Validity } from './profile.ts';
 import { announceRootEnd } from './root-notice.ts';
 
 const RETRY = { baseMs: 1000, maxMs: 300_000 };
+/** While nothing can be signed: a try costs a key and a write, every minute costs workloads. */
+const URGENT_RETRY = { ...RETRY, maxMs: 5000 };
 
 /** Sees to it that there is an issuing CA to sign with, for as long as the root lives. */
 export interface CaRenewal {
@@ -100,9 +102,10 @@ class ScheduledRenewal implements CaRenewal {
   }
 
   #putOff(error: IdentityError): IdentityError {
-    const { clock, random, log } = this.#deps;
-    const delayMs = backoffDelay(this.#attempt++, RETRY, random);
-    const retryAtMs = clock.now() + delayMs;
+    const { clock, log } = this.#deps;
+    const nowMs = clock.now();
+    const delayMs = this.#retryDelay(nowMs, this.#attempt++);
+    const retryAtMs = nowMs + delayMs;
     this.#failure = { error, retryAtMs };
     this.#renewAt(retryAtMs);
     const retry = { attempt: this.#attempt, retry_in_ms: Math.round(delayMs) };
@@ -111,6 +114,16 @@ class ScheduledRenewal implements CaRenewal {
       log.warn(fields, 'the issuing CA could not be replaced, the old one is valid');
     } else log.error(fields, 'there is no valid issuing CA and none could be made');
     return error;
+  }
+
+  /** Grows until the old one ends, and is short from then on; a root that has ended cannot be waited for. */
+  #retryDelay(nowMs: number, attempt: number): number {
+    const { random } = this.#deps;
+    const delayMs = backoffDelay(attempt, RETRY, random);
+    if (!isValidAt(this.#authorities.root.certificate.validity, nowMs)) return delayMs;
+    const current = this.current();
+    const leftMs = current ? current.certificate.validity.notAfterMs - nowMs : 0;
+    return Math.min(delayMs, leftMs + backoffDelay(attempt, URGENT_RETRY, random));
   }
 
   #plan(): void {
