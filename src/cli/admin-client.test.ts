@@ -38,6 +38,7 @@ describe('askAdmin()', () => {
     const refused = assert.rejects(asking, {
       code: 'ERR_UNREACHABLE',
       message: `cannot reach credence at ${path}: no answer within 5 s`,
+      hint: 'it is there but does not answer: stopped (Ctrl-Z, SIGSTOP) or stuck',
     });
     await once(server, 'connection');
     await clock.advance(5000);

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
 import { httpGet, type HttpAnswer } from './http-get.ts';
-import { interrupted, socketFault, unreachableError } from './unreachable.ts';
+import { interrupted, socketFault, unreachableError, unreachableHint } from './unreachable.ts';
 
 interface AskOptions {
   readonly clock: Clock;
@@ -67,7 +67,7 @@ function unreachable(socketPath: string, thrown: unknown): IdentityError {
   const hint =
     code === 'EACCES'
       ? 'run it as the user that runs the daemon, or as root'
-      : 'is it running? --admin-socket PATH or --config FILE says where to look';
+      : unreachableHint(code, '--admin-socket PATH or --config FILE says where to look');
   const reason = code?.startsWith('HPE_') ? 'what answers there does not speak HTTP' : undefined;
   return unreachableError(socketPath, socketFault(code) ?? reason ?? errorText(thrown), {
     cause: thrown,

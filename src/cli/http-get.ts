@@ -19,7 +19,10 @@ export interface HttpBounds {
   readonly maxBytes: number;
 }
 
-/** GET over a connection of its own, following nothing; rejects with whatever went wrong. */
+/**
+ * GET over a connection of its own, following nothing; rejects with whatever went wrong, with the code
+ * ETIMEDOUT after `timeoutMs`.
+ */
 export function httpGet(
   target: HttpTarget,
   path: string,
@@ -28,9 +31,10 @@ export function httpGet(
   return new Promise((resolve, reject) => {
     const req = request({ ...target, path, method: 'GET', agent: false, signal });
     // A request that is gone already says nothing when it is destroyed: the promise is settled here.
-    const timer = clock.after(timeoutMs, () =>
-      fail(new Error(`no answer within ${timeoutMs / 1000} s`)),
-    );
+    const timer = clock.after(timeoutMs, () => {
+      const late = new Error(`no answer within ${timeoutMs / 1000} s`);
+      fail(Object.assign(late, { code: 'ETIMEDOUT' }));
+    });
     const fail = (thrown: unknown) => {
       timer.cancel();
       req.destroy();

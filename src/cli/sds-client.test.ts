@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttp2Server } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { secretDiscoveryService } from '../sds/service.ts';
 import { fetchSecrets } from './sds-client.ts';
 
+const NOBODY = 65_534;
 const signal = new AbortController().signal;
 /** An empty frame of SETTINGS: a server that speaks HTTP/2. */
 const SETTINGS_FRAME = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
@@ -83,7 +84,26 @@ describe('fetchSecrets()', () => {
     await assert.rejects(fetching(path, 0), {
       code: 'ERR_UNREACHABLE',
       message: `cannot reach credence at ${path}: no answer within 10 s`,
+      hint: 'it is there but does not answer: stopped (Ctrl-Z, SIGSTOP) or stuck',
     });
+  });
+
+  it('sends a user whom a folder shuts out to that folder', async (t) => {
+    const path = await listening(t, () => undefined);
+    const folder = dirname(path);
+    const root = process.geteuid?.() === 0;
+    chmodSync(folder, root ? 0o700 : 0);
+    if (root) process.seteuid?.(NOBODY);
+    try {
+      await assert.rejects(fetching(path), {
+        code: 'ERR_UNREACHABLE',
+        message: `cannot reach credence at ${path}: this user may not open it`,
+        hint: `it, or a folder above it, is closed to this user: namei -l ${path}`,
+      });
+    } finally {
+      if (root) process.seteuid?.(0);
+      chmodSync(folder, 0o700);
+    }
   });
 
   it('hands on what the daemon answered, whichever status it has', async (t) => {

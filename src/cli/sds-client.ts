@@ -10,7 +10,7 @@ import {
 import { fromJSON, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader';
 import { IdentityError } from '../core/errors.ts';
 import descriptors from '../gen/protos.json' with { type: 'json' };
-import { interrupted, socketFault, unreachableError } from './unreachable.ts';
+import { interrupted, socketFault, unreachableError, unreachableHint } from './unreachable.ts';
 
 /** What one `FetchSecrets` brought, as PEM texts by name. */
 export interface FetchedSecrets {
@@ -146,12 +146,12 @@ function call(
   });
 }
 
-const HINT = 'is it running? --socket PATH or SPIFFE_ENDPOINT_SOCKET says where to look';
+const WHERE = '--socket PATH or SPIFFE_ENDPOINT_SOCKET says where to look';
 
 function toError(error: Failure, socketPath: string): IdentityError {
   if (error.code === status.DEADLINE_EXCEEDED) {
     const reason = `no answer within ${FETCH_TIMEOUT_MS / 1000} s`;
-    return unreachableError(socketPath, reason, { hint: HINT });
+    return unreachableError(socketPath, reason, { hint: unreachableHint('ETIMEDOUT', WHERE) });
   }
   // With what the daemon answers come headers of HTTP/2; a status of the library's own has none.
   const answered = Object.keys(error.metadata.getMap()).length > 0;
@@ -163,5 +163,9 @@ function toError(error: Failure, socketPath: string): IdentityError {
   }
   const errno = /\bE[A-Z]{3,}\b/.exec(error.details)?.[0];
   const reason = socketFault(errno) ?? errno ?? 'it closed the connection without an answer';
-  return unreachableError(socketPath, reason, { hint: HINT });
+  const hint =
+    errno === 'EACCES'
+      ? `it, or a folder above it, is closed to this user: namei -l ${socketPath}`
+      : unreachableHint(errno, WHERE);
+  return unreachableError(socketPath, reason, { hint });
 }

@@ -14,6 +14,17 @@ export function socketFault(errno: string | undefined): string | undefined {
   return errno !== undefined && Object.hasOwn(FAULTS, errno) ? FAULTS[errno] : undefined;
 }
 
+/**
+ * What to do when the daemon cannot be asked, by the errno of the attempt.
+ * @param where how the command is told which daemon it is
+ */
+export function unreachableHint(errno: string | undefined, where: string): string {
+  // A full queue is one that nobody takes from.
+  return errno === 'ETIMEDOUT' || errno === 'EAGAIN'
+    ? 'it is there but does not answer: stopped (Ctrl-Z, SIGSTOP) or stuck'
+    : `is it running? ${where}`;
+}
+
 /** The daemon cannot be asked: `ERR_UNREACHABLE`. */
 export function unreachableError(
   socketPath: string,
