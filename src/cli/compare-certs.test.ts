@@ -196,6 +196,7 @@ describe('compareCerts()', () => {
       in_sync: true,
       certificates: [{ spiffe_id: WEB, verdict: 'in_sync', sent: [end], in_use: [end] }],
       without_roots: [],
+      empty_roots: [],
       contexts_without_anything: 0,
       sent_roots: false,
     });

@@ -29,6 +29,10 @@ export interface Comparison {
   readonly pairings: readonly Pairing[];
   /** Identities whose TLS context has no roots: it verifies nobody. */
   readonly withoutRoots: readonly string[];
+  /** Names of secrets in the place of roots that hold none, as certificates do. */
+  readonly emptyRoots: readonly string[];
+  /** Why there may be more of these. */
+  readonly notSeen?: string;
   /** TLS contexts with neither certificate nor roots. */
   readonly empty: number;
   /** Whether it was sent roots. If not, it may be meant to verify nobody, as in one-way TLS. */
@@ -70,6 +74,7 @@ export function compareCerts(
     nodeId: proxy.nodeId,
     pairings,
     withoutRoots: [...new Set(withoutRoots)],
+    emptyRoots: [],
     empty: proxy.sentRoots ? empty : 0,
     sentRoots: proxy.sentRoots,
     inSync: !missesRoots && pairings.every(isSettled),

@@ -5,6 +5,7 @@ import { stateText, timeLeft, wholeSecond } from './status-text.ts';
 /** A comparison for people: where Envoy and the daemon differ, and how long that may go well. */
 export function comparisonText(comparison: Comparison, envoy: string, nowMs: number): string {
   const { pid, nodeId, pairings, withoutRoots, sentRoots, empty, inSync } = comparison;
+  const { emptyRoots, notSeen } = comparison;
   const lines = [
     `Envoy at ${envoy} is pid ${pid}${nodeId === null ? '' : `, node ${nodeId}`}`,
     ...pairings.flatMap((pairing) => pairingLines(pairing, nowMs)),
@@ -13,6 +14,13 @@ export function comparisonText(comparison: Comparison, envoy: string, nowMs: num
         ? `  ALARM ${id}: ca_cert is empty, this TLS context verifies no peer with our roots`
         : `  note: ${id}: ca_cert is empty and this Envoy was sent no roots: one-way TLS, or roots from elsewhere`,
     ),
+    ...emptyRoots.map(
+      (name) =>
+        `  ALARM ${name}: stands where roots belong (validation_context_sds_secret_config) and holds none: NO peer is verified`,
+    ),
+    ...(notSeen === undefined
+      ? []
+      : [`  note: whether a certificate stands where roots belong is not to be seen: ${notSeen}`]),
     ...(empty === 0
       ? []
       : [
@@ -80,6 +88,7 @@ export function comparisonDocument(comparison: Comparison, envoy: string): objec
       in_use: inUse.map(seen),
     })),
     without_roots: comparison.withoutRoots,
+    empty_roots: comparison.emptyRoots,
     contexts_without_anything: comparison.empty,
     sent_roots: comparison.sentRoots,
   };

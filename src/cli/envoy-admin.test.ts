@@ -14,7 +14,13 @@ import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { systemClock } from '../core/clock.ts';
-import { fetchCerts, parseCerts, parseEnvoyAdmin, plainSerial } from './envoy-admin.ts';
+import {
+  fetchCerts,
+  parseCerts,
+  parseEmptyRoots,
+  parseEnvoyAdmin,
+  plainSerial,
+} from './envoy-admin.ts';
 
 const terminal = { clock: systemClock, signal: new AbortController().signal };
 
@@ -110,6 +116,23 @@ describe('parseCerts()', () => {
     for (const document of [null, 1, 'a', [], { certificates: {} }, { certificates: null }]) {
       assert.throws(() => parseCerts(document), TypeError);
     }
+  });
+});
+
+describe('parseEmptyRoots()', () => {
+  it('names what stands in the place of roots and holds nothing', () => {
+    const secret = (name: string, value: object) => ({ name, secret: { name, ...value } });
+    const configs = [
+      secret('a', { tls_certificate: {} }),
+      secret('b', { validation_context: {} }),
+      secret('c', { validation_context: { trusted_ca: {} } }),
+      { name: 'd' },
+      { secret: { validation_context: {} } },
+      null,
+    ];
+    assert.deepEqual(parseEmptyRoots({ configs }), ['b']);
+    assert.deepEqual(parseEmptyRoots({}), []);
+    assert.throws(() => parseEmptyRoots([]));
   });
 });
 

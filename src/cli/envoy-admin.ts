@@ -58,14 +58,38 @@ export function parseEnvoyAdmin(given: string): EnvoyAdmin {
  * What Envoy has in use, from `/certs`: the one page that does not show what it was only sent. Throws
  * `ERR_UNREACHABLE` when it does not answer, or not with that; `ERR_SHUTDOWN` on an aborted signal.
  */
-export async function fetchCerts(
+export function fetchCerts(envoy: EnvoyAdmin, bounds: Bounds): Promise<readonly EnvoyContext[]> {
+  return fetchPage(envoy, { path: '/certs', allow: '/certs', parse: parseCerts }, bounds);
+}
+
+/**
+ * Names of the secrets that Envoy uses as roots and that hold none, from `/config_dump`: it takes a
+ * certificate there without a word, and verifies nobody. Throws as `fetchCerts` does.
+ */
+export function fetchEmptyRoots(envoy: EnvoyAdmin, bounds: Bounds): Promise<readonly string[]> {
+  const path = '/config_dump?resource=dynamic_active_secrets';
+  return fetchPage(envoy, { path, allow: '/config_dump', parse: parseEmptyRoots }, bounds);
+}
+
+type Bounds = Pick<Terminal, 'clock' | 'signal'>;
+
+interface Page<T> {
+  readonly path: string;
+  /** As it is named in `admin.allow_paths`. */
+  readonly allow: string;
+  /** Throws when the document is something else. */
+  readonly parse: (document: unknown) => T;
+}
+
+async function fetchPage<T>(
   { target, shown }: EnvoyAdmin,
-  { clock, signal }: Pick<Terminal, 'clock' | 'signal'>,
-): Promise<readonly EnvoyContext[]> {
+  { path, allow, parse }: Page<T>,
+  { clock, signal }: Bounds,
+): Promise<T> {
   const bounds = { clock, signal, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES };
   let answer: HttpAnswer;
   try {
-    answer = await httpGet(target, '/certs', bounds);
+    answer = await httpGet(target, path, bounds);
   } catch (thrown) {
     if (signal.aborted) throw interrupted();
     const reason = faultOf(systemCode(thrown)) ?? errorText(thrown);
@@ -76,15 +100,17 @@ export async function fetchCerts(
   }
   const { code, body } = answer;
   if (code === 403 || code === 404) {
-    throw unusable(`${shown} answers ${code} to /certs: it is a restricted admin endpoint`, {
-      hint: 'allow /certs: admin.allow_paths of the bootstrap, or the proxy in front of it',
+    throw unusable(`${shown} answers ${code} to ${allow}: it is a restricted admin endpoint`, {
+      hint: `allow ${allow}: admin.allow_paths of the bootstrap, or the proxy in front of it`,
     });
   }
-  if (code !== 200) throw unusable(`Envoy's admin interface at ${shown} answers ${code} to /certs`);
+  if (code !== 200) {
+    throw unusable(`Envoy's admin interface at ${shown} answers ${code} to ${allow}`);
+  }
   try {
-    return parseCerts(JSON.parse(body));
+    return parse(JSON.parse(body));
   } catch (thrown) {
-    const message = `what answers at ${shown} is not Envoy's admin interface: its /certs is something else`;
+    const message = `what answers at ${shown} is not Envoy's admin interface: its ${allow} is something else`;
     throw unusable(message, { cause: thrown });
   }
 }
@@ -101,6 +127,18 @@ export function parseCerts(document: unknown): readonly EnvoyContext[] {
     bare: list(context['cert_chain']).length === 0,
     roots: list(context['ca_cert']).length,
   }));
+}
+
+/** Takes the names of validation contexts with nothing in them; throws when it is no dump. */
+export function parseEmptyRoots(document: unknown): readonly string[] {
+  if (!isObject(document)) throw new TypeError('it is no dump');
+  return list(record(document)['configs']).flatMap((config) => {
+    const context = record(config['secret'])['validation_context'];
+    const name = text(config['name']);
+    return name !== null && isObject(context) && Object.keys(record(context)).length === 0
+      ? [name]
+      : [];
+  });
 }
 
 const isObject = (value: unknown) =>

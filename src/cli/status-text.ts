@@ -109,6 +109,7 @@ function proxyLines(
   const isWaited = (reason: string) => streams.some(({ waiting }) => waiting.includes(reason));
   return [
     `pid ${pid ?? '?'} uid ${uid ?? '?'}${node}${envoy}${kinds === '' ? '' : `, ${kinds}`}`,
+    ...doubledText(streams),
     ...streams.flatMap(({ secrets, waiting, absentNotShown }) => [
       ...secrets.map((secret) => `  ${secretText(secret, left, nowMs)}`),
       ...(absentNotShown > 0 ? [`  and ${absentNotShown} more that were DENIED`] : []),
@@ -121,6 +122,22 @@ function proxyLines(
         return `  refused${when}: ${reason}`;
       }),
   ];
+}
+
+/**
+ * An Envoy takes a certificate where its roots belong without a word and verifies nobody: then the
+ * same name is asked for twice and no roots are. Two one-way TLS listeners look the same.
+ */
+function doubledText(streams: ProxyView['streams']): string[] {
+  const secrets = streams.flatMap((stream) => stream.secrets).filter(({ sent }) => sent !== null);
+  if (secrets.some(({ serial }) => serial === null)) return [];
+  const names = secrets.map(({ name }) => name);
+  const doubled = new Set(names.filter((name, at) => names.indexOf(name) !== at));
+  return Array.from(
+    doubled,
+    (name) =>
+      `  ${name} is asked for more than once and no roots are: if one stands where roots belong, this Envoy verifies NOBODY (--envoy-admin tells)`,
+  );
 }
 
 /** How many streams of which protocol, as in `2 sotw, 1 delta`. */

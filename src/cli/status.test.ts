@@ -130,6 +130,22 @@ describe('statusText()', () => {
     assert.doesNotMatch(text, /refused 3s ago/);
   });
 
+  it('doubts a certificate that is asked for twice by who asks for no roots', () => {
+    const of = (...secrets: object[]) => {
+      const document = view([]);
+      const streams = secrets.map((one) => ({ kind: 'sotw', secrets: [one] }));
+      return shown({
+        ...document,
+        proxies: document.proxies.map((proxy) => ({ ...proxy, streams })),
+      });
+    };
+    const roots = { ...secret({}), name: 'ROOTCA', serial: null };
+    const doubt = /^ {2}\S+ is asked for more than once and no roots are: .* verifies NOBODY/m;
+    assert.match(of(secret({}), secret({})), doubt);
+    assert.doesNotMatch(of(secret({})), doubt);
+    assert.doesNotMatch(of(secret({}), secret({}), roots), doubt);
+  });
+
   it('says how long ago an authority and the first SVID expired', () => {
     const text = shown({
       ...view([]),

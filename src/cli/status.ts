@@ -2,9 +2,9 @@ import { sleep } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { askAdminJson } from './admin-client.ts';
 import { textOf, type Action, type Given, type Screen, type Terminal } from './command.ts';
-import { compareCerts } from './compare-certs.ts';
+import { compareCerts, type Comparison } from './compare-certs.ts';
 import { comparisonDocument, comparisonText } from './comparison-text.ts';
-import { fetchCerts, parseEnvoyAdmin, type EnvoyAdmin } from './envoy-admin.ts';
+import { fetchCerts, fetchEmptyRoots, parseEnvoyAdmin, type EnvoyAdmin } from './envoy-admin.ts';
 import { EXIT } from './exit.ts';
 import { record } from './json-fields.ts';
 import { pidOf } from './pid.ts';
@@ -74,7 +74,8 @@ async function compared(
   terminal: Terminal,
 ): Promise<Picture> {
   const { proxies } = parseStatus(document);
-  const comparison = compareCerts(proxies, await fetchCerts(envoy, terminal), pid);
+  const found = compareCerts(proxies, await fetchCerts(envoy, terminal), pid);
+  const comparison = await withEmptyRoots(found, envoy, terminal);
   const told = comparisonDocument(comparison, envoy.shown);
   return {
     document: { ...record(document), envoy_admin: told },
@@ -82,6 +83,22 @@ async function compared(
     gist: JSON.stringify(told),
     exit: comparison.inSync ? EXIT.done : EXIT.no,
   };
+}
+
+/** Where peers are not verified: whether that is because something else stands in the roots' place. */
+async function withEmptyRoots(
+  comparison: Comparison,
+  envoy: EnvoyAdmin,
+  terminal: Terminal,
+): Promise<Comparison> {
+  if (comparison.withoutRoots.length === 0) return comparison;
+  try {
+    const emptyRoots = await fetchEmptyRoots(envoy, terminal);
+    return { ...comparison, emptyRoots, inSync: comparison.inSync && emptyRoots.length === 0 };
+  } catch (thrown) {
+    if (terminal.signal.aborted) throw thrown;
+    return { ...comparison, notSeen: toIdentityError(thrown).message };
+  }
 }
 
 /** What is shown again and again: a picture, or why there is none. */

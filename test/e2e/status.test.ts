@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
-import { findPlace } from '../support/bootstrap-file.ts';
+import { findPlace, readBootstrap } from '../support/bootstrap-file.ts';
 import { runCredence } from '../support/credence-command.ts';
 import { createDaemon, entryForMe } from '../support/daemon.ts';
+import { startEnvoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
 import { CLIENT, SERVER, startPair } from '../support/pair.ts';
 
@@ -61,5 +62,28 @@ describe('credence status --envoy-admin', () => {
       const text = await runCredence(args);
       assert.match(text.out, new RegExp(`^Envoy at \\S+ is pid ${envoy.pid}, node `));
     }
+  });
+
+  it('raises an alarm for a certificate that stands where roots belong', async () => {
+    await using daemon = await createDaemon({ entries: [entryForMe(SERVER)] });
+    await daemon.start();
+    const place = await findPlace(daemon.socketPath);
+    const wrong = new Map([...place.replacements, ['spiffe://example.org', SERVER]] as const);
+    await using envoy = await startEnvoy({
+      bootstrap: await readBootstrap('server', wrong),
+      name: 'server',
+    });
+    await envoy.waitLive();
+    const admin = ['--admin-socket', join(dirname(daemon.socketPath), 'admin.sock')];
+    const address = `127.0.0.1:${place.port('serverAdmin')}`;
+    const compared = await runCredence(['status', ...admin, '--envoy-admin', address]);
+    assert.equal(compared.code, 1, compared.err);
+    assert.match(compared.out, new RegExp(`^  ALARM ${SERVER}: stands where roots belong `, 'm'));
+    assert.match(compared.out, /^NOT in sync$/m);
+    const plain = await runCredence(['status', ...admin]);
+    assert.match(
+      plain.out,
+      new RegExp(`^  ${SERVER} is asked for more than once and no roots`, 'm'),
+    );
   });
 });

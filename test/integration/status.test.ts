@@ -14,13 +14,19 @@ const WEB = 'spiffe://example.org/web';
 interface EnvoyAdmin {
   /** What it answers to `/certs` from now on. */
   answer: { code: number; body: unknown };
+  /** The same of `/config_dump`. */
+  dump: { code: number; body: unknown };
 }
 
 /** Envoy's admin interface, with what an Envoy would not say as well. */
 async function startEnvoyAdmin(t: TestContext): Promise<EnvoyAdmin & { address: string }> {
-  const admin: EnvoyAdmin = { answer: { code: 200, body: {} } };
-  const server = createServer(({ url }, response) => {
-    const { code, body } = url === '/certs' ? admin.answer : { code: 500, body: {} };
+  const admin: EnvoyAdmin = {
+    answer: { code: 200, body: {} },
+    dump: { code: 403, body: {} },
+  };
+  const server = createServer(({ url = '' }, response) => {
+    const other = url.startsWith('/config_dump?') ? admin.dump : { code: 500, body: {} };
+    const { code, body } = url === '/certs' ? admin.answer : other;
     response.writeHead(code).end(JSON.stringify(body));
   });
   server.listen(0, '127.0.0.1');
@@ -96,6 +102,12 @@ describe('credence status --envoy-admin', () => {
     const oneWay = await status();
     assert.equal(oneWay.code, 0);
     assert.match(oneWay.out, /^ {2}note: spiffe:\/\/example\.org\/web: ca_cert is empty/m);
+    assert.match(
+      oneWay.out,
+      /^ {2}note: whether a certificate .*: \S+ answers 403 to \/config_dump/m,
+    );
+    envoy.dump = { code: 200, body: {} };
+    assert.doesNotMatch((await status()).out, /note: whether/);
     using _roots = openSdsStream(app.socketPath, ['ROOTCA']);
     const bare = await eventually(
       async () => {
