@@ -45,7 +45,10 @@ export class Denials {
     }
     metrics.denied(why);
     const reason = summary(reasons);
-    this.#say('info', caller, reason);
+    // A proxy asks again for ever, with an Envoy's back-off about every second.
+    const known = names.map((name) => refusals.noteSaid(caller, name)).every(Boolean);
+    const withdrawn = names.some((name) => this.#stream.wasSent(name));
+    this.#say(known && !withdrawn ? 'debug' : 'info', caller, reason);
     return reason;
   }
 

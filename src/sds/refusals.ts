@@ -13,6 +13,8 @@ export interface Refusal {
 export interface Refusals {
   /** Notes a refusal; true when this process was refused the name before. */
   note(caller: Caller, name: string): boolean;
+  /** Notes that the log tells of it; true when it did before. */
+  noteSaid(caller: Caller, name: string): boolean;
   /** The same of a name that is said to be absent. */
   noteAbsent(caller: Caller, name: string): boolean;
   /** Notes why a stream was ended, for the operator. */
@@ -31,6 +33,7 @@ const MAX_TOLD = 8;
 
 interface Memory {
   readonly refused: Set<string>;
+  readonly said: Set<string>;
   readonly absent: Set<string>;
   readonly inUse: Map<string, InUse>;
   readonly told: Refusal[];
@@ -42,7 +45,13 @@ export function createRefusals(): Refusals {
   function of(caller: Caller): Memory {
     let memory = byCaller.get(caller);
     if (!memory) {
-      memory = { refused: new Set(), absent: new Set(), inUse: new Map(), told: [] };
+      memory = {
+        refused: new Set(),
+        said: new Set(),
+        absent: new Set(),
+        inUse: new Map(),
+        told: [],
+      };
       byCaller.set(caller, memory);
     }
     return memory;
@@ -50,6 +59,7 @@ export function createRefusals(): Refusals {
 
   return {
     note: (caller, name) => isKnown(of(caller).refused, name, MAX_NAMES),
+    noteSaid: (caller, name) => isKnown(of(caller).said, name, MAX_NAMES),
     // Apart: names that are absent come from strangers (SNI) and must not take the others' room.
     noteAbsent: (caller, name) => isKnown(of(caller).absent, name, MAX_ABSENT),
     tell(caller, refusal) {

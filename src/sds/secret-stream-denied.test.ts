@@ -144,6 +144,24 @@ describe('SecretStream that is denied', () => {
     assert.equal(stream.snapshot().waiting.length, 1);
   });
 
+  it('says a refusal in the log once, and again what is withdrawn', async () => {
+    const { open, log, state, refresh } = daemon();
+    const lines = () =>
+      ['info', 'debug'].map((level) => log.count(level, 'secret refused')).join('+');
+    for (let n = 0; n < 3; n++) await open().ask('sds://x');
+    assert.equal(lines(), '1+2');
+    await open().ask('sds://y');
+    assert.equal(lines(), '2+2');
+    const granted = state.identities;
+    for (let n = 0; n < 2; n++) {
+      state.identities = granted;
+      await open().ask('default');
+      state.identities = [];
+      await refresh();
+    }
+    assert.equal(lines(), '4+2');
+  });
+
   it('knows what a process goes on using of a name that is now refused', async () => {
     const { open, state, refresh } = daemon();
     const first = open();
