@@ -4,11 +4,12 @@ import { policySources, readConfig, type Config } from '../config.ts';
 import { IdentityError } from '../core/errors.ts';
 import { openFolderHint } from '../core/unix-socket-folder.ts';
 import { readPolicy, type PolicySources } from '../policy/load.ts';
-import { textOf, type Action } from './command.ts';
+import type { Action } from './command.ts';
 import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
+import { configFile } from './sockets.ts';
 
 interface Finding {
   readonly severity: 'error' | 'warning';
@@ -19,7 +20,7 @@ interface Finding {
 
 /** `credence check`: everything that can be said about a configuration without starting. */
 export const check: Action = (given, _operands, terminal) => {
-  const file = textOf(given, 'config');
+  const file = configFile(given);
   if (file === undefined)
     throw new IdentityError('ERR_USAGE', 'credence check needs --config FILE', {
       hint: 'envoy-configs/quickstart/credence.yaml is one to start from',

@@ -26,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
     words: 'check',
     summary: 'validate configuration and policy without starting',
     flags: [CONFIG, { name: 'strict', doc: 'warnings fail too' }, JSON_FLAG],
+    note: 'which configuration: --config, else in a clone that of npm start',
     load: async () => (await import('./check.ts')).check,
   },
   {

@@ -26,8 +26,23 @@ function variable({ env }: Terminal, name: string): string | undefined {
   return env[name] === '' ? undefined : env[name];
 }
 
+/** The configuration a command looks at: flag, else within a clone that of `npm start`. */
+export function configFile(given: Given): string | undefined {
+  return textOf(given, 'config') ?? quickstart();
+}
+
+/** How `credence check` is called for the daemon whose admin socket a command asks. */
+export function checkCommand(given: Given, terminal: Terminal): string {
+  const elsewhere =
+    textOf(given, 'admin-socket') !== undefined ||
+    variable(terminal, 'CREDENCE_ADMIN_SOCKET') !== undefined;
+  const file = elsewhere ? undefined : textOf(given, 'config');
+  if (!elsewhere && file === undefined && quickstart() !== undefined) return 'npx credence check';
+  return `credence check --config ${file ?? 'FILE'}`;
+}
+
 async function fromConfig(given: Given, terminal: Terminal) {
-  const file = textOf(given, 'config') ?? quickstart();
+  const file = configFile(given);
   if (file === undefined) return undefined;
   const { loadConfig } = await import('../config.ts');
   return loadConfig(file, terminal.env);

@@ -7,13 +7,13 @@ import type { ProxyView, StatusView } from './status-view.ts';
 const SHORT = 12;
 
 /** A status for people. Proxies choose some of the texts: each one stays within its line. */
-export function statusText(view: StatusView, nowMs: number): string {
+export function statusText(view: StatusView, nowMs: number, check: string): string {
   const left: Left = (timeMs) => timeLeft(timeMs, nowMs);
   const lines = [
     `credence ${view.version} on ${view.nodeName}, trust domain ${view.trustDomain}, ${
       view.notReady.length === 0 ? 'ready' : `not ready: ${view.notReady.join(', ')}`
     }`,
-    ...policyLines(view.policy, nowMs),
+    ...policyLines(view.policy, nowMs, check),
     ...view.authorities.map(({ slot, notAfterMs }) => {
       const expired = expiredText(notAfterMs, nowMs);
       return `authority ${slot}: ${expired ?? `${left(notAfterMs)} left`}`;
@@ -29,7 +29,7 @@ export function statusText(view: StatusView, nowMs: number): string {
 
 type Left = (timeMs: number | null) => string;
 
-function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
+function policyLines(policy: StatusView['policy'], nowMs: number, check: string): string[] {
   const { entries, revision, loadedAtMs, warnings, lastError } = policy;
   return [
     [
@@ -38,9 +38,7 @@ function policyLines(policy: StatusView['policy'], nowMs: number): string[] {
       ...(loadedAtMs === null ? [] : [`loaded ${age(loadedAtMs, nowMs)} ago`]),
     ].join(', '),
     ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
-    ...(warnings
-      ? [`  ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see credence check`]
-      : []),
+    ...(warnings ? [`  ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see ${check}`] : []),
   ];
 }
 

@@ -64,7 +64,8 @@ function view(secrets: readonly object[], waiting: readonly string[] = []) {
   };
 }
 
-const shown = (document: unknown) => statusText(parseStatus(document), NOW);
+const CHECK = 'credence check --config /etc/c.yaml';
+const shown = (document: unknown) => statusText(parseStatus(document), NOW, CHECK);
 
 describe('statusText()', () => {
   it('shows each proxy with what it accepted and when that ends', () => {
@@ -188,8 +189,11 @@ describe('statusText()', () => {
 
   it('counts the warnings of the policy, and says nothing of none', () => {
     const policyOf = (warnings: number) => shown({ ...view([]), policy: { entries: 2, warnings } });
-    assert.match(policyOf(2), /^policy: 2 entries\n {2}2 warnings, see credence check$/m);
-    assert.match(policyOf(1), /^ {2}1 warning, see credence check$/m);
+    assert.match(
+      policyOf(2),
+      /^policy: 2 entries\n {2}2 warnings, see credence check --config \/etc\/c\.yaml$/m,
+    );
+    assert.match(policyOf(1), /^ {2}1 warning, see credence check --config /m);
     assert.doesNotMatch(policyOf(0), /warning/);
   });
 

@@ -9,7 +9,7 @@ import { EXIT } from './exit.ts';
 import { record } from './json-fields.ts';
 import { pidOf } from './pid.ts';
 import { harmless, oneLine } from './printable.ts';
-import { adminSocket } from './sockets.ts';
+import { adminSocket, checkCommand } from './sockets.ts';
 import { frame } from './status-frame.ts';
 import { statusText } from './status-text.ts';
 import { stayAlive } from './stay.ts';
@@ -56,14 +56,15 @@ async function lookerOf(given: Given, terminal: Terminal): Promise<() => Promise
   }
   const envoy = address === undefined ? undefined : parseEnvoyAdmin(address);
   const socket = await adminSocket(given, terminal);
+  const check = checkCommand(given, terminal);
   return async () => {
     const document = await askAdminJson(socket, '/status', terminal);
-    return envoy ? compared(document, envoy, pid, terminal) : plain(document, terminal);
+    return envoy ? compared(document, envoy, pid, terminal) : plain(document, check, terminal);
   };
 }
 
-function plain(document: unknown, { clock }: Terminal): Picture {
-  const text = statusText(parseStatus(document), clock.now());
+function plain(document: unknown, check: string, { clock }: Terminal): Picture {
+  const text = statusText(parseStatus(document), clock.now(), check);
   return { document: record(document), text, exit: EXIT.done };
 }
 
