@@ -84,7 +84,9 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
 
   // Opened first and closed last: the operator can see the start and the drain.
   const shown = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
-  const doors = cleanup.closing(await listenForOperator(operatorSources(shown), parts));
+  const doors = cleanup.closing(
+    await listenForOperator(operatorSources(shown), { config, clock, log, connections: 64 }),
+  );
   cleanup.add(() => serving.close());
   cleanup.closing(
     await listenForPeers({

@@ -1,6 +1,11 @@
 import type { Server } from 'node:http';
 import type { Registry } from 'prom-client';
-import { createAdminServer, createMetricsServer, type AdminView } from './admin/admin.ts';
+import {
+  createAdminServer,
+  createMetricsServer,
+  type AdminDeps,
+  type AdminView,
+} from './admin/admin.ts';
 import {
   explainDocument,
   matchDocument,
@@ -30,6 +35,8 @@ export interface OperatorSources {
 }
 
 interface OperatorDeps {
+  /** Of each door, at once. */
+  readonly connections: number;
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
@@ -45,11 +52,11 @@ interface OperatorDoors {
 /** Opens them; throws `ERR_SOCKET` or `ERR_ALREADY_RUNNING` and leaves nothing open. */
 export async function listenForOperator(
   sources: OperatorSources,
-  { config, clock, log }: OperatorDeps,
+  { config, clock, log, connections }: OperatorDeps,
 ): Promise<OperatorDoors> {
   const view = adminView(sources, config);
   const adminLog = log.child({ component: 'admin' });
-  const admin = createAdminServer(view, adminLog);
+  const admin = createAdminServer(view, { clock, log: adminLog, connections });
   const socket = await listenOnSocket(admin, {
     path: config.adminSocketPath,
     mode: 0o600,
@@ -64,7 +71,10 @@ export async function listenForOperator(
     closeServer(admin);
   };
   try {
-    const metrics = await listenForMetrics(config, view, log);
+    const metrics = await listenForMetrics(config, view, {
+      ...{ clock, connections },
+      log: log.child({ component: 'metrics' }),
+    });
     return {
       metricsPort: metrics?.port,
       close() {
@@ -109,11 +119,11 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
 async function listenForMetrics(
   config: Config,
   view: AdminView,
-  log: Logger,
+  deps: AdminDeps,
 ): Promise<{ server: Server; port: number } | undefined> {
   const address = config.telemetry.metricsAddress;
   if (!address) return undefined;
-  const server = createMetricsServer(view, log.child({ component: 'metrics' }));
+  const server = createMetricsServer(view, deps);
   await new Promise<void>((resolve, reject) => {
     const refuse = (thrown: Error) =>
       reject(

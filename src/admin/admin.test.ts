@@ -6,9 +6,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import type { LogFields, Logger } from '../core/log.ts';
+import { systemClock } from '../core/clock.ts';
+import type { LogFields } from '../core/log.ts';
 import { silentLogger } from '../core/log.ts';
-import { createAdminServer, createMetricsServer, type AdminView } from './admin.ts';
+import { createAdminServer, createMetricsServer, type AdminDeps, type AdminView } from './admin.ts';
 
 class FakeView implements AdminView {
   reasons: string[] = [];
@@ -28,6 +29,9 @@ class FakeView implements AdminView {
   explainSelectors = (selectors: readonly string[]) => Promise.resolve({ selectors });
 }
 
+/** Of each server here. */
+const CONNECTIONS = 8;
+
 interface Answer {
   readonly code: number;
   readonly headers: IncomingHttpHeaders;
@@ -35,12 +39,21 @@ interface Answer {
 }
 
 /** A server of the kind on a socket that goes away with the test, and how to ask it. */
-async function serve(t: TestContext, create: (view: FakeView, log: Logger) => Server) {
+async function serve(t: TestContext, create: (view: FakeView, deps: AdminDeps) => Server) {
   const folder = mkdtempSync(join(tmpdir(), 'credence-admin-'));
   const socketPath = join(folder, 'admin.sock');
   const view = new FakeView();
   const errors: LogFields[] = [];
-  const server = create(view, { ...silentLogger, error: (fields) => void errors.push(fields) });
+  const warnings: LogFields[] = [];
+  const server = create(view, {
+    log: {
+      ...silentLogger,
+      error: (fields) => void errors.push(fields),
+      warn: (fields) => void warnings.push(fields),
+    },
+    clock: systemClock,
+    connections: CONNECTIONS,
+  });
   server.listen(socketPath);
   await once(server, 'listening');
   t.after(() => {
@@ -55,7 +68,7 @@ async function serve(t: TestContext, create: (view: FakeView, log: Logger) => Se
     for await (const part of response.setEncoding('utf8')) body += String(part);
     return { code: response.statusCode ?? 0, headers: response.headers, body };
   };
-  return { view, errors, server, socketPath, ask };
+  return { view, errors, warnings, server, socketPath, ask };
 }
 
 describe('createAdminServer()', () => {
@@ -179,7 +192,11 @@ describe('createAdminServer()', () => {
     const { socketPath } = await serve(t, createAdminServer);
     const errors: LogFields[] = [];
     const log = { ...silentLogger, error: (fields: LogFields) => void errors.push(fields) };
-    const second = createAdminServer(new FakeView(), log);
+    const second = createAdminServer(new FakeView(), {
+      log,
+      clock: systemClock,
+      connections: CONNECTIONS,
+    });
     const failed = once(second, 'error');
     second.listen(socketPath);
     const [thrown] = (await failed) as [NodeJS.ErrnoException];
@@ -194,5 +211,17 @@ describe('createMetricsServer()', () => {
     for (const path of ['/status', '/config', '/bundle', '/explain?pid=7', '/live', '/ready']) {
       assert.equal((await ask(path)).code, 404, path);
     }
+  });
+
+  it('answers a scrape whoever holds connections open, and says so in the log', async (t) => {
+    const { ask, socketPath, warnings } = await serve(t, createMetricsServer);
+    const idle = Array.from({ length: 2 * CONNECTIONS }, () => connect(socketPath).resume());
+    t.after(() => idle.forEach((socket) => socket.destroy()));
+    await Promise.all(idle.map((socket) => once(socket, 'connect')));
+    for (const socket of idle) {
+      socket.on('error', () => undefined).write('GET /metrics HTTP/1.1\r\n');
+    }
+    assert.equal((await ask('/metrics')).code, 200);
+    assert.deepEqual(warnings, [{ count: 1 }]);
   });
 });

@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { pipeline, Readable } from 'node:stream';
+import type { Clock } from '../core/clock.ts';
+import { limitConnections } from '../core/connection-limit.ts';
 import { errorText, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
@@ -101,20 +103,28 @@ function isPid(text: string): boolean {
   return /^[1-9]\d{0,6}$/.test(text) && Number(text) <= MAX_PID;
 }
 
+export interface AdminDeps {
+  readonly clock: Pick<Clock, 'monotonic'>;
+  readonly log: Logger;
+  /** At once, of this server. Scrapers and commands come one by one; who opens more is up to something. */
+  readonly connections: number;
+}
+
 /** HTTP for the operator; bind it to a socket that only the operator may open. */
-export function createAdminServer(view: AdminView, log: Logger): Server {
-  return serverOf(ADMIN_ROUTES, view, log);
+export function createAdminServer(view: AdminView, deps: AdminDeps): Server {
+  return serverOf(ADMIN_ROUTES, view, deps);
 }
 
 /** HTTP with nothing but `/metrics`, for Prometheus on a TCP port. */
-export function createMetricsServer(view: AdminView, log: Logger): Server {
-  return serverOf({ '/metrics': metrics }, view, log);
+export function createMetricsServer(view: AdminView, deps: AdminDeps): Server {
+  return serverOf({ '/metrics': metrics }, view, deps);
 }
 
-/** Scrapers and commands come one by one; whoever opens more wants to keep them out. */
-const MAX_CONNECTIONS = 64;
-
-function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log: Logger): Server {
+function serverOf(
+  routes: Readonly<Record<string, Route>>,
+  view: AdminView,
+  { clock, log, connections }: AdminDeps,
+): Server {
   const server = createServer({ connectionsCheckingInterval: 1000 }, (request, response) => {
     answer(routes, request, view).then(
       ({ code, type, body }) => {
@@ -138,7 +148,11 @@ function serverOf(routes: Readonly<Record<string, Route>>, view: AdminView, log:
   server.on('clientError', (_, socket) => socket.destroy());
   // One answer for each connection: pipelined requests would render everything again and again.
   server.maxRequestsPerSocket = 1;
-  server.maxConnections = MAX_CONNECTIONS;
+  limitConnections(server, {
+    most: connections,
+    clock,
+    onFull: (count) => log.warn({ count }, 'too many connections, the oldest were cut off'),
+  });
   server.headersTimeout = 5000;
   server.requestTimeout = 10_000;
   return server;

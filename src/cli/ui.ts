@@ -32,6 +32,11 @@ export const ui: Action = async (given, _operands, terminal) => {
   const server = createUiServer(
     { page, picture: createPictures(look, terminal.clock) },
     () => bound,
+    {
+      clock: terminal.clock,
+      onFull: (count) =>
+        terminal.err(`credence: too many connections, ${count} of the oldest were cut off\n`),
+    },
   );
   try {
     bound.port = await listen(server, port);

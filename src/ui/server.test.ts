@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { request, type IncomingHttpHeaders } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { systemClock } from '../core/clock.ts';
 import { pageOf } from './page-file.ts';
 import type { Picture } from './pictures.ts';
 import { createUiServer } from './server.ts';
@@ -19,7 +20,9 @@ interface Answer {
 /** The server on a port, and a way to ask it. */
 async function serve(t: TestContext, picture: () => Promise<Picture>) {
   const door = { token: TOKEN, port: 0 };
-  const server = createUiServer({ page: PAGE, picture }, () => door);
+  const full: number[] = [];
+  const limit = { clock: systemClock, onFull: (count: number) => void full.push(count) };
+  const server = createUiServer({ page: PAGE, picture }, () => door, limit);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
@@ -41,7 +44,7 @@ async function serve(t: TestContext, picture: () => Promise<Picture>) {
       sent.setHeader('host', headers['host'] ?? `127.0.0.1:${port}`);
       sent.end();
     });
-  return { ask, port };
+  return { ask, port, full };
 }
 
 const picture = (): Promise<Picture> =>
@@ -122,6 +125,16 @@ describe('createUiServer()', () => {
     const { code, headers, body } = await ask(`/${TOKEN}/`, {}, 'HEAD');
     assert.deepEqual([code, body], [200, '']);
     assert.equal(headers['content-length'], String(PAGE.html.length));
+  });
+
+  it('answers its user whoever else holds connections open, and says so', async (t) => {
+    const { ask, port, full } = await serve(t, picture);
+    const idle = Array.from({ length: 80 }, () => connect(port, '127.0.0.1').resume());
+    t.after(() => idle.forEach((socket) => socket.destroy()));
+    await Promise.all(idle.map((socket) => once(socket, 'connect')));
+    for (const socket of idle) socket.on('error', () => undefined).write('GET / HTTP/1.1\r\n');
+    assert.equal((await ask(`/${TOKEN}/`)).code, 200);
+    assert.deepEqual(full, [1]);
   });
 
   it('closes on what is no HTTP, and on headers without end', async (t) => {

@@ -1,4 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { limitConnections, type ConnectionLimit } from '../core/connection-limit.ts';
 import { guard, type Asked, type Door, type Resource } from './guard.ts';
 import type { Page } from './page-file.ts';
 import type { Picture } from './pictures.ts';
@@ -32,8 +33,15 @@ const HEADERS = {
 
 const NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'";
 
-/** HTTP for the page, to be bound to loopback; it reads and changes nothing. */
-export function createUiServer({ page, picture }: Shown, door: () => Door): Server {
+/**
+ * HTTP for the page, to be bound to loopback; it reads and changes nothing. Everybody on the machine
+ * can connect.
+ */
+export function createUiServer(
+  { page, picture }: Shown,
+  door: () => Door,
+  limit: Pick<ConnectionLimit, 'clock' | 'onFull'>,
+): Server {
   const show: Readonly<Record<Resource, (asked: Asked, to: ServerResponse) => Promise<void>>> = {
     page(_asked, to) {
       to.writeHead(200, {
@@ -76,7 +84,7 @@ export function createUiServer({ page, picture }: Shown, door: () => Door): Serv
   server.on('clientError', (_, socket) => socket.destroy());
   server.on('connect', (_, socket) => socket.destroy());
   server.on('upgrade', (_, socket) => socket.destroy());
-  server.maxConnections = MAX_CONNECTIONS;
+  limitConnections(server, { ...limit, most: MAX_CONNECTIONS });
   server.headersTimeout = 5000;
   server.requestTimeout = 10_000;
   // Also of one who does not read.

@@ -24,7 +24,9 @@ after(() => browser.close());
 async function serve(t: TestContext, look: Look): Promise<string> {
   const door = { token: 'token', port: 0 };
   const page = readPage(join(dirname(CREDENCE), 'ui.html'));
-  const server = createUiServer({ page, picture: createPictures(look, systemClock) }, () => door);
+  const limit = { clock: systemClock, onFull: () => undefined };
+  const shown = { page, picture: createPictures(look, systemClock) };
+  const server = createUiServer(shown, () => door, limit);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
