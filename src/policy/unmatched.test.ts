@@ -38,6 +38,8 @@ describe('neverMatches()', () => {
     ['unix:path:envoy', 'it takes an absolute path'],
     [`unix:sha256:${DIGEST.toUpperCase()}`, 'it takes 64 hexadecimal digits in lower case'],
     ['uinx:uid:1', 'did you mean unix?'],
+    ['uid:0', 'did you mean unix:uid:0?'],
+    ['supplementary_group:web', 'did you mean unix:supplementary_group:web?'],
     ['constructor:x', 'no attestor makes selectors of the type constructor'],
   ] as const) {
     it(`says of ${text} why nothing has it`, () => {
@@ -60,6 +62,7 @@ describe('neverFilled()', () => {
     ['unix:zzzzzzzz', 'unix has uid, gid, supplementary_gid, user, group'],
     ['unix:path', 'a path is not one segment of a SPIFFE ID'],
     ['uinx:uid', 'did you mean unix?'],
+    ['uid:x', 'did you mean {unix:uid}?'],
     ['k8s:pod-label:app', 'no attestor that is enabled makes k8s'],
     ['constructor:x', 'no attestor makes selectors of the type constructor'],
   ] as const) {

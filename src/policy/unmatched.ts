@@ -56,14 +56,16 @@ const UNIX: Readonly<Record<string, Judge>> = {
 /** Why no process on this machine can have the selector, so that its entry never applies. */
 export function neverMatches(selector: Selector, machine: Attestable): string | undefined {
   const [type = '', kind = ''] = selector.split(':', 2);
-  const why = type === 'unix' ? judgeUnix(kind, selector, machine) : judgeType(type);
+  const why =
+    type === 'unix' ? judgeUnix(kind, selector, machine) : judgeType(type, `unix:${selector}`);
   return why && `${selector} matches no process: ${why}`;
 }
 
 /** Why a placeholder (`{type:key}` without its braces) has a value for no process on this machine. */
 export function neverFilled(placeholder: string, machine: Attestable): string | undefined {
   const [type = '', kind = ''] = placeholder.split(':', 2);
-  const why = type === 'unix' ? judgeFiller(kind, placeholder, machine) : judgeType(type);
+  const why =
+    type === 'unix' ? judgeFiller(kind, placeholder, machine) : judgeType(type, `{unix:${type}}`);
   return why && `{${placeholder}} has a value for no process: ${why}`;
 }
 
@@ -84,9 +86,12 @@ function judgeUnix(kind: string, selector: Selector, machine: Attestable): strin
   return near ? `did you mean unix:${near}?` : `unix has ${Object.keys(UNIX).join(', ')}`;
 }
 
-function judgeType(type: string): string | undefined {
+/** @param meant what is right when the type is a kind of `unix` */
+function judgeType(type: string, meant: string): string {
   const off = offType(type);
   if (off !== undefined) return noAttestor(off);
+  // `uid:0` is how SPIRE's JSON has it beside the type.
+  if (Object.hasOwn(UNIX, type)) return `did you mean ${meant}?`;
   const near = nearestWord(type, TYPES);
   return near ? `did you mean ${near}?` : `no attestor makes selectors of the type ${type}`;
 }
