@@ -21,6 +21,8 @@ export interface FanOut {
 const BURST_MS = 5;
 /** Readers served in one turn of the event loop; a newcomer waits for one slice at the most. */
 const SLICE = 64;
+/** Those of one process that are served together: what they write is one packet on its connection. */
+const A_TURN = 4;
 /** Some have thousands of names to look at. */
 const SLICE_MS = 5;
 
@@ -33,8 +35,10 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
   const places = new WeakMap<Reader, Place>();
   /** Marked in the burst that is going on. */
   const dirty = new Set<Reader>();
-  const queue = new FairQueue<Reader>();
+  const queue = new FairQueue<Reader[]>();
   const queued = new Set<Reader>();
+  /** Of one process, whose turn it is. */
+  let turn: Reader[] = [];
   let count = 0;
   let serving = false;
 
@@ -45,9 +49,16 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
     });
     dirty.clear();
     marked.sort((a, b) => b.place.order - a.place.order);
+    const open = new Map<number, Reader[]>();
     for (const { reader, place } of marked) {
       queued.add(reader);
-      queue.push(reader, place.uid, place.pid);
+      const few = open.get(place.pid);
+      if (few && few.length < A_TURN) few.push(reader);
+      else {
+        const next = [reader];
+        open.set(place.pid, next);
+        queue.push(next, place.uid, place.pid);
+      }
     }
     if (!serving) serveSlice();
   }
@@ -55,13 +66,14 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
   function serveSlice(): void {
     const beganAt = clock.monotonic();
     for (let n = 0; n < SLICE && clock.monotonic() - beganAt < SLICE_MS; n++) {
-      const reader = queue.shift();
+      if (turn.length === 0) turn = queue.shift() ?? [];
+      const reader = turn.shift();
       if (!reader) break;
       // One that is marked while it looks has to look again.
       queued.delete(reader);
       if (places.has(reader)) refresh(reader, onError);
     }
-    serving = queue.size > 0;
+    serving = queued.size > 0;
     if (serving) setImmediate(serveSlice);
   }
 
