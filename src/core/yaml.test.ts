@@ -54,6 +54,26 @@ describe('parseYaml()', () => {
       ['a syntax error', 'a: 1\nb: [1, 2\n', /^c\.yaml:\d+:\d+: flow sequence/],
       ['a duplicate key', 'a: 1\nb: 2\na: 3', /^c\.yaml:3:1: the key "a" is there twice$/],
       ['a duplicate key in JSON', '{"a":1,"a":2}', /^c\.yaml:1:8: the key "a" is there twice$/],
+      [
+        'a missing colon before more keys',
+        'a b\nc: 1',
+        /^c\.yaml:1:1: implicit keys .*: expected `key: value`, is a colon or the space after it missing\?$/,
+      ],
+      [
+        'a missing colon after other keys',
+        'a: 1\nb [c]\n',
+        /^c\.yaml:2:\d+: implicit map keys .*: expected `key: value`, is a colon or the space after it missing\?$/,
+      ],
+      [
+        'a missing space after a colon',
+        'a:b\nc: 1',
+        /: expected `key: value`, is a colon or the space/,
+      ],
+      [
+        'a mapping within a line, without that advice,',
+        'a: b: c',
+        /^c\.yaml:1:\d+: nested mappings are not allowed in compact mappings$/,
+      ],
       ['a custom tag', 'a: !env HOME', /^c\.yaml:1:4: unresolved tag: !env$/],
       ['a custom tag on a mapping', 'a: !x {b: 1}', /^c\.yaml:1:4: unresolved tag: !x$/],
       [

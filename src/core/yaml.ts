@@ -9,7 +9,7 @@ import {
   parseAllDocuments,
   visit,
 } from 'yaml';
-import type { Document, Node, ParsedNode, Range } from 'yaml';
+import type { Document, Node, ParsedNode, Range, YAMLError } from 'yaml';
 import { errorText, IdentityError } from './errors.ts';
 
 /** Where something stands in a file; both count from 1. */
@@ -180,12 +180,18 @@ function toPlain(
   };
   // Warnings are unknown tags and directives: what is not understood is not ignored.
   const fault = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0])[0];
-  if (fault) fail(fault.pos[0], fault.message.replace(/^Implicit/, 'implicit'));
+  if (fault) fail(fault.pos[0], fault.message + advice(fault));
   checkNodes(document, fail);
   return {
     value: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown,
     locate: (path, which = 'value') => at(offsetOf(document, path, which)),
   };
+}
+
+/** The parser's words for a key that is none say nothing of what is nearly always the matter. */
+function advice({ code, message }: YAMLError): string {
+  const isKey = code === 'MULTILINE_IMPLICIT_KEY' || message.startsWith('Implicit map keys');
+  return isKey ? ': expected `key: value`, is a colon or the space after it missing?' : '';
 }
 
 /** Duplicate keys and `<<` are errors: either can hide what an entry really says. */
