@@ -74,7 +74,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const policy = cleanup.closing(await openPolicy(config, deps));
   registerPolicyMetrics(registry, policy);
   if (config.issuer.keyManager === 'disk') cleanup.add(lockDataFolder(config.dataDir));
-  const { connections, lingering } = descriptorBudget();
+  const { connections, lingering, operator } = descriptorBudget();
   const attesting = createAttesting(config, registry, { clock, log, mostLingering: lingering });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
@@ -85,7 +85,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   // Opened first and closed last: the operator can see the start and the drain.
   const shown = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
   const doors = cleanup.closing(
-    await listenForOperator(operatorSources(shown), { config, clock, log, connections: 64 }),
+    await listenForOperator(operatorSources(shown), { config, clock, log, connections: operator }),
   );
   cleanup.add(() => serving.close());
   cleanup.closing(

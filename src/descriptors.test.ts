@@ -10,19 +10,28 @@ describe('descriptorBudget()', () => {
   it('never promises more descriptors than there are', () => {
     fc.assert(
       fc.property(fc.integer({ min: 128, max: 2_000_000 }), (soft) => {
-        const { connections, lingering } = descriptorBudget(limits(soft));
-        assert.ok(connections * 3 + lingering * 2 + 64 <= soft);
-        assert.ok(lingering <= 1024);
+        const { connections, lingering, operator } = descriptorBudget(limits(soft));
+        // The admin socket, the metrics port, and what the daemon has of its own.
+        assert.ok(connections * 3 + lingering * 2 + operator * 2 + 64 <= soft);
+        assert.ok(lingering <= 1024 && operator >= 4 && operator <= 64);
       }),
     );
   });
 
   it('has room for a connection however few there are', () => {
-    assert.deepEqual(descriptorBudget(limits(10)), { connections: 1, lingering: 0 });
+    assert.deepEqual(descriptorBudget(limits(10)), { connections: 1, lingering: 0, operator: 4 });
   });
 
-  it('bounds only what lingers where there is no limit', () => {
-    const { connections, lingering } = descriptorBudget(limits('unlimited'));
-    assert.deepEqual([connections > 1e9, lingering], [true, 1024]);
+  it('leaves most to proxies where there are few, and some to the operator', () => {
+    assert.deepEqual(descriptorBudget(limits(256)), {
+      connections: 49,
+      lingering: 10,
+      operator: 12,
+    });
+  });
+
+  it('bounds only what lingers, and the operator, where there is no limit', () => {
+    const { connections, lingering, operator } = descriptorBudget(limits('unlimited'));
+    assert.deepEqual([connections > 1e9, lingering, operator], [true, 1024, 64]);
   });
 });
