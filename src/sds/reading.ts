@@ -57,102 +57,114 @@ interface User {
   readonly processes: Map<number, Process>;
 }
 
-/** @param inTurn Calls back when it is the peer's turn to be read. */
-export function createReading(
-  inTurn: (peer: PeerCredentials, resume: () => void) => void,
-): Reading {
-  const users = new Map<number, User>();
+/** Calls back when it is the peer's turn to be read. */
+type InTurn = (peer: PeerCredentials, resume: () => void) => void;
 
-  function hold(connection: Connection): void {
-    if (connection.state !== 'read') return;
-    connection.state = 'held';
-    connection.user.held++;
-    connection.pause(true);
-    queue(connection);
+export function createReading(inTurn: InTurn): Reading {
+  return new ReadingInTurns(inTurn);
+}
+
+class ReadingInTurns implements Reading {
+  readonly #users = new Map<number, User>();
+  readonly #inTurn: InTurn;
+
+  constructor(inTurn: InTurn) {
+    this.#inTurn = inTurn;
   }
 
-  function queue(connection: Connection): void {
-    inTurn(connection.peer, () => {
-      if (connection.state !== 'held') return;
-      if (connection.process.waiting > PAUSE_AT) connection.process.blocked.add(connection);
-      else resume(connection);
-    });
+  add({ peer, pause }: Readable): ReadConnection {
+    const user = obtain(this.#users, peer.uid, newUser);
+    const process = obtain(user.processes, peer.pid, newProcess);
+    const connection: Connection = { peer, pause, user, process, waiting: 0, state: 'read' };
+    process.connections++;
+    user.connections.add(connection);
+    if (user.pressed) this.#hold(connection);
+    return {
+      opened: () => this.#opened(connection),
+      started: () => this.#started(connection),
+      get busy() {
+        return connection.waiting > PAUSE_AT;
+      },
+      close: () => this.#close(connection),
+    };
   }
 
-  function resume(connection: Connection): void {
-    connection.state = 'read';
-    release(connection.user);
-    connection.pause(false);
-  }
-
-  function release(user: User): void {
-    user.held--;
-    if (user.held === 0 && user.waiting <= PRESS_AT) user.pressed = false;
-  }
-
-  function count(connection: Connection, more: number): void {
-    connection.waiting += more;
-    connection.process.waiting += more;
-    connection.user.waiting += more;
-  }
-
-  function opened(connection: Connection): boolean {
+  #opened(connection: Connection): boolean {
     const { user } = connection;
     if (user.waiting >= MAX_WAITING) return false;
     count(connection, 1);
-    if (connection.waiting > PAUSE_AT) hold(connection);
+    if (connection.waiting > PAUSE_AT) this.#hold(connection);
     if (user.waiting > PRESS_AT && !user.pressed) {
       user.pressed = true;
-      for (const one of user.connections) hold(one);
+      for (const one of user.connections) this.#hold(one);
     }
     return true;
   }
 
-  function started(connection: Connection): void {
+  #started(connection: Connection): void {
     const { process, user } = connection;
     count(connection, -1);
     if (process.waiting <= RESUME_AT && process.blocked.size > 0) {
-      for (const one of process.blocked) queue(one);
+      for (const one of process.blocked) this.#queue(one);
       process.blocked.clear();
     }
-    if (user.held === 0 && user.waiting <= PRESS_AT) user.pressed = false;
-    forget(connection);
+    relieve(user);
+    this.#forget(connection);
   }
 
-  /** A user is forgotten with the last of its connections and of their calls. */
-  function forget({ peer: { uid, pid }, process, user }: Connection): void {
-    if (process.connections === 0 && process.waiting === 0) user.processes.delete(pid);
-    if (user.connections.size === 0 && user.waiting === 0) users.delete(uid);
-  }
-
-  function close(connection: Connection): void {
+  #close(connection: Connection): void {
     if (connection.state === 'closed') return;
     if (connection.state === 'held') release(connection.user);
     connection.state = 'closed';
     connection.process.blocked.delete(connection);
     connection.process.connections--;
     connection.user.connections.delete(connection);
-    forget(connection);
+    this.#forget(connection);
   }
 
-  return {
-    add({ peer, pause }) {
-      const user = obtain(users, peer.uid, newUser);
-      const process = obtain(user.processes, peer.pid, newProcess);
-      const connection: Connection = { peer, pause, user, process, waiting: 0, state: 'read' };
-      process.connections++;
-      user.connections.add(connection);
-      if (user.pressed) hold(connection);
-      return {
-        opened: () => opened(connection),
-        started: () => started(connection),
-        get busy() {
-          return connection.waiting > PAUSE_AT;
-        },
-        close: () => close(connection),
-      };
-    },
-  };
+  #hold(connection: Connection): void {
+    if (connection.state !== 'read') return;
+    connection.state = 'held';
+    connection.user.held++;
+    connection.pause(true);
+    this.#queue(connection);
+  }
+
+  #queue(connection: Connection): void {
+    this.#inTurn(connection.peer, () => {
+      if (connection.state !== 'held') return;
+      if (connection.process.waiting > PAUSE_AT) connection.process.blocked.add(connection);
+      else resume(connection);
+    });
+  }
+
+  /** A user is forgotten with the last of its connections and of their calls. */
+  #forget({ peer: { uid, pid }, process, user }: Connection): void {
+    if (process.connections === 0 && process.waiting === 0) user.processes.delete(pid);
+    if (user.connections.size === 0 && user.waiting === 0) this.#users.delete(uid);
+  }
+}
+
+function resume(connection: Connection): void {
+  connection.state = 'read';
+  release(connection.user);
+  connection.pause(false);
+}
+
+function release(user: User): void {
+  user.held--;
+  relieve(user);
+}
+
+/** Its connections are read freely again once none is held and few calls wait. */
+function relieve(user: User): void {
+  if (user.held === 0 && user.waiting <= PRESS_AT) user.pressed = false;
+}
+
+function count(connection: Connection, more: number): void {
+  connection.waiting += more;
+  connection.process.waiting += more;
+  connection.user.waiting += more;
 }
 
 const newUser = (): User => ({
