@@ -98,17 +98,20 @@ export function registerPushGauges(
 }
 
 export function createSdsMetrics(registry: Registry, rotated: (ms: number) => void): SdsMetrics {
+  return {
+    ...streamMetrics(registry),
+    ...pushMetrics(registry),
+    ...refusalMetrics(registry),
+    rotated,
+  };
+}
+
+function streamMetrics(registry: Registry): Pick<SdsMetrics, 'opened' | 'closed' | 'ended'> {
   const registers = [registry];
-  const streams = new Gauge({
+  const open = new Gauge({
     name: 'credence_sds_streams',
     help: 'Open SDS streams',
     labelNames: ['kind'],
-    registers,
-  });
-  const pushes = new Counter({
-    name: 'credence_sds_pushes_total',
-    help: 'Responses written, and what the proxies answered',
-    labelNames: ['kind', 'result'],
     registers,
   });
   const ends = new Counter({
@@ -117,6 +120,39 @@ export function createSdsMetrics(registry: Registry, rotated: (ms: number) => vo
     labelNames: ['kind', 'code'],
     registers,
   });
+  for (const kind of KINDS) open.set({ kind }, 0);
+  return {
+    opened: (kind) => open.inc({ kind }),
+    closed: (kind) => open.dec({ kind }),
+    ended: (kind, code) => ends.inc({ kind, code }),
+  };
+}
+
+function pushMetrics(registry: Registry): Pick<SdsMetrics, 'pushed' | 'firstSecret'> {
+  const registers = [registry];
+  const pushes = new Counter({
+    name: 'credence_sds_pushes_total',
+    help: 'Responses written, and what the proxies answered',
+    labelNames: ['kind', 'result'],
+    registers,
+  });
+  const first = new Histogram({
+    name: 'credence_sds_first_secret_seconds',
+    help: 'From the opening of a stream to its first secret being written',
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+    registers,
+  });
+  for (const kind of KINDS) {
+    for (const result of RESULTS) pushes.inc({ kind, result }, 0);
+  }
+  return {
+    pushed: (kind, result) => pushes.inc({ kind, result }),
+    firstSecret: (ms) => first.observe(ms / 1000),
+  };
+}
+
+function refusalMetrics(registry: Registry): Pick<SdsMetrics, 'denied' | 'limited'> {
+  const registers = [registry];
   const denials = new Counter({
     name: 'credence_policy_denied_total',
     help: 'Names that were refused, by reason',
@@ -129,26 +165,10 @@ export function createSdsMetrics(registry: Registry, rotated: (ms: number) => vo
     labelNames: ['limit'],
     registers,
   });
-  const first = new Histogram({
-    name: 'credence_sds_first_secret_seconds',
-    help: 'From the opening of a stream to its first secret being written',
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
-    registers,
-  });
-  for (const kind of KINDS) {
-    streams.set({ kind }, 0);
-    for (const result of RESULTS) pushes.inc({ kind, result }, 0);
-  }
   for (const limit of LIMITS) limits.inc({ limit }, 0);
   for (const reason of ['no_entry', 'unknown_name'] as const) denials.inc({ reason }, 0);
   return {
-    opened: (kind) => streams.inc({ kind }),
-    closed: (kind) => streams.dec({ kind }),
-    pushed: (kind, result) => pushes.inc({ kind, result }),
-    ended: (kind, code) => ends.inc({ kind, code }),
     denied: (reason) => denials.inc({ reason }),
     limited: (limit) => limits.inc({ limit }),
-    firstSecret: (ms) => first.observe(ms / 1000),
-    rotated,
   };
 }
