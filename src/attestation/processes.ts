@@ -1,7 +1,7 @@
 import { abortReason, type Clock } from '../core/clock.ts';
 import { systemCode } from '../core/errors.ts';
 import type { Kernel } from './kernel.ts';
-import { createLingering } from './lingering.ts';
+import { createLingering, type Lingering } from './lingering.ts';
 import { credentialsChanged, type Peer } from './peer.ts';
 import { createPins, type Pins } from './pins.ts';
 import { ended, renew, type Checks, type Process } from './process.ts';
@@ -37,146 +37,162 @@ const LOOKS = { all: 64, few: 16 };
 /** The same where it takes opening a file, 10 to 25 µs each. */
 const REVIEWS = { all: 8, few: 2 };
 
-function atMost(size: number, { all, few }: { all: number; few: number }): number {
-  return size <= all ? all : few;
-}
-
 /** @param mostLingering processes without a connection that stay pinned for a while. */
 export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: number): Processes {
-  const lingering = createLingering<Process>(clock, {
-    most: mostLingering,
-    ownerOf: ({ peer }) => peer.credentials.uid,
-    onEnd: (process) => pins.remove(process, ended('it has disconnected')),
-  });
+  return new PinnedProcesses(kernel, clock, mostLingering);
+}
+
+class PinnedProcesses implements Processes {
+  readonly #pins: Pins;
+  readonly #lingering: Lingering<Process>;
   /** Those with a connection; and which of them were attested by more than user and group. */
-  const connected = createRound<Process>();
-  const checked = createRound<Process>();
-  const pins = createPins(kernel, clock, {
-    onRemove(process) {
-      lingering.stop(process);
-      unwatch(process);
-    },
-    onTick() {
-      for (const process of connected.next(atMost(connected.size, LOOKS)))
-        endIfOther(process, pins);
-      for (const process of checked.next(atMost(checked.size, REVIEWS))) {
-        if (!endIfChanged(process, pins)) endIfSeenToDisagree(process, pins);
-        watch(process);
-      }
-    },
-  });
-  const turns = createTurns(() => pins.look());
+  readonly #connected = createRound<Process>();
+  readonly #checked = createRound<Process>();
+  readonly #turns = createTurns(() => this.#pins.look());
 
-  function watch(process: Process): void {
-    const { checks, connections } = process;
-    if (connections === 0 || !pins.has(process)) return unwatch(process);
-    connected.add(process);
-    if (checks.holds || checks.agrees) checked.add(process);
-    else checked.delete(process);
+  constructor(kernel: Kernel, clock: Clock, mostLingering: number) {
+    this.#pins = createPins(kernel, clock, {
+      onRemove: (process) => {
+        this.#lingering.stop(process);
+        this.#unwatch(process);
+      },
+      onTick: () => this.#lookAtSome(),
+    });
+    this.#lingering = createLingering<Process>(clock, {
+      most: mostLingering,
+      ownerOf: ({ peer }) => peer.credentials.uid,
+      onEnd: (process) => this.#pins.remove(process, ended('it has disconnected')),
+    });
   }
 
-  function unwatch(process: Process): void {
-    connected.delete(process);
-    checked.delete(process);
+  get size(): number {
+    return this.#pins.size;
   }
 
-  function isAlive(process: Process): boolean {
-    const turn = turns.current();
+  join(peer: Peer): Process {
+    const known = this.#pins.get(peer.key);
+    if (known?.peer.hasExited()) this.#pins.remove(known, ended('the process has ended'));
+    else if (known) {
+      peer.close();
+      known.connections++;
+      this.#lingering.stop(known);
+      this.#watch(known);
+      return known;
+    }
+    const process = this.#pins.add(peer);
+    this.#watch(process);
+    return process;
+  }
+
+  leave(process: Process): void {
+    process.connections--;
+    if (process.connections > 0 || !this.#pins.has(process)) return;
+    this.#unwatch(process);
+    // A process that was never attested has nothing worth keeping.
+    if (process.caller) this.#lingering.start(process);
+    else this.#pins.remove(process, ended('it has disconnected'));
+  }
+
+  attested(process: Process, checks: Checks): void {
+    process.checks = checks;
+    this.#watch(process);
+  }
+
+  isAlive(process: Process): boolean {
+    const turn = this.#turns.current();
     if (process.gone.signal.aborted) return false;
     if (process.seenInTurn === turn) return true;
-    if (endIfChanged(process, pins)) return false;
+    if (this.#endIfChanged(process)) return false;
     process.seenInTurn = turn;
     return true;
   }
 
-  return {
-    join(peer) {
-      const known = pins.get(peer.key);
-      if (known?.peer.hasExited()) pins.remove(known, ended('the process has ended'));
-      else if (known) {
-        peer.close();
-        known.connections++;
-        lingering.stop(known);
-        watch(known);
-        return known;
-      }
-      const process = pins.add(peer);
-      watch(process);
-      return process;
-    },
-    leave(process) {
-      process.connections--;
-      if (process.connections > 0 || !pins.has(process)) return;
-      unwatch(process);
-      // A process that was never attested has nothing worth keeping.
-      if (process.caller) lingering.start(process);
-      else pins.remove(process, ended('it has disconnected'));
-    },
-    attested(process, checks) {
-      process.checks = checks;
-      watch(process);
-    },
-    isAlive,
-    isUnchanged(process) {
-      if (!isAlive(process)) return false;
-      const turn = turns.current();
-      if (process.agreedInTurn === turn) return true;
-      if (endIfSeenToDisagree(process, pins)) return false;
-      process.agreedInTurn = turn;
-      return true;
-    },
-    examine: (process) => examine(process, pins),
-    review(process) {
-      examine(process, pins);
-      endIfDisagreeing(process, pins);
-    },
-    get size() {
-      return pins.size;
-    },
-    close: () => pins.close(),
-  };
-}
-
-/** Ends it, and says so, when it runs with another user or group. */
-function endIfOther(process: Process, pins: Pins): boolean {
-  const { peer } = process;
-  if (peer.keepsCredentials()) return false;
-  pins.remove(process, ended(credentialsChanged(peer.credentials)));
-  return true;
-}
-
-/** Ends it as what it was attested as, and says so, unless it is that still. */
-function endIfChanged(process: Process, pins: Pins): boolean {
-  if (endIfOther(process, pins)) return true;
-  if (process.checks.holds?.() ?? true) return false;
-  renew(process, 'the process runs another program now');
-  return true;
-}
-
-/**
- * The same by what takes longer to see, of one that is still the same otherwise. Throws when the
- * daemon itself is short of descriptors, which says nothing about the process.
- */
-function endIfDisagreeing(process: Process, pins: Pins): boolean {
-  if (agrees(process)) return false;
-  if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
-  else renew(process, 'the process has changed its groups');
-  return true;
-}
-
-function examine(process: Process, pins: Pins): void {
-  if (process.peer.hasExited()) pins.remove(process, ended('the process has ended'));
-  else endIfChanged(process, pins);
-  if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
-}
-
-/** The same for open streams: they go on until it is seen, a further one is refused. */
-function endIfSeenToDisagree(process: Process, pins: Pins): boolean {
-  try {
-    return endIfDisagreeing(process, pins);
-  } catch {
-    return false;
+  isUnchanged(process: Process): boolean {
+    if (!this.isAlive(process)) return false;
+    const turn = this.#turns.current();
+    if (process.agreedInTurn === turn) return true;
+    if (this.#endIfSeenToDisagree(process)) return false;
+    process.agreedInTurn = turn;
+    return true;
   }
+
+  examine(process: Process): void {
+    if (process.peer.hasExited()) this.#pins.remove(process, ended('the process has ended'));
+    else this.#endIfChanged(process);
+    if (process.gone.signal.aborted) throw abortReason(process.gone.signal);
+  }
+
+  review(process: Process): void {
+    this.examine(process);
+    this.#endIfDisagreeing(process);
+  }
+
+  close(): void {
+    this.#pins.close();
+  }
+
+  #lookAtSome(): void {
+    const connected = this.#connected;
+    const checked = this.#checked;
+    for (const process of connected.next(atMost(connected.size, LOOKS))) this.#endIfOther(process);
+    for (const process of checked.next(atMost(checked.size, REVIEWS))) {
+      if (!this.#endIfChanged(process)) this.#endIfSeenToDisagree(process);
+      this.#watch(process);
+    }
+  }
+
+  #watch(process: Process): void {
+    const { checks, connections } = process;
+    if (connections === 0 || !this.#pins.has(process)) return this.#unwatch(process);
+    this.#connected.add(process);
+    if (checks.holds || checks.agrees) this.#checked.add(process);
+    else this.#checked.delete(process);
+  }
+
+  #unwatch(process: Process): void {
+    this.#connected.delete(process);
+    this.#checked.delete(process);
+  }
+
+  /** Ends it, and says so, when it runs with another user or group. */
+  #endIfOther(process: Process): boolean {
+    const { peer } = process;
+    if (peer.keepsCredentials()) return false;
+    this.#pins.remove(process, ended(credentialsChanged(peer.credentials)));
+    return true;
+  }
+
+  /** Ends it as what it was attested as, and says so, unless it is that still. */
+  #endIfChanged(process: Process): boolean {
+    if (this.#endIfOther(process)) return true;
+    if (process.checks.holds?.() ?? true) return false;
+    renew(process, 'the process runs another program now');
+    return true;
+  }
+
+  /**
+   * The same by what takes longer to see, of one that is still the same otherwise. Throws when the
+   * daemon itself is short of descriptors, which says nothing about the process.
+   */
+  #endIfDisagreeing(process: Process): boolean {
+    if (agrees(process)) return false;
+    if (process.peer.hasExited()) this.#pins.remove(process, ended('the process has ended'));
+    else renew(process, 'the process has changed its groups');
+    return true;
+  }
+
+  /** The same for open streams: they go on until it is seen, a further one is refused. */
+  #endIfSeenToDisagree(process: Process): boolean {
+    try {
+      return this.#endIfDisagreeing(process);
+    } catch {
+      return false;
+    }
+  }
+}
+
+function atMost(size: number, { all, few }: { all: number; few: number }): number {
+  return size <= all ? all : few;
 }
 
 function agrees({ checks }: Process): boolean {
