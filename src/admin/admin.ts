@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import { limitConnections } from '../core/connection-limit.ts';
 import { errorText, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
+import { MAX_PID } from '../identity/caller.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
 
 /** What the admin socket shows; never a private key. */
@@ -95,9 +96,6 @@ async function ofSelectors(view: AdminView, text: string): Promise<Answer> {
     return json({ error: message }, 400);
   }
 }
-
-/** PID_MAX_LIMIT of 64-bit Linux. */
-const MAX_PID = 4_194_304;
 
 function isPid(text: string): boolean {
   return /^[1-9]\d{0,6}$/.test(text) && Number(text) <= MAX_PID;

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { IdentityError, systemCode } from '../core/errors.ts';
-import type { PeerCredentials } from '../identity/caller.ts';
+import { MAX_PID, type PeerCredentials } from '../identity/caller.ts';
 import type { Kernel } from './kernel.ts';
 
 /**
@@ -29,9 +29,6 @@ export interface Peer {
   readonly executableLink: string;
   close(): void;
 }
-
-/** Numbers of processes are smaller than this (PID_MAX_LIMIT of the kernel). */
-const MAX_PID = 2 ** 22;
 
 /** What is known about the other end of a socket right after accept. */
 export type Identified =

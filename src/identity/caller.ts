@@ -1,5 +1,8 @@
 import type { Selector } from './selector.ts';
 
+/** No process has a greater number: PID_MAX_LIMIT of 64-bit Linux. */
+export const MAX_PID = 4_194_304;
+
 /** What the kernel says about the other end of a socket, at connect time. */
 export interface PeerCredentials {
   /** In this process's pid namespace; 0 when the peer is not visible in it. */
