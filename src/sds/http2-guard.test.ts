@@ -14,6 +14,7 @@ import {
   OPENING,
   openCall,
 } from '../../test/support/http2-frames.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { connectRaw } from '../../test/support/raw-peer.ts';
 import { systemClock } from '../core/clock.ts';
 import { createCallTurns } from './call-turns.ts';
@@ -114,13 +115,16 @@ describe('guardHttp2()', () => {
   it('counts nothing any more of streams that are gone', async (t) => {
     const { connect, offences, calls } = await guarded(t);
     const peer = await connect();
-    for (let id = 1; id < 200; id += 2) {
+    for (let n = 0; n < 100; n++) {
+      const id = 2 * n + 1;
       await peer.write(Buffer.concat([begin(id), data(id, Buffer.alloc(16_000))]));
+      // One that is gone before its turn is not counted at all.
+      await eventually(() => calls() === n + 1, { what: `call ${n}` });
       await peer.write(frame(FRAME.reset, 0, id, Buffer.of(0, 0, 0, 8)));
     }
     const other = await connect();
     await other.write(begin(1));
-    while (calls() < 101) await new Promise((resolve) => setImmediate(resolve));
+    await eventually(() => calls() === 101, { what: 'the call of the other' });
     assert.deepEqual(offences, []);
   });
 
@@ -149,7 +153,7 @@ describe('guardHttp2()', () => {
       );
     }
     await peer.write(openCall(1601, [['x-mark', 'last']]));
-    while (!marks.has('last')) await new Promise((resolve) => setImmediate(resolve));
+    await eventually(() => marks.has('last'), { what: 'the last call' });
     assert.deepEqual([offences, peer.closed], [[], false]);
   });
 
@@ -157,7 +161,7 @@ describe('guardHttp2()', () => {
     const { connect, pauses, calls } = await guarded(t);
     const peer = await connect();
     await peer.write(Buffer.concat(Array.from({ length: 90 }, (_, n) => openCall(2 * n + 1))));
-    while (calls() < 90) await new Promise((resolve) => setImmediate(resolve));
+    await eventually(() => calls() === 90, { what: 'all calls' });
     assert.deepEqual(pauses, [true, false]);
   });
 });

@@ -135,7 +135,7 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
   const acks = (): Request[] => requests.filter(({ response_nonce }) => response_nonce !== '');
   /** Acknowledgements arrive after the client has told its owner of the secret. */
   async function untilAcked(count: number): Promise<Request[]> {
-    while (acks().length < count) await new Promise((resolve) => setImmediate(resolve));
+    await eventually(() => acks().length >= count, { what: `${count} answers` });
     return acks();
   }
 
@@ -207,7 +207,7 @@ describe('the bench client against a grpc-js server', { timeout: 30_000 }, () =>
     await using fleet = await Fleet.create(plan({ variant: 'delta', names: ['default'] }));
     fleet.connect(1);
     await fleet.untilDelivered(3, 5000);
-    while (deltaRequests.length < 4) await new Promise((resolve) => setImmediate(resolve));
+    await eventually(() => deltaRequests.length >= 4, { what: 'four requests' });
     const [first, ...later] = deltaRequests;
     assert.deepEqual(
       [first?.node?.extensions.length, first?.type_url, first?.resource_names_subscribe],
