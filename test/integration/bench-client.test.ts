@@ -11,6 +11,7 @@ import { Fleet, type FleetPlan } from '../../bench/client/fleet.ts';
 import { SECRET_TYPE } from '../../bench/client/messages.ts';
 import { createKernel } from '../../src/attestation/native.ts';
 import descriptors from '../../src/gen/protos.json' with { type: 'json' };
+import { eventually } from '../support/eventually.ts';
 
 /** A request as the server's own library read it. */
 interface Request {
