@@ -12,6 +12,9 @@ const PROCESSES = 500;
 const REST_MS = 12_000;
 const CPU_BOUND = { goal: 0.2, stretch: 0.1 };
 
+/** After thousands it goes on for half a minute, in small steps. */
+const LONG_REST_MS = 40_000;
+
 /** A server that nobody has asked anything yet. */
 export function idle(bench: Bench, pid: number): Part {
   return {
@@ -43,7 +46,7 @@ export function idleWithStreams(bench: Bench, server: Server, pid: number): Part
       const perProcess = Math.ceil(connections / PROCESSES);
       const plan = planFleet(bench, server, connections, { perProcess });
       await client.ask({ kind: 'open', plan, timeoutMs: SERVED_WITHIN_MS });
-      await sleep(REST_MS);
+      await sleep(LONG_REST_MS);
       const before = await client.ask({ kind: 'counts' });
       const cpu = await cpuPercent(pid, bench.effort.idleMs);
       const after = await client.ask({ kind: 'counts' });
