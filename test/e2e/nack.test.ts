@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { describe, it } from 'node:test';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
 import { connect } from 'node:tls';
 import type { TrustBundle } from '../../src/identity/bundle.ts';
 import type { X509Svid } from '../../src/identity/svid.ts';
@@ -144,6 +147,35 @@ for (const version of ['1.40', '1.36'] as const) {
       assert.match(await app.get('/metrics'), /^credence_sds_refused_secrets 0$/m);
     });
 
+    it('outlives that a new listener meets a stored secret that was refused (envoy#42438)', async (t) => {
+      const { decorateIssuer, heal } = await faultyRenewals(asVersion1);
+      const entries = [{ spiffe_id: SERVER }];
+      await using app = await startApp({ entries, settings: SOON, deps: { decorateIssuer } });
+      const place = await findPlace(app.socketPath);
+      const { bootstrap, offer } = await listenersFromFile(t, place);
+      offer('first');
+      await using envoy = await startEnvoy({ bootstrap, version, name: 'server' });
+      await envoy.waitLive();
+      const rejected = () => envoy.stat('listener_manager.lds.update_rejected');
+      await eventually(async () => (await shown(app))?.refused != null, { what: 'the refusal' });
+
+      // It is not the daemon that is refused now, and Envoy does not try again by itself.
+      offer('first', 'second');
+      await eventually(async () => (await rejected()) === 1, { what: 'the listener is rejected' });
+      assert.match(envoy.log(), /update rejected: .*second.*Failed to load certificate chain/);
+      heal();
+      await eventually(async () => recovered(await shown(app)), {
+        what: 'other content is taken',
+        timeoutMs: 20_000,
+      });
+      assert.equal((await envoy.certs()).length, 1);
+      offer('first', 'second', 'third');
+      await eventually(async () => (await envoy.certs()).length === 3, {
+        what: 'listeners that come later are live',
+      });
+      assert.equal(await rejected(), 1);
+    });
+
     it('gets a certificate on P-384 when the configuration says so', async () => {
       const settings = { issuer: { key_type: 'ec-p384' } };
       await using app = await startApp({ entries: [{ spiffe_id: SERVER }], settings });
@@ -258,6 +290,35 @@ async function startListeners(
   const envoy = await startEnvoy({ bootstrap, version, name: 'server' });
   await envoy.waitLive();
   return envoy;
+}
+
+/** A bootstrap that takes its listeners, copies of the server's, from a file, and what writes it. */
+async function listenersFromFile(t: TestContext, place: Place) {
+  const folder = mkdtempSync(join(tmpdir(), 'credence-lds-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const [file, next] = [join(folder, 'lds.json'), join(folder, 'next')];
+  const bootstrap = await readBootstrap('server', place.replacements);
+  const [original] = bootstrap.static_resources.listeners.splice(0);
+  assert.ok(original);
+  const lds = { path_config_source: { path: file } };
+  const ports = new Map<string, number>();
+  for (const name of ['first', 'second', 'third']) ports.set(name, await freePort());
+  return {
+    bootstrap: { ...bootstrap, dynamic_resources: { lds_config: lds } },
+    /** Replaces the file as a whole, which is what Envoy watches for. */
+    offer: (...names: readonly string[]) => {
+      const resources = names.map((name) => {
+        const replacements = new Map<string | number, string | number>([
+          ['mtls', name],
+          [place.port('server'), ports.get(name) ?? assert.fail()],
+        ]);
+        const listener = replaceScalars(original, replacements);
+        return { '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', ...listener };
+      });
+      writeFileSync(next, JSON.stringify({ resources }));
+      renameSync(next, file);
+    },
+  };
 }
 
 /** Serials in use by URI, as Envoy itself says. */
