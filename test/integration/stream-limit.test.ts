@@ -117,7 +117,11 @@ describe('limits.streams_per_connection', { timeout: 60_000 }, () => {
     for (let n = 0; n < 20; n++) {
       const [from, before] = [n * LIMIT, (n - 1) * LIMIT];
       const resets = n === 0 ? [] : Array.from({ length: LIMIT }, (_, k) => reset(before + k));
-      await peer.write(Buffer.concat([...resets, calls(LIMIT, from)]));
+      await peer.write(Buffer.concat(resets));
+      // In one packet with the resets Node 24 would take the new ones for too many.
+      await streams(0);
+      await peer.write(calls(LIMIT, from));
+      await streams(LIMIT);
     }
     await peer.write(reset(19 * LIMIT));
     await streams(LIMIT - 1);
