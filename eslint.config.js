@@ -9,6 +9,8 @@ const MAY_IMPORT = {
   core: [],
   identity: [],
   attestation: ['identity'],
+  cgroup: [],
+  kubernetes: ['identity', 'cgroup'],
   policy: ['identity'],
   issuer: ['identity'],
   rotation: ['identity'],

@@ -1,0 +1,127 @@
+import type { IncomingMessage } from 'node:http';
+import { Agent, request, type RequestOptions } from 'node:https';
+import { abortReason, type Clock } from '../core/clock.ts';
+import { errorText } from '../core/errors.ts';
+import type { ApiAccess } from './access.ts';
+import { eachLine } from './lines.ts';
+
+/** What an API server answered that is no success. */
+export class ApiRefusal extends Error {
+  readonly code: number;
+  /** What it asked to wait for, in milliseconds; 0 when it did not. */
+  readonly retryAfterMs: number;
+
+  constructor(code: number, message: string, retryAfterMs = 0) {
+    super(message);
+    this.name = 'ApiRefusal';
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The few calls that are made of an API server. */
+export interface Api {
+  /** The document at a path. Rejects with `ApiRefusal`, a system error, or the signal's reason. */
+  get(path: string, options: { signal: AbortSignal }): Promise<unknown>;
+  /**
+   * Calls `line` for each line of an answer that goes on; resolves when the server has ended it.
+   * Rejects likewise, and when nothing has come for `silenceMs`.
+   */
+  lines(
+    path: string,
+    line: (text: string) => void,
+    options: { signal: AbortSignal; silenceMs: number },
+  ): Promise<void>;
+  close(): void;
+}
+
+const GET_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A node has hundreds of pods of some kilobytes. */
+const MAX_DOCUMENT_BYTES = 256 * 1024 * 1024;
+const KEEP_ALIVE_MS = 15_000;
+
+export function createApi(access: ApiAccess, clock: Clock): Api {
+  // A watch holds its connection for minutes: none of the pool that lists go through.
+  const agents = [0, 1].map(
+    () => new Agent({ keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxSockets: 8 }),
+  ) as [Agent, Agent];
+  const [short, long] = agents;
+
+  /** Gives up when there is no answer within the time; what follows it may take longer. */
+  function open(path: string, agent: Agent, signal: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const options: RequestOptions = {
+        ...{ agent, path, signal },
+        host: access.host,
+        port: access.port,
+        ca: access.ca(),
+        headers: { authorization: `Bearer ${access.token()}`, accept: 'application/json' },
+      };
+      const call = request(options, resolve);
+      const timer = clock.after(CONNECT_TIMEOUT_MS, () => {
+        call.destroy(late(CONNECT_TIMEOUT_MS));
+      });
+      call.once('response', () => timer.cancel());
+      call.once('error', (error) => {
+        timer.cancel();
+        reject(signal.aborted ? abortReason(signal) : error);
+      });
+      call.once('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
+      call.end();
+    });
+  }
+
+  async function success(response: IncomingMessage): Promise<IncomingMessage> {
+    const { statusCode = 0, headers } = response;
+    if (statusCode === 200) return response;
+    if (statusCode === 401) access.refresh();
+    const text = await textOf(response, 64 * 1024).catch(errorText);
+    const retryMs = Math.min(Number(headers['retry-after'] ?? 0) * 1000 || 0, 60_000);
+    throw new ApiRefusal(statusCode, messageOf(text), retryMs);
+  }
+
+  return {
+    async get(path, { signal }) {
+      const response = await success(await open(path, short, signal));
+      const timer = clock.after(GET_TIMEOUT_MS, () => response.destroy(late(GET_TIMEOUT_MS)));
+      try {
+        return JSON.parse(await textOf(response, MAX_DOCUMENT_BYTES)) as unknown;
+      } finally {
+        timer.cancel();
+      }
+    },
+    async lines(path, line, { signal, silenceMs }) {
+      const response = await success(await open(path, long, signal));
+      await eachLine(response, line, { clock, silenceMs });
+      if (signal.aborted) throw abortReason(signal);
+    },
+    close() {
+      for (const agent of agents) agent.destroy();
+    },
+  };
+}
+
+const late = (ms: number) => new Error(`no answer within ${ms / 1000} s`);
+
+async function textOf(response: IncomingMessage, mostBytes: number): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of response as AsyncIterable<Buffer>) {
+    bytes += part.length;
+    if (bytes > mostBytes) throw new Error(`an answer of more than ${mostBytes} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** The message of a `Status`, the API's own form of a refusal. */
+function messageOf(text: string): string {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    if (typeof message === 'string') return message;
+  } catch {
+    // A proxy in between answers something else.
+  }
+  return text.slice(0, 200);
+}

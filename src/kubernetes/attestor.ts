@@ -1,0 +1,86 @@
+import { findPod, type PodRoots } from '../cgroup/pod.ts';
+import { parseCgroupLines } from '../cgroup/lines.ts';
+import { IdentityError } from '../core/errors.ts';
+import type { Selector } from '../identity/selector.ts';
+import type { Found, PodIndex } from './pod-index.ts';
+import type { Pods } from './pods.ts';
+import { podSelectors } from './selectors.ts';
+
+/** What is needed of a process. */
+interface Peer {
+  /** Its `/proc/<pid>/cgroup`; throws as the file system does. */
+  cgroup(): string;
+}
+
+export interface KubernetesAttestorDeps {
+  readonly roots: PodRoots;
+  readonly pods: Pick<Pods, 'locate'>;
+  readonly index: Pick<PodIndex, 'find' | 'byUid' | 'onChange'>;
+  /** Whether containers that somebody added to a running pod have its identity. */
+  readonly ephemeral: boolean;
+}
+
+/**
+ * SPIRE's `k8s` selectors of a process in a pod; none of one that is in no pod. Everything else
+ * fails: a process in a pod must not pass for one of the host's own.
+ */
+export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
+  const { roots, pods, index } = deps;
+
+  function attest(peer: Peer, options: { signal: AbortSignal }) {
+    const cgroup = peer.cgroup();
+    const place = findPod(parseCgroupLines(cgroup), roots);
+    if (!place) return { selectors: [], agrees: () => peer.cgroup() === cgroup };
+    const { podUid, containerId } = place;
+    if (containerId === undefined) {
+      throw new IdentityError('ERR_ATTESTATION', `it is in pod ${podUid}, in no container of it`);
+    }
+    const evidence = (found: Found) => {
+      // What was true before the wait may be so no more.
+      if (peer.cgroup() !== cgroup) throw moved();
+      return {
+        selectors: selectorsOf(found, deps),
+        agrees: () => peer.cgroup() === cgroup,
+        follow(tell: (now: readonly Selector[] | IdentityError) => void) {
+          const look = () => tell(selectorsNow(podUid, containerId));
+          const stop = index.onChange((uid) => uid === found.pod.uid && look());
+          // What has happened since it was found, while others were asked.
+          if (index.byUid(found.pod.uid) !== found.pod) look();
+          return stop;
+        },
+      };
+    };
+    const found = pods.locate(podUid, containerId, options);
+    return found instanceof Promise ? found.then(evidence) : evidence(found);
+  }
+
+  function selectorsNow(podUid: string, containerId: string): readonly Selector[] | IdentityError {
+    try {
+      const found = index.find(podUid, containerId);
+      return found ? selectorsOf(found, deps) : gone(podUid);
+    } catch (thrown) {
+      return thrown instanceof IdentityError ? thrown : gone(podUid);
+    }
+  }
+
+  return { name: 'kubernetes', attest } as const;
+}
+
+function selectorsOf({ pod, container }: Found, { ephemeral }: { ephemeral: boolean }) {
+  if (container.kind === 'ephemeral' && !ephemeral) {
+    throw new IdentityError(
+      'ERR_ATTESTATION',
+      `${container.name} was added to pod ${pod.namespace}/${pod.name} while it ran`,
+      { hint: 'attestation.kubernetes.ephemeral_containers gives it the identities of the pod' },
+    );
+  }
+  return podSelectors(pod, container);
+}
+
+function moved(): IdentityError {
+  return new IdentityError('ERR_PEER_GONE', 'the process has moved to another cgroup');
+}
+
+function gone(podUid: string): IdentityError {
+  return new IdentityError('ERR_PEER_GONE', `its container or pod ${podUid} is no more`);
+}

@@ -1,0 +1,132 @@
+import { backoffDelay } from '../core/backoff.ts';
+import { sleep, type Clock } from '../core/clock.ts';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import { ApiRefusal, type Api } from './api.ts';
+import { record, text, type Fields } from './fields.ts';
+
+/** What a list and the events after it are put into. */
+export interface Mirror {
+  /** All objects there are. */
+  replace(objects: readonly unknown[]): void;
+  put(object: unknown): void;
+  remove(object: unknown): void;
+  /** The server was heard: what is in here was true a moment ago. */
+  heard(): void;
+}
+
+export interface Followed {
+  /** Path of the collection, as `/api/v1/pods`. */
+  readonly path: string;
+  /** `fieldSelector=…`, encoded; may be empty. */
+  readonly query: string;
+  /** The right that it takes, for who lacks it. */
+  readonly right: string;
+}
+
+export interface FollowDeps {
+  readonly api: Pick<Api, 'get' | 'lines'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** The server ends a watch after a time between these, so that not all clients come back at once. */
+const WATCH_S = { least: 240, most: 360 };
+/** Beyond that time a server that said nothing, not even a bookmark, is gone. */
+const GRACE_MS = 15_000;
+const BACKOFF = { baseMs: 100, maxMs: 10_000 };
+/** A right that is missing, or a version that is unknown, does not come within milliseconds. */
+const REFUSED_MS = 10_000;
+
+/**
+ * Lists a collection and follows what becomes of it until the signal; rejects with its reason alone.
+ * Whatever fails is tried again, and the mirror keeps what it has meanwhile.
+ */
+export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): Promise<never> {
+  const { clock, random, log, signal } = deps;
+  // Any version will do at first, and is answered from the server's cache; after a gap the newest.
+  let version: string | undefined;
+  let anyVersion = '0';
+  let failures = 0;
+  for (;;) {
+    try {
+      version ??= await listInto(mirror, what, anyVersion, deps);
+      version = await watchInto(mirror, what, version, deps);
+      if (failures > 0) log.info({ path: what.path }, 'the API server answers again');
+      failures = 0;
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const code = thrown instanceof ApiRefusal ? thrown.code : 0;
+      if (code === 410) {
+        [version, anyVersion] = [undefined, ''];
+        continue;
+      }
+      if (failures === 0 || code === 403) {
+        const detail = code === 403 ? `the service account lacks ${what.right}` : `code ${code}`;
+        const fields = { path: what.path, reason: errorText(thrown), detail };
+        log.warn(fields, 'the API server cannot be followed');
+      }
+      const delayMs = backoffDelay(failures++, BACKOFF, random);
+      const wished = thrown instanceof ApiRefusal ? thrown.retryAfterMs : 0;
+      await sleep(clock, Math.max(delayMs, wished, code === 403 ? REFUSED_MS : 0), { signal });
+    }
+  }
+}
+
+/** Puts all there is into the mirror; the version that watching goes on from. */
+export async function listInto(
+  mirror: Mirror,
+  { path, query }: Followed,
+  anyVersion: string,
+  { api, signal }: FollowDeps,
+): Promise<string> {
+  const document = record(
+    await api.get(`${path}?${query}&resourceVersion=${anyVersion}`, { signal }),
+  );
+  const version = text(record(document['metadata'])['resourceVersion']);
+  const { items } = document;
+  // What is no list says nothing of what there is: nobody is taken away for it.
+  if (!Array.isArray(items) || version === '') throw new Error('the answer is no list');
+  mirror.replace(items);
+  mirror.heard();
+  return version;
+}
+
+/** Follows until the server ends it, as it does every few minutes; the version to go on from. */
+async function watchInto(
+  mirror: Mirror,
+  { path, query }: Followed,
+  from: string,
+  { api, clock, random, signal }: FollowDeps,
+): Promise<string> {
+  const { least, most } = WATCH_S;
+  const seconds = Math.round(least + random.unit() * (most - least));
+  const options = `watch=true&allowWatchBookmarks=true&timeoutSeconds=${seconds}`;
+  let version = from;
+  const beganAt = clock.monotonic();
+  await api.lines(
+    `${path}?${query}&resourceVersion=${encodeURIComponent(from)}&${options}`,
+    (line) => {
+      const { type, object } = record(JSON.parse(line));
+      if (type === 'ERROR') throw refusalOf(record(object));
+      if (type === 'ADDED' || type === 'MODIFIED') mirror.put(object);
+      else if (type === 'DELETED') mirror.remove(object);
+      version = text(record(record(object)['metadata'])['resourceVersion']) || version;
+      mirror.heard();
+    },
+    { signal, silenceMs: seconds * 1000 + GRACE_MS },
+  );
+  // An end is normal and is followed by the next watch at once, unless it comes as soon as it began.
+  if (version === from && clock.monotonic() - beganAt < 1000)
+    throw new Error('the watch ended at once');
+  return version;
+}
+
+/** An event that carries a `Status`: 410 when the version is too old to go on from. */
+function refusalOf(status: Fields): ApiRefusal {
+  const { code, message } = status;
+  return new ApiRefusal(typeof code === 'number' ? code : 500, text(message) || 'an error event');
+}

@@ -1,0 +1,35 @@
+import { Gauge, type Registry } from 'prom-client';
+
+/** Read at each scrape. */
+export interface PodFigures {
+  readonly pods: () => number;
+  readonly waiting: () => number;
+  /** Since the API server was last heard, in milliseconds; undefined before the first time. */
+  readonly heardAgoMs: () => number | undefined;
+}
+
+export function registerPodMetrics(registry: Registry, figures: PodFigures): void {
+  const gauge = (name: string, help: string, read: () => number | undefined) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read() ?? Number.NaN);
+      },
+    });
+  gauge('credence_kubernetes_pods', 'Pods of this node that are known', figures.pods);
+  gauge(
+    'credence_kubernetes_waiting_processes',
+    'Processes whose pod or container is not known yet',
+    figures.waiting,
+  );
+  gauge(
+    'credence_kubernetes_heard_seconds',
+    'Time since the API server last told anything, bookmarks included',
+    () => {
+      const ms = figures.heardAgoMs();
+      return ms === undefined ? undefined : ms / 1000;
+    },
+  );
+}

@@ -1,0 +1,84 @@
+import { list, record, text, texts, type Fields } from './fields.ts';
+
+/**
+ * What is kept of a pod. The rest of it, its environment above all, may hold secrets and is let go
+ * of at once. Every field of what an API server says is taken for optional.
+ */
+export interface Pod {
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly nodeName: string;
+  /** Empty for a static pod, which has none. */
+  readonly serviceAccount: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly annotations: ReadonlyMap<string, string>;
+  readonly owners: readonly Owner[];
+  /** Digest of a static pod's configuration, which its cgroup names instead of the uid. */
+  readonly configHash: string | undefined;
+  readonly containers: readonly Container[];
+  readonly resourceVersion: string;
+}
+
+export interface Owner {
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+export interface Container {
+  readonly kind: 'container' | 'init' | 'ephemeral';
+  readonly name: string;
+  /** As the runtime knows it, without `containerd://`; empty while it has none. */
+  readonly id: string;
+  readonly image: string;
+  readonly imageId: string;
+}
+
+const STATUSES = [
+  ['container', 'containerStatuses'],
+  ['init', 'initContainerStatuses'],
+  ['ephemeral', 'ephemeralContainerStatuses'],
+] as const;
+
+/** Reads an object of the API; undefined when it is no pod that could be told apart. */
+export function readPod(value: unknown): Pod | undefined {
+  const metadata = record(record(value)['metadata']);
+  const spec = record(record(value)['spec']);
+  const status = record(record(value)['status']);
+  const uid = text(metadata['uid']);
+  const name = text(metadata['name']);
+  const namespace = text(metadata['namespace']);
+  if (uid === '' || name === '' || namespace === '') return undefined;
+  const annotations = texts(metadata['annotations']);
+  // A mirror of a static pod carries both; whether they are the kubelet's the container id tells.
+  const mirror = annotations.has('kubernetes.io/config.mirror');
+  return {
+    ...{ uid, name, namespace, annotations },
+    nodeName: text(spec['nodeName']),
+    serviceAccount: text(spec['serviceAccountName']),
+    labels: texts(metadata['labels']),
+    owners: list(metadata['ownerReferences']).map((owner) => ({
+      kind: text(record(owner)['kind']),
+      name: text(record(owner)['name']),
+      uid: text(record(owner)['uid']),
+    })),
+    configHash: mirror ? annotations.get('kubernetes.io/config.hash') : undefined,
+    containers: STATUSES.flatMap(([kind, key]) =>
+      list(status[key]).map((container) => readContainer(kind, record(container))),
+    ),
+    resourceVersion: text(metadata['resourceVersion']),
+  };
+}
+
+function readContainer(kind: Container['kind'], status: Fields) {
+  const url = text(status['containerID']);
+  const scheme = url.indexOf('://');
+  return {
+    kind,
+    name: text(status['name']),
+    id: scheme < 0 ? '' : url.slice(scheme + 3),
+    image: text(status['image']),
+    imageId: text(status['imageID']),
+  };
+}

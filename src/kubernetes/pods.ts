@@ -1,0 +1,132 @@
+import { unlessAborted, sleep, type Clock } from '../core/clock.ts';
+import { IdentityError } from '../core/errors.ts';
+import type { Found, PodIndex } from './pod-index.ts';
+
+/** Where a container is, by its pod; who is not known yet is waited for. */
+export interface Pods {
+  /**
+   * At once when it is known. Rejects with `ERR_ATTESTATION` when nobody has told of it in time,
+   * `ERR_LIMIT` when too many wait, or the signal's reason.
+   */
+  locate(
+    podUid: string,
+    containerId: string,
+    options: { signal: AbortSignal },
+  ): Found | Promise<Found>;
+  /** Containers that are waited for. */
+  readonly waiting: number;
+}
+
+export interface PodsDeps {
+  readonly index: Pick<PodIndex, 'find' | 'onChange'>;
+  /** Asks for the newest list, for what the watch has yet to tell; may reject. */
+  readonly relist: (options: { signal: AbortSignal }) => Promise<void>;
+  readonly clock: Clock;
+  /** Ends all waiting. */
+  readonly closing: AbortSignal;
+}
+
+/**
+ * A container runs about a second before the kubelet has told of it, and for as long as its
+ * postStart hook takes. Not for ever: the proxy asks again.
+ */
+const DEADLINE_MS = 30_000;
+/** When the newest list is asked for while somebody waits; then every two seconds. */
+const RELIST_AT_MS = [250, 500, 1000, 2000];
+const RELIST_EVERY_MS = 2000;
+const RELIST_APART_MS = 500;
+/** A pod has a few containers with a few processes each. */
+const MAX_WAITING = { pod: 64, all: 2048 };
+
+interface Waiter {
+  readonly podUid: string;
+  readonly containerId: string;
+  readonly settle: (found: Found) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+export function createPods(deps: PodsDeps): Pods {
+  return new WaitingPods(deps);
+}
+
+class WaitingPods implements Pods {
+  readonly #deps: PodsDeps;
+  readonly #waiters = new Set<Waiter>();
+  #relisting = false;
+  #relistedAtMs = -Infinity;
+
+  constructor(deps: PodsDeps) {
+    this.#deps = deps;
+    deps.index.onChange(() => this.#look());
+  }
+
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
+  locate(podUid: string, containerId: string, { signal }: { signal: AbortSignal }) {
+    const found = this.#deps.index.find(podUid, containerId);
+    return found ?? this.#wait(podUid, containerId, signal);
+  }
+
+  async #wait(podUid: string, containerId: string, signal: AbortSignal): Promise<Found> {
+    const all = [...this.#waiters];
+    const ofPod = all.filter((waiter) => waiter.podUid === podUid).length;
+    if (all.length >= MAX_WAITING.all || ofPod >= MAX_WAITING.pod) {
+      throw new IdentityError('ERR_LIMIT', 'too many processes wait for their pod to be known');
+    }
+    const { clock } = this.#deps;
+    let waiter: Waiter | undefined;
+    const told = new Promise<Found>((settle, fail) => {
+      waiter = { podUid, containerId, settle, fail };
+      this.#waiters.add(waiter);
+    });
+    const timer = clock.after(DEADLINE_MS, () => waiter?.fail(unknown(podUid, containerId)));
+    void this.#relistWhileWaited();
+    try {
+      return await unlessAborted(told, signal);
+    } finally {
+      timer.cancel();
+      if (waiter) this.#waiters.delete(waiter);
+    }
+  }
+
+  #look(): void {
+    for (const { podUid, containerId, settle, fail } of [...this.#waiters]) {
+      try {
+        const found = this.#deps.index.find(podUid, containerId);
+        if (found) settle(found);
+      } catch (thrown) {
+        fail(thrown);
+      }
+    }
+  }
+
+  /** One list for all that wait, however many they are. */
+  async #relistWhileWaited(): Promise<void> {
+    if (this.#relisting) return;
+    this.#relisting = true;
+    const { clock, relist, closing } = this.#deps;
+    try {
+      for (let n = 0, before = 0; this.#waiters.size > 0; n++) {
+        const at = RELIST_AT_MS[n] ?? before + RELIST_EVERY_MS;
+        const pauseMs = Math.max(at - before, this.#relistedAtMs + RELIST_APART_MS - clock.now());
+        before = at;
+        await sleep(clock, pauseMs, { signal: closing });
+        if (this.#waiters.size === 0) return;
+        this.#relistedAtMs = clock.now();
+        // Who follows the pods says why they cannot be listed.
+        await relist({ signal: closing }).catch(() => undefined);
+      }
+    } catch (thrown) {
+      for (const { fail } of this.#waiters) fail(thrown);
+    } finally {
+      this.#relisting = false;
+    }
+  }
+}
+
+function unknown(podUid: string, containerId: string): IdentityError {
+  const what = `container ${containerId.slice(0, 12)} of pod ${podUid}`;
+  return new IdentityError('ERR_ATTESTATION', `the cluster has not told of ${what} yet`);
+}

@@ -1,0 +1,41 @@
+/** What a pod of the API is made of in tests; the rest is as a web server's would be. */
+export interface PodParts {
+  readonly uid?: string;
+  readonly name?: string;
+  readonly version?: string;
+  readonly nodeName?: string;
+  readonly serviceAccountName?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly object[];
+  /** Names; the id of each is `id-NAME`. */
+  readonly containers?: readonly string[];
+  readonly inits?: readonly string[];
+  readonly ephemeral?: readonly string[];
+}
+
+/** A pod as the API server writes it. */
+export function pod(parts: PodParts): object {
+  const { uid = 'uid-1', name = 'web-1', version = '1', nodeName = 'node-1' } = parts;
+  const { labels, annotations, ownerReferences, containers = ['web'] } = parts;
+  const serviceAccountName = 'serviceAccountName' in parts ? parts.serviceAccountName : 'web';
+  return {
+    metadata: {
+      ...{ uid, name, namespace: 'shop', resourceVersion: version },
+      ...{ labels, annotations, ownerReferences },
+    },
+    spec: { nodeName, serviceAccountName },
+    status: {
+      containerStatuses: containers.map(status),
+      initContainerStatuses: parts.inits?.map(status),
+      ephemeralContainerStatuses: parts.ephemeral?.map(status),
+    },
+  };
+}
+
+const status = (name: string) => ({
+  name,
+  image: `registry.example/${name}:1`,
+  imageID: `registry.example/${name}@sha256:${name}`,
+  containerID: `containerd://id-${name}`,
+});
