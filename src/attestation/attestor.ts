@@ -1,3 +1,4 @@
+import { IdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { Peer } from './peer.ts';
 
@@ -14,6 +15,11 @@ export interface Evidence {
    * as a look at a file. What it throws counts as no.
    */
   readonly agrees?: () => boolean;
+  /**
+   * Calls back, until it is stopped, when others than these selectors hold of the process, or with
+   * the reason why nothing can be said of it any more: what it was attested as is over then.
+   */
+  readonly follow?: (tell: (now: readonly Selector[] | IdentityError) => void) => () => void;
 }
 
 /**
@@ -22,7 +28,7 @@ export interface Evidence {
  * has nothing to say answers no selectors.
  */
 export interface Attestor {
-  readonly name: 'unix';
+  readonly name: 'unix' | 'kubernetes';
   attest(peer: Peer, options: { signal: AbortSignal }): Evidence | Promise<Evidence>;
 }
 
@@ -38,11 +44,35 @@ export async function gatherEvidence(
   const answers = await Promise.all(
     attestors.map(async (attestor) => attestor.attest(peer, options)),
   );
-  const selectors = answers.flatMap((answer) => answer.selectors);
   return {
-    selectors: [...new Set(selectors)].sort(),
+    selectors: union(answers.map(({ selectors }) => selectors)),
     ...together('holds', answers),
     ...together('agrees', answers),
+    ...followed(answers),
+  };
+}
+
+function union(parts: readonly (readonly Selector[])[]): readonly Selector[] {
+  return [...new Set(parts.flat())].sort();
+}
+
+/** What one says anew stands beside what the others have said. */
+function followed(answers: readonly Evidence[]): Pick<Evidence, 'follow'> {
+  if (answers.every(({ follow }) => !follow)) return {};
+  const parts = answers.map(({ selectors }) => selectors);
+  return {
+    follow(tell) {
+      const stops = answers.map(({ follow }, n) =>
+        follow?.((now) => {
+          if (now instanceof IdentityError) return tell(now);
+          parts[n] = now;
+          tell(union(parts));
+        }),
+      );
+      return () => {
+        for (const stop of stops) stop?.();
+      };
+    },
   };
 }
 

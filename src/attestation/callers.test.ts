@@ -5,7 +5,7 @@ import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { startPeer } from '../../test/support/peer-process.ts';
 import { IdentityError } from '../core/errors.ts';
 import { createLogger } from '../core/log.ts';
-import { parseSelector } from '../identity/selector.ts';
+import { parseSelector, type Selector } from '../identity/selector.ts';
 import { createAttestation } from './attestation.ts';
 import type { Attestor } from './attestor.ts';
 import { createKernel } from './native.ts';
@@ -41,6 +41,66 @@ describe('createCallers()', () => {
     program = 3;
     assert.equal(second.isAlive(), false, 'a push looks too');
     assert.ok(second.gone.aborted);
+  });
+
+  describe('of which an attestor says something else later', () => {
+    const [a, b, c] = ['unix:uid:1', 'k8s:ns:a', 'k8s:ns:b'].map(parseSelector);
+    async function attested() {
+      assert.ok(a && b && c);
+      let tell: (now: readonly Selector[] | IdentityError) => void = () => assert.fail();
+      let stopped = 0;
+      const attestors: readonly Attestor[] = [
+        { name: 'unix', attest: () => ({ selectors: [a] }) },
+        {
+          name: 'kubernetes',
+          attest: () => ({
+            selectors: [b],
+            follow(to) {
+              tell = to;
+              return () => {
+                stopped++;
+              };
+            },
+          }),
+        },
+      ];
+      const server = await startAttestingServer({ attestors });
+      const peer = await startPeer(server.path);
+      const { connection } = await server.next();
+      const caller = await connection.caller({ signal });
+      let changes = 0;
+      caller.onChange(() => changes++);
+      return {
+        caller,
+        connection,
+        ...{ tell: (now: readonly Selector[] | IdentityError) => tell(now), a, b, c },
+        counts: () => ({ changes, stopped }),
+        async [Symbol.asyncDispose]() {
+          await peer[Symbol.asyncDispose]();
+          await server[Symbol.asyncDispose]();
+        },
+      };
+    }
+
+    it('is the same caller with other selectors, beside those of the others', async () => {
+      await using is = await attested();
+      assert.deepEqual(is.caller.selectors, [is.b, is.a]);
+      is.tell([is.c]);
+      assert.deepEqual(is.caller.selectors, [is.c, is.a]);
+      is.tell([is.c]);
+      assert.deepEqual(is.counts(), { changes: 1, stopped: 0 });
+      assert.equal(await is.connection.caller({ signal }), is.caller);
+    });
+
+    it('is over when nothing can be said of it any more, for all its connections', async () => {
+      await using is = await attested();
+      is.tell(new IdentityError('ERR_PEER_GONE', 'its pod is no more'));
+      assert.ok(code('ERR_PEER_GONE')(is.caller.gone.reason));
+      assert.deepEqual(is.counts(), { changes: 0, stopped: 1 });
+      is.tell([is.c]);
+      assert.deepEqual(is.caller.selectors, [is.b, is.a]);
+      await assert.rejects(is.connection.caller({ signal }), /its pod is no more/);
+    });
   });
 
   it('gives nothing to a process that became another program while it was looked at', async () => {

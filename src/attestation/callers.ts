@@ -1,8 +1,9 @@
 import { abortReason, unlessAborted } from '../core/clock.ts';
 import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
+import { createListeners } from '../core/listeners.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import type { Caller } from '../identity/caller.ts';
-import { gatherEvidence, type Attestor } from './attestor.ts';
+import { gatherEvidence, type Attestor, type Evidence } from './attestor.ts';
 import type { Process } from './process.ts';
 import type { Processes } from './processes.ts';
 
@@ -44,7 +45,7 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
   const { attestors, processes, log } = deps;
   const { peer, gone, renewals } = process;
   const { signal } = gone;
-  const { selectors, ...checks } = await gatherEvidence(attestors, peer, { signal });
+  const { selectors, follow, ...checks } = await gatherEvidence(attestors, peer, { signal });
   if (!signal.aborted) {
     processes.attested(process, checks);
     processes.examine(process);
@@ -56,14 +57,50 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
     { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors },
     'process attested',
   );
+  const current = followSelectors(process, { selectors, ...(follow ? { follow } : {}) }, deps);
   return {
     // Another program is another caller: nothing that was the former's becomes its own.
     key: renewals === 0 ? peer.key : `${peer.key}.${renewals}`,
     credentials,
-    selectors,
+    get selectors() {
+      return current.selectors;
+    },
+    onChange: current.onChange,
     gone: signal,
     isAlive: () => !signal.aborted && processes.isAlive(process),
     isUnchanged: () => !signal.aborted && processes.isUnchanged(process),
+  };
+}
+
+/** The selectors of an attested process, as long as it is what it was attested as. */
+function followSelectors(
+  process: Process,
+  { selectors: first, follow }: Pick<Evidence, 'selectors' | 'follow'>,
+  { processes, log }: CallersDeps,
+): Pick<Caller, 'selectors' | 'onChange'> {
+  const { gone, peer } = process;
+  const fields = { peer_pid: peer.credentials.pid, peer_uid: peer.credentials.uid };
+  const changes = createListeners<undefined>((err) => log.error({ err }, 'a listener failed'));
+  let selectors = first;
+  const stop = follow?.((now) => {
+    if (gone.signal.aborted) return;
+    if (now instanceof IdentityError) {
+      log.info({ ...fields, reason: now.message }, 'process is attested no more');
+      return processes.end(process, now);
+    }
+    if (now.join('\n') === selectors.join('\n')) return;
+    selectors = now;
+    log.info({ ...fields, selectors }, 'process has other selectors');
+    changes.emit(undefined);
+  });
+  // It may have been told of the end before it was there to be stopped.
+  if (gone.signal.aborted) stop?.();
+  else if (stop) gone.signal.addEventListener('abort', stop, { once: true });
+  return {
+    get selectors() {
+      return selectors;
+    },
+    onChange: (listener) => changes.add(listener),
   };
 }
 

@@ -23,6 +23,8 @@ export interface Peer {
    * one that connected.
    */
   status(): string;
+  /** Its `/proc/<pid>/cgroup`, in latin-1; throws like the file system does. */
+  cgroup(): string;
   /** When it began, in clock ticks since the system did; throws like the file system does. */
   startTicks(): number;
   /** Path to its executable's link that cannot be redirected by pid reuse. */
@@ -137,6 +139,7 @@ function pinned(pidfd: number, folder: number, credentials: PeerCredentials, ker
       if (ids.uid === uid && ids.gid === gid) return status;
       throw new IdentityError('ERR_PEER_GONE', credentialsChanged(credentials));
     },
+    cgroup: () => readProc(`${base}/cgroup`),
     startTicks,
     executableLink: `${base}/exe`,
     close() {

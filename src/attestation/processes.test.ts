@@ -7,6 +7,7 @@ import { createProcesses, type Processes } from './processes.ts';
 
 /** A peer that is open until closed; pidfds are numbers here, as descriptors are to the kernel. */
 class FakePeer implements Peer {
+  readonly cgroup = () => '0::/\n';
   readonly credentials = { pid: 7, uid: 1000, gid: 1000 };
   readonly executableLink = '/nowhere';
   readonly key: string;

@@ -1,5 +1,5 @@
 import { abortReason, type Clock } from '../core/clock.ts';
-import { systemCode } from '../core/errors.ts';
+import { systemCode, type IdentityError } from '../core/errors.ts';
 import type { Kernel } from './kernel.ts';
 import { createLingering, type Lingering } from './lingering.ts';
 import { credentialsChanged, type Peer } from './peer.ts';
@@ -28,6 +28,8 @@ export interface Processes {
   review(process: Process): void;
   /** The same as an answer: whether it runs now, as all that it was attested as. */
   isUnchanged(process: Process): boolean;
+  /** Ends it for all its connections, with the reason: nothing can be said of it any more. */
+  end(process: Process, reason: IdentityError): void;
   readonly size: number;
   close(): void;
 }
@@ -105,6 +107,10 @@ class PinnedProcesses implements Processes {
     if (this.#endIfChanged(process)) return false;
     process.seenInTurn = turn;
     return true;
+  }
+
+  end(process: Process, reason: IdentityError): void {
+    this.#pins.remove(process, reason);
   }
 
   isUnchanged(process: Process): boolean {

@@ -21,8 +21,10 @@ export const NOBODY: PeerCredentials = { pid: 0, uid: 0xffffffff, gid: 0xfffffff
 export interface Caller {
   readonly key: string;
   readonly credentials: PeerCredentials;
-  /** Sorted, without duplicates. */
+  /** Sorted, without duplicates; those of now. */
   readonly selectors: readonly Selector[];
+  /** Called when they have become others. Returns a remover. */
+  onChange(listener: () => void): () => void;
   /** Aborted, with an `IdentityError` as reason, when the process has ended or is another one. */
   readonly gone: AbortSignal;
   /** Asks the kernel now: the same process, alive, with the credentials it connected with. */

@@ -89,6 +89,8 @@ class AttestedWorkloads implements Workloads {
     if (caller.gone.aborted) throw goneReason(caller);
     const workload: Workload = { caller, grant: this.#grantTo(caller), readers: new Set() };
     this.#byKey.set(caller.key, workload);
+    const stop = caller.onChange(() => this.#guarded(() => this.#regrant(workload)));
+    caller.gone.addEventListener('abort', stop, { once: true });
     caller.gone.addEventListener('abort', () => this.#end(workload), { once: true });
     return workload;
   }

@@ -62,6 +62,7 @@ export function fakeCaller(pid = 1, uid = 1000): Caller & { kill(reason?: Error)
     key: `process ${pid}`,
     credentials: { pid, uid, gid: uid },
     selectors: [selector('unix', `uid:${uid}`)],
+    onChange: () => () => undefined,
     gone: gone.signal,
     isAlive: () => !gone.signal.aborted,
     isUnchanged: () => !gone.signal.aborted,
