@@ -20,6 +20,7 @@ import { registerPolicyMetrics } from './policy/metrics.ts';
 import type { Policy } from './policy/policy.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { descriptorBudget } from './descriptors.ts';
+import { followNodePods } from './node-pods.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
 import { warmUp } from './warm-up.ts';
@@ -75,7 +76,12 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   registerPolicyMetrics(registry, policy);
   if (config.issuer.keyManager === 'disk') cleanup.add(lockDataFolder(config.dataDir));
   const { connections, lingering, operator } = descriptorBudget();
-  const attesting = createAttesting(config, registry, { clock, log, mostLingering: lingering });
+  const { kubernetes } = config.attestation;
+  const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
+  const attesting = createAttesting(config, registry, {
+    ...{ clock, log, mostLingering: lingering },
+    others: pods ? [pods.attestor] : [],
+  });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
   registerAuthorityMetrics(registry, () => signing.issuer());

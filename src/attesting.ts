@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import { createArrivals } from './attestation/arrivals.ts';
 import { createAttestation, type Attestation } from './attestation/attestation.ts';
+import type { Attestor } from './attestation/attestor.ts';
 import { createExecutableReader } from './attestation/executable.ts';
 import { countRefused, createAttestationMetrics } from './attestation/metrics.ts';
 import { createAccountNames } from './attestation/names.ts';
@@ -29,7 +30,12 @@ export interface Attesting {
 export function createAttesting(
   config: Config,
   registry: Registry,
-  deps: { readonly clock: Clock; readonly log: Logger; readonly mostLingering: number },
+  deps: {
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly mostLingering: number;
+    readonly others: readonly Attestor[];
+  },
 ): Attesting {
   const { clock, log, mostLingering } = deps;
   const kernel = createKernel();
@@ -38,12 +44,11 @@ export function createAttesting(
   const arrivalLog = peerLog.child({ component: 'listener' });
   const { discoverPath } = config.attestation.unix;
   const programOf = discoverPath ? (peer: Peer) => programAt(peer.executableLink) : undefined;
-  const attestors = [
-    createUnixAttestor({
-      names: createAccountNames(),
-      executable: discoverPath ? createExecutableReader() : undefined,
-    }),
-  ];
+  const unix = createUnixAttestor({
+    names: createAccountNames(),
+    executable: discoverPath ? createExecutableReader() : undefined,
+  });
+  const attestors = [unix, ...deps.others];
   return {
     protection: kernel.protection,
     admits: countRefused(
@@ -63,7 +68,8 @@ export function createAttesting(
     },
     rehearsed: () =>
       createAttestation({
-        ...{ kernel, attestors, programOf, clock, mostLingering },
+        // The daemon is not a pod's process to itself.
+        ...{ kernel, attestors: [unix], programOf, clock, mostLingering },
         log: silentLogger,
       }),
   };

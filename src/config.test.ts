@@ -93,6 +93,27 @@ describe('parseConfig()', () => {
     }
   });
 
+  it('finds the API server of a pod in the environment, or takes the one that is named', () => {
+    const text = (more: string) =>
+      `trust_domain: a.b\nattestation: { kubernetes: { enabled: true, node_name: n1${more} } }\n`;
+    const env = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '6443' };
+    const of = (more: string, environment: Record<string, string>) =>
+      parseConfig(text(more), '/c.yaml', environment).attestation.kubernetes;
+    assert.deepEqual(of('', env)?.apiServer, { host: 'fd00::1', port: 6443 });
+    assert.deepEqual(of(', api_server: "k.test:1"', env)?.apiServer, { host: 'k.test', port: 1 });
+    assert.throws(() => of('', {}), /api_server: expected host:port: this is no pod/);
+    assert.deepEqual(of(', cgroup_prefix: /docker/x/', env)?.cgroupPrefix, ['docker', 'x']);
+    assert.equal(
+      parseConfig('trust_domain: a.b\n', '/c.yaml', env).attestation.kubernetes,
+      undefined,
+    );
+    const nameless = 'trust_domain: a.b\nattestation: { kubernetes: { enabled: true } }\n';
+    assert.throws(
+      () => parseConfig(nameless, '/c.yaml', env),
+      /attestation\.kubernetes\.node_name: expected the name of this node/,
+    );
+  });
+
   it('shows the whole configuration as it counts, for the admin socket', () => {
     const { written } = parse(`${MINIMAL}sds: {denied_park: 0s}`);
     assert.deepEqual(Object.keys(written), [...new Set(SETTINGS.map((s) => s.key.split('.')[0]))]);

@@ -20,7 +20,11 @@ export interface Config {
   readonly adminSocketPath: string;
   readonly dataDir: string;
   readonly policyPaths: readonly string[];
-  readonly attestation: { readonly unix: { enabled: boolean; discoverPath: boolean } };
+  readonly attestation: {
+    readonly unix: { enabled: boolean; discoverPath: boolean };
+    /** Undefined: not enabled. */
+    readonly kubernetes: KubernetesConfig | undefined;
+  };
   readonly issuer: {
     readonly x509SvidTtlMs: number;
     readonly caTtlMs: number;
@@ -57,6 +61,18 @@ export interface Config {
   };
   /** Every setting as one would write it in a file: for the admin socket. */
   readonly written: Readonly<Record<string, unknown>>;
+}
+
+export interface KubernetesConfig {
+  readonly nodeName: string;
+  readonly apiServer: { readonly host: string; readonly port: number };
+  readonly caFile: string;
+  readonly tokenFile: string;
+  readonly ephemeralContainers: boolean;
+  readonly cgroupRoots: readonly string[];
+  /** Segments of the path. */
+  readonly cgroupPrefix: readonly string[];
+  readonly runtimeUnits: readonly string[];
 }
 
 /** A configuration, or everything that is wrong with it. */
@@ -137,7 +153,7 @@ function examineConfig(text: string | Uint8Array, path: string, env: Environment
   const document = parseYaml(text, path, { code: 'ERR_CONFIG' });
   const { values, faults, complain, isSound } = readSettings(document, path, env);
   if (faults().length === 0) {
-    const config = build(path, values, complain);
+    const config = build(path, values, env, complain);
     if (faults().length === 0) return { config };
   }
   const known = isSound('trust_domain') && isSound('policy.paths');
@@ -154,7 +170,10 @@ export function policySources({ policyPaths, trustDomain, issuer, attestation }:
     paths: policyPaths,
     trustDomain,
     caTtlMs: issuer.caTtlMs,
-    attests: { discoverPath: attestation.unix.discoverPath },
+    attests: {
+      discoverPath: attestation.unix.discoverPath,
+      kubernetes: attestation.kubernetes !== undefined,
+    },
   } satisfies PolicySources;
 }
 
@@ -164,7 +183,10 @@ function toSources(file: string, values: Values): PolicySources {
   return {
     paths: get<string[]>('policy.paths').map((path) => resolve(dirname(file), path)),
     trustDomain: parseTrustDomain(get('trust_domain')),
-    attests: { discoverPath: get('attestation.unix.discover_path') },
+    attests: {
+      discoverPath: get('attestation.unix.discover_path'),
+      kubernetes: get('attestation.kubernetes.enabled'),
+    },
   };
 }
 
@@ -175,7 +197,7 @@ function getter(values: Values) {
 
 type Get = ReturnType<typeof getter>;
 
-function build(file: string, values: Values, complain: Complain): Config {
+function build(file: string, values: Values, env: Environment, complain: Complain): Config {
   const get = getter(values);
   const absolute = (path: string) => resolve(dirname(file), path);
   const config: Config = {
@@ -191,6 +213,7 @@ function build(file: string, values: Values, complain: Complain): Config {
         enabled: get('attestation.unix.enabled'),
         discoverPath: get('attestation.unix.discover_path'),
       },
+      kubernetes: buildKubernetes(get, absolute, env, complain),
     },
     issuer: buildIssuer(get),
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
@@ -209,12 +232,48 @@ function build(file: string, values: Values, complain: Complain): Config {
     telemetry: {
       logLevel: get('telemetry.log_level'),
       logFormat: get<'json' | 'pretty' | null>('telemetry.log_format') ?? undefined,
-      metricsAddress: parseAddress(get('telemetry.metrics_address'), complain),
+      metricsAddress: parseAddress(
+        'telemetry.metrics_address',
+        get('telemetry.metrics_address'),
+        complain,
+      ),
     },
     written: values.getProperties(),
   };
   checkCombinations(config, complain);
   return config;
+}
+
+function buildKubernetes(
+  get: Get,
+  absolute: (path: string) => string,
+  env: Environment,
+  complain: Complain,
+): KubernetesConfig | undefined {
+  if (!get<boolean>('attestation.kubernetes.enabled')) return undefined;
+  const nodeName = get<string | null>('attestation.kubernetes.node_name') ?? '';
+  if (nodeName === '') {
+    // Without it the pods of the whole cluster would be asked for.
+    const expected = 'expected the name of this node (spec.nodeName, from the downward API)';
+    complain('attestation.kubernetes.node_name', expected);
+  }
+  const { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '443' } = env;
+  const ofPod = host === '' ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const server = get<string | null>('attestation.kubernetes.api_server') ?? ofPod;
+  const apiServer = parseAddress('attestation.kubernetes.api_server', server, complain);
+  if (server === '') {
+    complain('attestation.kubernetes.api_server', 'expected host:port: this is no pod');
+  }
+  return {
+    nodeName,
+    apiServer: apiServer ?? { host: '', port: 0 },
+    caFile: absolute(get('attestation.kubernetes.ca_file')),
+    tokenFile: absolute(get('attestation.kubernetes.token_file')),
+    ephemeralContainers: get('attestation.kubernetes.ephemeral_containers'),
+    cgroupRoots: get('attestation.kubernetes.cgroup_roots'),
+    cgroupPrefix: get('attestation.kubernetes.cgroup_prefix').split('/').filter(Boolean),
+    runtimeUnits: get('attestation.kubernetes.runtime_units'),
+  };
 }
 
 function buildIssuer(get: Get): Config['issuer'] {
@@ -244,6 +303,7 @@ function buildLimits(get: Get): Config['limits'] {
 }
 
 function parseAddress(
+  key: string,
   text: string,
   complain: Complain,
 ): { host: string; port: number } | undefined {
@@ -251,7 +311,7 @@ function parseAddress(
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(text);
   const port = Number(match?.[3]);
   if (!match || port > 65_535) {
-    complain('telemetry.metrics_address', `expected host:port, found "${text}"`);
+    complain(key, `expected host:port, found "${text}"`);
     return undefined;
   }
   return { host: match[1] ?? match[2] ?? '', port };

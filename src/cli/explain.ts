@@ -1,12 +1,12 @@
 import { matchDocument } from '../admin/explain.ts';
-import { loadConfig } from '../config.ts';
+import { loadConfig, policySources } from '../config.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
 import { explainMatch } from '../policy/explain.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { obstacles } from '../policy/obstacles.ts';
 import { compilePolicy } from '../policy/policy.ts';
-import { attestableHere } from '../policy/unmatched.ts';
+import { attestableHere, type Attests } from '../policy/unmatched.ts';
 import { askAdminJson } from './admin-client.ts';
 import { textOf, type Action, type Given, type Terminal } from './command.ts';
 import { EXIT } from './exit.ts';
@@ -57,13 +57,12 @@ async function explainSelectors(
   if (file === undefined || textOf(given, 'admin-socket') !== undefined) {
     const query = `/explain?selectors=${encodeURIComponent(selectors.join(','))}`;
     // Whether that daemon looks for paths is not known here.
-    warnOfImpossible(selectors, { discoverPath: true }, terminal);
+    warnOfImpossible(selectors, { discoverPath: true, kubernetes: true }, terminal);
     return askAdminJson(await adminSocket(given, terminal), query, terminal);
   }
-  const { policyPaths: paths, trustDomain, issuer, attestation } = loadConfig(file, terminal.env);
-  const attests = attestation.unix;
+  const { attests, ...sources } = policySources(loadConfig(file, terminal.env));
   warnOfImpossible(selectors, attests, terminal);
-  const { entries } = loadPolicy({ paths, trustDomain, caTtlMs: issuer.caTtlMs });
+  const { entries } = loadPolicy(sources);
   const told = await explainMatch(compilePolicy(entries), selectors, { attests });
   return matchDocument({ selectors, ...told });
 }
@@ -71,7 +70,7 @@ async function explainSelectors(
 /** What is asked about is answered; that no process here is so may have gone unnoticed. */
 function warnOfImpossible(
   selectors: readonly Selector[],
-  attests: { readonly discoverPath: boolean },
+  attests: Attests,
   terminal: Terminal,
 ): void {
   for (const { why } of obstacles({ selectors, spiffeId: '' }, attestableHere(attests))) {

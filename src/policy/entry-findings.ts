@@ -2,7 +2,7 @@ import { tooBroad } from './breadth.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
 import { obstacles } from './obstacles.ts';
 import { redundantEntries } from './redundancy.ts';
-import { attestableHere, noAttestor, type Attestable } from './unmatched.ts';
+import { attestableHere, noAttestor, type Attestable, type Attests } from './unmatched.ts';
 
 /** Nobody reads more of one sort. */
 const MAX_FINDINGS = 200;
@@ -18,7 +18,7 @@ interface Finding {
  */
 export function* entryFindings(
   entries: readonly PolicyEntry[],
-  attests: Pick<Attestable, 'discoverPath'>,
+  attests: Attests,
 ): Generator<PolicyWarning> {
   const machine = attestableHere(attests);
   yield* some(inVain(entries, machine), 'more entries can never apply');

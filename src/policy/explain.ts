@@ -5,7 +5,7 @@ import type { PolicyEntry } from './entry.ts';
 import { obstacles } from './obstacles.ts';
 import type { Policy } from './policy.ts';
 import { expandTemplate, parseTemplate } from './template.ts';
-import { attestableHere, type Attestable } from './unmatched.ts';
+import { attestableHere, type Attests } from './unmatched.ts';
 
 /** Why an entry gives a caller an identity, or why it nearly does. */
 export type EntryVerdict =
@@ -46,7 +46,7 @@ const SLICE = 2000;
 export interface ExplainOptions {
   readonly limit?: number;
   /** What the daemon looks for; without it nothing is said of what it does not. */
-  readonly attests?: Pick<Attestable, 'discoverPath'>;
+  readonly attests?: Attests;
 }
 
 /**
@@ -57,7 +57,10 @@ export interface ExplainOptions {
 export async function explainMatch(
   policy: Policy,
   selectors: readonly Selector[],
-  { limit = DEFAULT_LIMIT, attests = { discoverPath: true } }: ExplainOptions = {},
+  {
+    limit = DEFAULT_LIMIT,
+    attests = { discoverPath: true, kubernetes: true },
+  }: ExplainOptions = {},
 ): Promise<Explanation> {
   const held = new Set(selectors);
   const identities = policy.match(selectors);

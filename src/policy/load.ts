@@ -16,6 +16,7 @@ import {
 } from './files.ts';
 import { readOwnEntry } from './own-entry.ts';
 import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
+import type { Attests } from './unmatched.ts';
 import { writableDoubt, writableDoubtAt } from './writable.ts';
 
 /** Where a policy comes from. Plain data. */
@@ -26,7 +27,7 @@ export interface PolicySources {
   /** `issuer.ca_ttl`; entries that ask for more are warned of. */
   readonly caTtlMs?: number;
   /** What this daemon attests; entries that no process of this machine fits are warned of. */
-  readonly attests?: { readonly discoverPath: boolean };
+  readonly attests?: Attests;
 }
 
 /** What the documents say, or everything that is wrong with them. */

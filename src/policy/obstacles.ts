@@ -17,7 +17,7 @@ export function* obstacles(
 ): Generator<Obstacle> {
   for (const selector of selectors) {
     const why = neverMatches(selector, machine);
-    if (why !== undefined) yield { why, offType: offType(selector) };
+    if (why !== undefined) yield { why, offType: offType(selector, machine) };
   }
   const excluded = contradiction(selectors, machine);
   if (excluded !== undefined) yield { why: excluded, offType: undefined };
@@ -25,7 +25,7 @@ export function* obstacles(
   for (const prefix of new Set(parseTemplate(spiffeId).prefixes)) {
     const placeholder = prefix.slice(0, -1);
     const why = neverFilled(placeholder, machine) ?? several(prefix, selectors);
-    if (why !== undefined) yield { why, offType: offType(placeholder) };
+    if (why !== undefined) yield { why, offType: offType(placeholder, machine) };
   }
 }
 

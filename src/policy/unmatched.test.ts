@@ -47,6 +47,19 @@ describe('neverMatches()', () => {
     });
   }
 
+  it('knows what follows k8s where that attestor is on', () => {
+    const machine = { ...MACHINE, kubernetes: true };
+    for (const text of ['k8s:ns:shop', 'k8s:pod-label:a/b:c', 'k8s:container-image:x']) {
+      assert.equal(judge(text, machine), undefined, text);
+      assert.match(judge(text) ?? '', /no attestor that is enabled makes k8s/);
+    }
+    assert.match(judge('k8s:pod-lable:a:b', machine) ?? '', /did you mean k8s:pod-label\?/);
+    assert.match(judge('k8s:zzzzzzzz:a', machine) ?? '', /: k8s has sa, ns, /);
+    assert.equal(neverFilled('k8s:pod-label:app', machine), undefined);
+    assert.match(neverFilled('k8s:nss', machine) ?? '', /did you mean k8s:ns\?/);
+    assert.match(judge('docker:label:a:b', machine) ?? '', /no attestor that is enabled/);
+  });
+
   it('says of a path or digest that it is not looked for', () => {
     const machine = { ...MACHINE, discoverPath: false };
     for (const text of ['unix:path:/bin/true', `unix:sha256:${DIGEST}`]) {

@@ -14,12 +14,21 @@ export interface Attestable {
   readonly groups: Accounts;
   /** `attestation.unix.discover_path` */
   readonly discoverPath: boolean;
+  /** `attestation.kubernetes.enabled` */
+  readonly kubernetes?: boolean;
 }
+
+/** What the configuration says of it. */
+export type Attests = Pick<Attestable, 'discoverPath' | 'kubernetes'>;
 
 /** Types of SPIRE's attestors. */
 const TYPES = ['unix', 'k8s', 'docker', 'systemd'];
-/** The one that is always on: without it nobody would be attested. */
-const ENABLED = 'unix';
+/** What follows `k8s:`; SPIRE's, without those of image signatures and of namespaces. */
+const K8S = [
+  ...['sa', 'ns', 'node-name', 'pod-uid', 'pod-name', 'pod-label', 'pod-owner', 'pod-owner-uid'],
+  ...['pod-image', 'pod-image-count', 'pod-init-image', 'pod-init-image-count'],
+  ...['container-name', 'container-image'],
+];
 
 type Judge = (value: string, machine: Attestable) => string | undefined;
 
@@ -57,7 +66,9 @@ const UNIX: Readonly<Record<string, Judge>> = {
 export function neverMatches(selector: Selector, machine: Attestable): string | undefined {
   const [type = '', kind = ''] = selector.split(':', 2);
   const why =
-    type === 'unix' ? judgeUnix(kind, selector, machine) : judgeType(type, `unix:${selector}`);
+    type === 'unix'
+      ? judgeUnix(kind, selector, machine)
+      : judgeType(type, kind, machine, `unix:${selector}`);
   return why && `${selector} matches no process: ${why}`;
 }
 
@@ -65,7 +76,9 @@ export function neverMatches(selector: Selector, machine: Attestable): string | 
 export function neverFilled(placeholder: string, machine: Attestable): string | undefined {
   const [type = '', kind = ''] = placeholder.split(':', 2);
   const why =
-    type === 'unix' ? judgeFiller(kind, placeholder, machine) : judgeType(type, `{unix:${type}}`);
+    type === 'unix'
+      ? judgeFiller(kind, placeholder, machine)
+      : judgeType(type, kind, machine, `{unix:${type}}`);
   return why && `{${placeholder}} has a value for no process: ${why}`;
 }
 
@@ -87,9 +100,15 @@ function judgeUnix(kind: string, selector: Selector, machine: Attestable): strin
 }
 
 /** @param meant what is right when the type is a kind of `unix` */
-function judgeType(type: string, meant: string): string {
-  const off = offType(type);
+function judgeType(
+  type: string,
+  kind: string,
+  machine: Attestable,
+  meant: string,
+): string | undefined {
+  const off = offType(type, machine);
   if (off !== undefined) return noAttestor(off);
+  if (type === 'k8s') return judgeK8s(kind);
   // `uid:0` is how SPIRE's JSON has it beside the type.
   if (Object.hasOwn(UNIX, type)) return `did you mean ${meant}?`;
   const near = nearestWord(type, TYPES);
@@ -97,9 +116,17 @@ function judgeType(type: string, meant: string): string {
 }
 
 /** The type of a selector or placeholder that an attestor makes which this daemon does not have on. */
-export function offType(text: string): string | undefined {
+export function offType(text: string, { kubernetes }: Attestable): string | undefined {
   const [type = ''] = text.split(':', 1);
-  return type !== ENABLED && TYPES.includes(type) ? type : undefined;
+  // Of the unix attestor there is no daemon without: nobody would be attested.
+  const isOn = type === 'unix' || (type === 'k8s' && kubernetes === true);
+  return !isOn && TYPES.includes(type) ? type : undefined;
+}
+
+function judgeK8s(kind: string): string | undefined {
+  if (K8S.includes(kind)) return undefined;
+  const near = nearestWord(kind, K8S);
+  return near ? `did you mean k8s:${near}?` : `k8s has ${K8S.join(', ')}`;
 }
 
 /** Why nothing has a selector of such a type. */
@@ -108,8 +135,8 @@ export function noAttestor(type: string): string {
 }
 
 /** What can be said of a process on this machine, now. */
-export function attestableHere({ discoverPath }: Pick<Attestable, 'discoverPath'>): Attestable {
-  return { users: accounts('/etc/passwd'), groups: accounts('/etc/group'), discoverPath };
+export function attestableHere(attests: Attests): Attestable {
+  return { users: accounts('/etc/passwd'), groups: accounts('/etc/group'), ...attests };
 }
 
 /** The accounts in a file such as `/etc/passwd`; of one that is not there, none. */
