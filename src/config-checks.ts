@@ -28,7 +28,7 @@ export function checkCombinations(config: Config, complain: Complain): void {
     );
   }
   if (!config.attestation.unix.enabled) {
-    complain('attestation.unix.enabled', 'expected true: no other attestor is enabled');
+    complain('attestation.unix.enabled', 'expected true: each process is attested by its user');
   }
   checkSockets(config, complain);
 }

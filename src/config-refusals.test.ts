@@ -147,7 +147,7 @@ describe('parseConfig() on what is wrong', () => {
     [
       'nobody to attest',
       `${MINIMAL}attestation: {unix: {enabled: false}}\n`,
-      `${at(2, 31)}attestation.unix.enabled: expected true: no other attestor is enabled`,
+      `${at(2, 31)}attestation.unix.enabled: expected true: each process is attested by its user`,
     ],
     [
       'a socket path beyond what the kernel takes',

@@ -1,8 +1,9 @@
-import type convict from 'convict';
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { checkCombinations } from './config-checks.ts';
+import { buildKubernetes, type KubernetesConfig } from './config-kubernetes.ts';
+import { getter, parseAddress, type Get } from './config-values.ts';
 import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
 import { MAX_YAML_BYTES, parseYaml } from './core/yaml.ts';
@@ -61,18 +62,6 @@ export interface Config {
   };
   /** Every setting as one would write it in a file: for the admin socket. */
   readonly written: Readonly<Record<string, unknown>>;
-}
-
-export interface KubernetesConfig {
-  readonly nodeName: string;
-  readonly apiServer: { readonly host: string; readonly port: number };
-  readonly caFile: string;
-  readonly tokenFile: string;
-  readonly ephemeralContainers: boolean;
-  readonly cgroupRoots: readonly string[];
-  /** Segments of the path. */
-  readonly cgroupPrefix: readonly string[];
-  readonly runtimeUnits: readonly string[];
 }
 
 /** A configuration, or everything that is wrong with it. */
@@ -190,13 +179,6 @@ function toSources(file: string, values: Values): PolicySources {
   };
 }
 
-/** Reads values; each went through its setting's format, so its type is the one it stands for. */
-function getter(values: Values) {
-  return <T = string>(key: string) => (values as convict.Config<Record<string, T>>).get(key);
-}
-
-type Get = ReturnType<typeof getter>;
-
 function build(file: string, values: Values, env: Environment, complain: Complain): Config {
   const get = getter(values);
   const absolute = (path: string) => resolve(dirname(file), path);
@@ -244,38 +226,6 @@ function build(file: string, values: Values, env: Environment, complain: Complai
   return config;
 }
 
-function buildKubernetes(
-  get: Get,
-  absolute: (path: string) => string,
-  env: Environment,
-  complain: Complain,
-): KubernetesConfig | undefined {
-  if (!get<boolean>('attestation.kubernetes.enabled')) return undefined;
-  const nodeName = get<string | null>('attestation.kubernetes.node_name') ?? '';
-  if (nodeName === '') {
-    // Without it the pods of the whole cluster would be asked for.
-    const expected = 'expected the name of this node (spec.nodeName, from the downward API)';
-    complain('attestation.kubernetes.node_name', expected);
-  }
-  const { KUBERNETES_SERVICE_HOST: host = '', KUBERNETES_SERVICE_PORT: port = '443' } = env;
-  const ofPod = host === '' ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const server = get<string | null>('attestation.kubernetes.api_server') ?? ofPod;
-  const apiServer = parseAddress('attestation.kubernetes.api_server', server, complain);
-  if (server === '') {
-    complain('attestation.kubernetes.api_server', 'expected host:port: this is no pod');
-  }
-  return {
-    nodeName,
-    apiServer: apiServer ?? { host: '', port: 0 },
-    caFile: absolute(get('attestation.kubernetes.ca_file')),
-    tokenFile: absolute(get('attestation.kubernetes.token_file')),
-    ephemeralContainers: get('attestation.kubernetes.ephemeral_containers'),
-    cgroupRoots: get('attestation.kubernetes.cgroup_roots'),
-    cgroupPrefix: get('attestation.kubernetes.cgroup_prefix').split('/').filter(Boolean),
-    runtimeUnits: get('attestation.kubernetes.runtime_units'),
-  };
-}
-
 function buildIssuer(get: Get): Config['issuer'] {
   return {
     x509SvidTtlMs: get('issuer.x509_svid_ttl'),
@@ -300,19 +250,4 @@ function buildLimits(get: Get): Config['limits'] {
     namesPerStream: get('limits.names_per_stream'),
     messageBytes: get('limits.message_bytes'),
   };
-}
-
-function parseAddress(
-  key: string,
-  text: string,
-  complain: Complain,
-): { host: string; port: number } | undefined {
-  if (text === '') return undefined;
-  const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/i.exec(text);
-  const port = Number(match?.[3]);
-  if (!match || port > 65_535) {
-    complain(key, `expected host:port, found "${text}"`);
-    return undefined;
-  }
-  return { host: match[1] ?? match[2] ?? '', port };
 }

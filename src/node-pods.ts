@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import type { Attestor } from './attestation/attestor.ts';
 import { parseCgroupLines } from './cgroup/lines.ts';
 import { podPrefix } from './cgroup/prefix.ts';
-import type { KubernetesConfig } from './config.ts';
+import type { KubernetesConfig } from './config-kubernetes.ts';
 import type { Clock } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
