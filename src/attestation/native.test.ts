@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+} from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
+import { eventually } from '../../test/support/eventually.ts';
 import { PYTHON } from '../../test/support/peer-process.ts';
 import { createKernel } from './native.ts';
 
@@ -104,8 +113,10 @@ describe('the kernel', () => {
       return pidfd;
     });
     assert.deepEqual(watch.exited(), []);
+    const told = new Promise<void>((resolve) => watch.wait(resolve));
     parent.stdin.write('end\n');
     await once(lines, 'line');
+    await told;
     const seen = new Set<number>();
     for (let told = watch.exited(); told.length > 0; told = watch.exited()) {
       for (const pidfd of told) {
@@ -123,9 +134,26 @@ describe('the kernel', () => {
     parent.kill('SIGKILL');
   });
 
-  it('keeps no descriptor of its own but the watch', () => {
-    const before = readdirSync('/proc/self/fd').length;
+  it('keeps no descriptor of its own but the watch, which a waiting thread leaves', async () => {
+    const before = watches();
     createKernel().createExitWatch().close();
-    assert.equal(readdirSync('/proc/self/fd').length, before);
+    assert.equal(watches(), before);
+    const watch = createKernel().createExitWatch();
+    assert.equal(watches(), before + 2);
+    watch.wait(() => assert.fail('nobody waits for a closed watch'));
+    watch.close();
+    await eventually(() => watches() === before, { what: 'the thread to leave the watch' });
   });
 });
+
+/** The descriptors of this process that wait for others. */
+function watches(): number {
+  const links = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return links.filter((link) => /\[event(poll|fd)\]/.test(link)).length;
+}

@@ -1,4 +1,3 @@
-import type { Clock, Timer } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { ExitWatch, Kernel } from './kernel.ts';
 import type { Peer } from './peer.ts';
@@ -18,37 +17,24 @@ export interface Pins {
   close(): void;
 }
 
-/** One system call for all processes; there is no way to wait for foreign descriptors in Node. */
-const WATCH_MS = 100;
-
-export interface PinsEvents {
-  /** Called with each process that is no longer pinned, before others are told. */
-  onRemove(process: Process): void;
-  /** Called at each look that the clock calls for, once those that have exited are removed. */
-  onTick(): void;
-}
-
+/** @param onRemove called with each process that is no longer pinned, before others are told. */
 export function createPins(
   kernel: Pick<Kernel, 'createExitWatch'>,
-  clock: Clock,
-  events: PinsEvents,
+  onRemove: (process: Process) => void,
 ): Pins {
-  return new ProcessPins(kernel.createExitWatch(), clock, events);
+  return new ProcessPins(kernel.createExitWatch(), onRemove);
 }
 
 class ProcessPins implements Pins {
   readonly #byKey = new Map<string, Process>();
   readonly #byPidfd = new Map<number, Process>();
   readonly #watch: ExitWatch;
-  readonly #clock: Clock;
-  readonly #events: PinsEvents;
-  #timer: Timer | undefined;
+  readonly #onRemove: (process: Process) => void;
   #closed = false;
 
-  constructor(watch: ExitWatch, clock: Clock, events: PinsEvents) {
+  constructor(watch: ExitWatch, onRemove: (process: Process) => void) {
     this.#watch = watch;
-    this.#clock = clock;
-    this.#events = events;
+    this.#onRemove = onRemove;
   }
 
   get size(): number {
@@ -65,7 +51,7 @@ class ProcessPins implements Pins {
     const process = newProcess(peer);
     this.#byKey.set(peer.key, process);
     this.#byPidfd.set(peer.pidfd, process);
-    this.#arm();
+    this.#awaitExits();
     return process;
   }
 
@@ -83,7 +69,7 @@ class ProcessPins implements Pins {
     const { peer, gone } = process;
     this.#byPidfd.delete(peer.pidfd);
     if (this.#byKey.get(peer.key) === process) this.#byKey.delete(peer.key);
-    this.#events.onRemove(process);
+    this.#onRemove(process);
     this.#watch.remove(peer.pidfd);
     peer.close();
     gone.abort(reason);
@@ -96,9 +82,10 @@ class ProcessPins implements Pins {
       more = false;
       for (const pidfd of this.#watch.exited()) {
         const process = this.#byPidfd.get(pidfd);
-        if (!process) continue;
-        this.remove(process, ended('the process has ended'));
-        more = true;
+        // One that nobody knows would wake the waiting again and again.
+        if (!process) this.#watch.remove(pidfd);
+        else this.remove(process, ended('the process has ended'));
+        more ||= process !== undefined;
       }
     }
   }
@@ -106,19 +93,16 @@ class ProcessPins implements Pins {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#timer?.cancel();
     const reason = new IdentityError('ERR_SHUTDOWN', 'credence is shutting down');
     for (const process of [...this.#byKey.values()]) this.remove(process, reason);
     this.#watch.close();
   }
 
-  #arm(): void {
-    if (this.#byKey.size === 0 || this.#closed) return;
-    this.#timer ??= this.#clock.after(WATCH_MS, () => {
-      this.#timer = undefined;
+  #awaitExits(): void {
+    if (this.size === 0 || this.#closed) return;
+    this.#watch.wait(() => {
       this.look();
-      this.#events.onTick();
-      this.#arm();
+      this.#awaitExits();
     });
   }
 }

@@ -46,6 +46,8 @@ describe('createProcesses()', () => {
   let watched: Set<number>;
   let ready: number[];
   let looks: number;
+  /** What the kernel calls once processes have ended. */
+  let tell: (() => void) | undefined;
   let processes: Processes;
 
   beforeEach(() => {
@@ -53,6 +55,7 @@ describe('createProcesses()', () => {
     watched = new Set();
     ready = [];
     looks = 0;
+    tell = undefined;
     const watch = {
       add(pidfd: number) {
         if (pidfd < 0) throw new Error('no such descriptor');
@@ -63,6 +66,7 @@ describe('createProcesses()', () => {
         looks++;
         return ready.filter((pidfd) => watched.has(pidfd));
       },
+      wait: (then: () => void) => (tell ??= then),
       close: () => watched.clear(),
     };
     processes = createProcesses({ createExitWatch: () => watch } as unknown as Kernel, clock, 1024);
@@ -95,6 +99,22 @@ describe('createProcesses()', () => {
     ready = [9];
     assert.equal(processes.isAlive(process), true);
     assert.ok(looks < 3);
+  });
+
+  it('ends a process when the kernel tells, and waits for the next', () => {
+    const first = join(new FakePeer('a', 5));
+    const second = join(new FakePeer('b', 6));
+    for (const [process, pidfd] of [
+      [first, 5],
+      [second, 6],
+    ] as const) {
+      ready = [pidfd];
+      const told = tell;
+      tell = undefined;
+      told?.();
+      assert.match(String(process.gone.signal.reason), /the process has ended/);
+    }
+    assert.equal(tell, undefined, 'there is none left to wait for');
   });
 
   it('keeps no timer while there is no process', async () => {
@@ -225,25 +245,25 @@ describe('createProcesses()', () => {
       assert.equal(one.process.renewals, 2);
     });
 
-    it('looks at all of up to 64 in a tick, and at 16 of more in turns, none left out', async () => {
-      const few = joinMany(64);
+    it('looks at all of up to 256 in a tick, and at 160 of more in a second, none left out', async () => {
+      const few = joinMany(256);
       await clock.advance(TICK_MS);
       assert.ok(few.every(({ peer }) => peer.looks === 1));
-      const all = [...few, ...joinMany(16, undefined, 'q')];
-      const before = all.reduce((sum, { peer }) => sum + peer.looks, 0);
-      await clock.advance(5 * TICK_MS);
-      assert.ok(all.every(({ peer }) => peer.looks >= 1));
-      assert.equal(all.reduce((sum, { peer }) => sum + peer.looks, 0) - before, 5 * 16);
+      const all = [...few, ...joinMany(64, undefined, 'q')];
+      await clock.advance(TICK_MS);
+      for (const { peer } of all) peer.looks = 0;
+      await clock.advance(2000);
+      assert.ok(all.every(({ peer }) => peer.looks === 1));
     });
 
-    it('looks at all of up to eight where it takes a look at files, and at two of more', async () => {
+    it('looks at all of up to 32 where it takes a look at files, and at two of more', async () => {
       let looked = 0;
-      joinMany(8, { agrees: () => looked++ >= 0 });
+      joinMany(32, { agrees: () => looked++ >= 0 });
       await clock.advance(TICK_MS);
-      assert.equal(looked, 8);
+      assert.equal(looked, 32);
       joinMany(1, { agrees: () => looked++ >= 0 }, 'q');
       await clock.advance(TICK_MS);
-      assert.equal(looked, 10);
+      assert.equal(looked, 34);
     });
 
     it('leaves alone those that have no connection, until they have one again', async () => {

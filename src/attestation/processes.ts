@@ -3,9 +3,9 @@ import { systemCode, type IdentityError } from '../core/errors.ts';
 import type { Kernel } from './kernel.ts';
 import { createLingering, type Lingering } from './lingering.ts';
 import { credentialsChanged, type Peer } from './peer.ts';
+import { createLooks, type Looks } from './looks.ts';
 import { createPins, type Pins } from './pins.ts';
 import { ended, renew, type Checks, type Process } from './process.ts';
-import { createRound } from './round.ts';
 
 /** The processes behind all connections, each pinned once. */
 export interface Processes {
@@ -34,11 +34,6 @@ export interface Processes {
   close(): void;
 }
 
-/** Of those with a connection, how many are looked at in a tick, 1.5 µs each: all, or a few of many. */
-const LOOKS = { all: 64, few: 16 };
-/** The same where it takes opening a file, 10 to 25 µs each. */
-const REVIEWS = { all: 8, few: 2 };
-
 /** @param mostLingering processes without a connection that stay pinned for a while. */
 export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: number): Processes {
   return new PinnedProcesses(kernel, clock, mostLingering);
@@ -47,18 +42,22 @@ export function createProcesses(kernel: Kernel, clock: Clock, mostLingering: num
 class PinnedProcesses implements Processes {
   readonly #pins: Pins;
   readonly #lingering: Lingering<Process>;
-  /** Those with a connection; and which of them were attested by more than user and group. */
-  readonly #connected = createRound<Process>();
-  readonly #checked = createRound<Process>();
+  readonly #looks: Looks;
   readonly #turns = createTurns(() => this.#pins.look());
 
   constructor(kernel: Kernel, clock: Clock, mostLingering: number) {
-    this.#pins = createPins(kernel, clock, {
-      onRemove: (process) => {
-        this.#lingering.stop(process);
-        this.#unwatch(process);
+    this.#pins = createPins(kernel, (process) => {
+      this.#lingering.stop(process);
+      this.#looks.unwatch(process);
+    });
+    this.#looks = createLooks(clock, {
+      look: (process) => {
+        if (this.#runs(process)) this.#endIfOther(process);
       },
-      onTick: () => this.#lookAtSome(),
+      review: (process) => {
+        if (this.#runs(process) && !this.#endIfChanged(process)) this.#endIfSeenToDisagree(process);
+        this.#watch(process);
+      },
     });
     this.#lingering = createLingering<Process>(clock, {
       most: mostLingering,
@@ -89,7 +88,7 @@ class PinnedProcesses implements Processes {
   leave(process: Process): void {
     process.connections--;
     if (process.connections > 0 || !this.#pins.has(process)) return;
-    this.#unwatch(process);
+    this.#looks.unwatch(process);
     // A process that was never attested has nothing worth keeping.
     if (process.caller) this.#lingering.start(process);
     else this.#pins.remove(process, ended('it has disconnected'));
@@ -134,30 +133,18 @@ class PinnedProcesses implements Processes {
   }
 
   close(): void {
+    this.#looks.close();
     this.#pins.close();
   }
 
-  #lookAtSome(): void {
-    const connected = this.#connected;
-    const checked = this.#checked;
-    for (const process of connected.next(atMost(connected.size, LOOKS))) this.#endIfOther(process);
-    for (const process of checked.next(atMost(checked.size, REVIEWS))) {
-      if (!this.#endIfChanged(process)) this.#endIfSeenToDisagree(process);
-      this.#watch(process);
-    }
+  /** One that has ended has not changed: this is looked at first, once in a turn. */
+  #runs(process: Process): boolean {
+    this.#turns.current();
+    return this.#pins.has(process);
   }
 
   #watch(process: Process): void {
-    const { checks, connections } = process;
-    if (connections === 0 || !this.#pins.has(process)) return this.#unwatch(process);
-    this.#connected.add(process);
-    if (checks.holds || checks.agrees) this.#checked.add(process);
-    else this.#checked.delete(process);
-  }
-
-  #unwatch(process: Process): void {
-    this.#connected.delete(process);
-    this.#checked.delete(process);
+    if (this.#pins.has(process)) this.#looks.watch(process);
   }
 
   /** Ends it, and says so, when it runs with another user or group. */
@@ -195,10 +182,6 @@ class PinnedProcesses implements Processes {
       return false;
     }
   }
-}
-
-function atMost(size: number, { all, few }: { all: number; few: number }): number {
-  return size <= all ? all : few;
 }
 
 function agrees({ checks }: Process): boolean {

@@ -1,6 +1,10 @@
 import koffi from 'koffi';
 
-type Call = (...args: readonly unknown[]) => number;
+interface Call {
+  (...args: readonly unknown[]): number;
+  /** On a thread of libuv's pool; the last argument is called with an error or the result. */
+  async(...args: readonly unknown[]): void;
+}
 
 function bind() {
   const libc = koffi.load(null);
@@ -12,6 +16,7 @@ function bind() {
     epollCreate: func('int epoll_create1(int flags)'),
     epollCtl: func('int epoll_ctl(int epfd, int op, int fd, void *event)'),
     epollWait: func('int epoll_wait(int epfd, void *events, int max, int timeout)'),
+    eventfd: func('int eventfd(unsigned int start, int flags)'),
     flock: func('int flock(int fd, int operation)'),
     statx: func('int statx(int folder, const char *path, int flags, uint32_t mask, void *into)'),
   };
