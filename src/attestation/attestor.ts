@@ -12,7 +12,8 @@ export interface Evidence {
   readonly holds?: () => boolean;
   /**
    * The same, asked for each further stream, before a renewal, and now and then: it may take as long
-   * as a look at a file. What it throws counts as no.
+   * as a look at a file. When it finds others to hold it may tell who follows, and agree. What it
+   * throws counts as no.
    */
   readonly agrees?: () => boolean;
   /**

@@ -228,14 +228,14 @@ describe('createProcesses()', () => {
       assert.equal(one.process.caller, undefined, 'it is to be attested again');
     });
 
-    it('sees within a tick that a process has changed its groups', async () => {
+    it('sees within a tick that a process no longer agrees with its evidence', async () => {
       let agrees = true;
       const [one] = joinMany(1, { agrees: () => agrees });
       await clock.advance(TICK_MS);
       assert.equal(one?.gone.aborted, false);
       agrees = false;
       await clock.advance(TICK_MS);
-      assert.match(String(one.gone.reason), /changed its groups/);
+      assert.match(String(one.gone.reason), /no longer seen to be/);
       assert.equal(one.peer.closed, false);
       agrees = true;
       processes.attested(one.process, { agrees: () => agrees });

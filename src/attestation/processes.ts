@@ -170,7 +170,7 @@ class PinnedProcesses implements Processes {
   #endIfDisagreeing(process: Process): boolean {
     if (agrees(process)) return false;
     if (process.peer.hasExited()) this.#pins.remove(process, ended('the process has ended'));
-    else renew(process, 'the process has changed its groups');
+    else renew(process, 'the process is no longer seen to be what it was attested as');
     return true;
   }
 

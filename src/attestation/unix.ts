@@ -1,6 +1,6 @@
 import { IdentityError } from '../core/errors.ts';
 import { selector, type Selector } from '../identity/selector.ts';
-import type { Attestor } from './attestor.ts';
+import type { Attestor, Evidence } from './attestor.ts';
 import type { ExecutableReader } from './executable.ts';
 import type { AccountNames } from './names.ts';
 import { programAt } from './program.ts';
@@ -20,28 +20,53 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
   return {
     name: 'unix',
     attest(peer, options) {
-      const status = peer.status();
-      const selectors = accountSelectors(status, names());
-      const groups = supplementaryGroups(status).join(' ');
-      // Who has groups may drop them; to have gained some would only be to the process's loss.
-      const checks = groups === '' ? {} : { agrees: () => hasGroups(peer, groups) };
-      if (!executable) return { selectors, ...checks };
-      return executable(peer, options).then(({ path, sha256, program }) => ({
-        ...checks,
-        selectors: [
-          ...selectors,
-          selector('unix', `path:${path}`),
-          selector('unix', `sha256:${sha256}`),
-        ],
-        // exec replaces what runs, and leaves pid, start time and pidfd as they are.
-        holds: () => programAt(peer.executableLink) === program,
-      }));
+      const account = createAccount(peer, names);
+      if (!executable) return account;
+      return executable(peer, options).then(({ path, sha256, program }) => {
+        const more = [selector('unix', `path:${path}`), selector('unix', `sha256:${sha256}`)];
+        return {
+          selectors: [...account.selectors, ...more],
+          agrees: account.agrees,
+          follow: (tell) =>
+            account.follow((now) => tell(now instanceof IdentityError ? now : [...now, ...more])),
+          // exec replaces what runs, and leaves pid, start time and pidfd as they are.
+          holds: () => programAt(peer.executableLink) === program,
+        };
+      });
     },
   };
 }
 
-function hasGroups(peer: Peer, groups: string): boolean {
-  return supplementaryGroups(peer.status()).join(' ') === groups;
+/**
+ * User and groups of a process. It keeps its user, or it is another one; supplementary groups it may
+ * drop or gain, and nobody tells: a look that finds others tells of the selectors that hold now.
+ */
+function createAccount(peer: Peer, names: () => AccountNames): Required<Omit<Evidence, 'holds'>> {
+  const status = peer.status();
+  const selectors = accountSelectors(status, names());
+  let groups = groupsOf(status);
+  let changed: ((now: readonly Selector[]) => void) | undefined;
+  return {
+    selectors,
+    agrees() {
+      const now = peer.status();
+      if (groupsOf(now) === groups) return true;
+      // Nobody follows yet: what is being gathered is of either.
+      if (!changed) return false;
+      const current = accountSelectors(now, names());
+      groups = groupsOf(now);
+      changed(current);
+      return true;
+    },
+    follow(tell) {
+      changed = tell;
+      return () => (changed = undefined);
+    },
+  };
+}
+
+function groupsOf(status: string): string {
+  return supplementaryGroups(status).join(' ');
 }
 
 /** The selectors of a `/proc/<pid>/status`; names that the machine does not know are left out. */
