@@ -27,11 +27,17 @@ function after(...requests: readonly DeltaRequestFields[]) {
 
 describe('delta()', () => {
   it('takes `*` for a name like any other where strangers choose the names', () => {
-    const subscription = new Subscription(true);
-    codec.apply(read({}), subscription);
-    assert.deepEqual([subscription.wildcard, subscription.size], [false, 0]);
-    codec.apply(read({ subscribe: ['*', 'a'] }), subscription);
-    assert.deepEqual([subscription.wildcard, [...subscription.names()]], [false, ['*', 'a']]);
+    for (const subscribe of [['*'], []]) {
+      const subscription = new Subscription(true);
+      const names = () => [subscription.wildcard, [...subscription.names()]];
+      codec.apply(read({ subscribe }), subscription);
+      assert.deepEqual(names(), [false, ['*']]);
+      codec.apply(read({ subscribe: ['a'] }), subscription);
+      codec.apply(read({}), subscription);
+      assert.deepEqual(names(), [false, ['*', 'a']]);
+      codec.apply(read({ unsubscribe: ['*'] }), subscription);
+      assert.deepEqual(names(), [false, ['a']]);
+    }
   });
 
   it('adds and takes away names, in one message and over several', () => {

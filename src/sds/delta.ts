@@ -31,16 +31,17 @@ function apply(request: DeltaDiscoveryRequest, subscription: Subscription): Appl
       : answerOf(subscription, responseNonce, error);
   const opens = subscription.state();
   // A first request that names nothing asks for everything (xDS protocol, "How the client
-  // specifies what resources to return").
-  const asksForAll = subscribe.includes(EVERYTHING) || (opens && subscribe.length === 0);
-  const everything = asksForAll && !subscription.onDemand;
+  // specifies what resources to return"), which is how Envoy asks for `*` and nothing else.
+  const asked = opens && subscribe.length === 0 ? [EVERYTHING] : subscribe;
+  // Where strangers choose the names it is one like any other.
+  const isWildcard = (name: string) => name === EVERYTHING && !subscription.onDemand;
   for (const name of unsubscribe) {
-    if (name === EVERYTHING) subscription.watchEverything(false);
+    if (isWildcard(name)) subscription.watchEverything(false);
     else subscription.unsubscribe(name);
   }
-  if (everything) subscription.watchEverything(true);
-  for (const name of subscribe) {
-    if (name !== EVERYTHING || subscription.onDemand) subscription.askAgain(name);
+  for (const name of asked) {
+    if (isWildcard(name)) subscription.watchEverything(true);
+    else subscription.askAgain(name);
   }
   const changed = opens || subscribe.length > 0 || unsubscribe.length > 0;
   return { node, answer, changed, fault: undefined };

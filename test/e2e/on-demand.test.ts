@@ -13,8 +13,9 @@ import {
   type Daemon,
   type FetchedSvid,
 } from '../support/daemon.ts';
-import { startEnvoy, type Envoy } from '../support/envoy.ts';
+import { startEnvoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
+import { onDemand, startOnDemand } from '../support/on-demand.ts';
 import { CLIENT, SERVER } from '../support/pair.ts';
 import { mtlsGet, svidOf } from '../support/tls-client.ts';
 
@@ -211,18 +212,6 @@ describe('certificates on demand, downstream (E16)', { concurrency: true }, () =
 const PUSHES = 'credence_sds_pushes_total';
 const EXPIRY = /on_demand_secret\.ssl\.certificate\.spiffe:\/\/example\.org\/server\.expiration/;
 
-async function startOnDemand(place: Place): Promise<Envoy> {
-  const envoy = await startEnvoy({
-    bootstrap: await readBootstrap('on-demand-server', place.replacements),
-    name: 'on demand',
-  });
-  await envoy.waitLive();
-  await eventually(async () => (await onDemand(envoy, 'cert_active')) === 1, {
-    what: 'the certificate that is asked for at the start is there',
-  });
-  return envoy;
-}
-
 interface Wanted {
   readonly server: string;
   /** No name when left out. */
@@ -235,12 +224,6 @@ function get(place: Place, { server, sni, svid }: Wanted) {
     ...{ port: place.port('bySni'), server, trust: svid.bundle, svid },
     ...(sni === undefined ? {} : { serverName: sni }),
   });
-}
-
-/** A figure of the selectors of all listeners together. */
-async function onDemand(envoy: Envoy, figure: string): Promise<number> {
-  const stats = await envoy.stats(new RegExp(`on_demand_secret\\.${figure}$`));
-  return [...stats.values()].reduce((sum, value) => sum + value, 0);
 }
 
 function awaits(name: string) {
