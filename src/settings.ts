@@ -287,7 +287,7 @@ export const SETTINGS: readonly Setting[] = [
     'limits.names_per_stream',
     number(1, 100_000, true),
     2000,
-    'resource names in one request',
+    'resource names that one stream asks for; what it is given for * does not count',
   ),
   setting(
     'limits.message_bytes',

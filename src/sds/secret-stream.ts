@@ -251,6 +251,8 @@ export class SecretStream<Request> implements SdsReader {
     const context = { source, encoder, aliases: config.aliases, form: this.#form };
     this.#subscription.recall((name) => this.#context.refusals.inUse(caller, name));
     const { seen, dropped } = look(this.#subscription, context);
+    // Everything may be more than it was, and a proxy need not answer.
+    this.#count();
     if (dropped.length > 0 && !this.#codec.saysAbsence) {
       const reasons = dropped.map((name) => `no policy entry for this process grants ${name} now`);
       return this.#deny(caller, { kind: 'deny', why: 'no_entry', names: dropped, reasons });
