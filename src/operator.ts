@@ -17,6 +17,7 @@ import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { errorText, IdentityError, toIdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
+import { keepSocket, type Binding } from './core/unix-socket-keeper.ts';
 import { listenOnSocket } from './core/unix-socket.ts';
 import type { TrustBundle } from './identity/bundle.ts';
 import type { Selector } from './identity/selector.ts';
@@ -55,21 +56,10 @@ export async function listenForOperator(
   { config, clock, log, connections }: OperatorDeps,
 ): Promise<OperatorDoors> {
   const view = adminView(sources, config);
-  const adminLog = log.child({ component: 'admin' });
-  const admin = createAdminServer(view, { clock, log: adminLog, connections });
-  const socket = await listenOnSocket(admin, {
-    path: config.adminSocketPath,
-    mode: 0o600,
-    folderMode: 0o700,
-    clock,
+  const closeAdmin = await listenOnAdminSocket(config.adminSocketPath, view, {
+    ...{ clock, connections },
+    log: log.child({ component: 'admin' }),
   });
-  for (const reason of socket.doubts) {
-    adminLog.warn({ path: config.adminSocketPath, reason }, 'socket folder');
-  }
-  const closeAdmin = () => {
-    socket.close();
-    closeServer(admin);
-  };
   try {
     const metrics = await listenForMetrics(config, view, {
       ...{ clock, connections },
@@ -86,6 +76,31 @@ export async function listenForOperator(
     closeAdmin();
     throw thrown;
   }
+}
+
+/** Returns how to end it. */
+async function listenOnAdminSocket(
+  path: string,
+  view: AdminView,
+  deps: AdminDeps & { readonly clock: Clock },
+): Promise<() => void> {
+  const { clock, log } = deps;
+  // Those whose file is gone may still be answering.
+  const servers = new Set<Server>();
+  const bind = async (): Promise<Binding> => {
+    const server = createAdminServer(view, deps);
+    const socket = await listenOnSocket(server, { path, mode: 0o600, folderMode: 0o700, clock });
+    for (const reason of socket.doubts) log.warn({ path, reason }, 'socket folder');
+    servers.add(server.once('close', () => servers.delete(server)));
+    return { server, socket };
+  };
+  // Proxies do not need it, and whoever asks whether all is ready asks here: the log has to do.
+  const lost = () => () => undefined;
+  const close = keepSocket(await bind(), { path, bind, lost, clock, log });
+  return () => {
+    close();
+    for (const server of servers) server.closeAllConnections();
+  };
 }
 
 function adminView(sources: OperatorSources, config: Config): AdminView {

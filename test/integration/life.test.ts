@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -188,6 +189,29 @@ describe('a running daemon', { concurrency: true }, () => {
       assert.match(child.log(), /"msg":"draining".*\n.*"msg":"stopped"/);
     });
   }
+
+  it('puts its admin socket back, and leaves alone what stands in its place', async (t) => {
+    const { child, at, run } = await startDaemon(t);
+    using stream = openSdsStream(at('api.sock'), ['default']);
+    const answers = () =>
+      eventually(async () => (await run('health', '--ready')).code === 0, { what: 'an answer' });
+    const mode = (name: string) => statSync(at(name)).mode & 0o777;
+    rmSync(at('private'), { recursive: true });
+    await answers();
+    assert.deepEqual([mode('private'), mode('private/admin.sock')], [0o700, 0o600]);
+
+    rmSync(at('private/admin.sock'));
+    writeFileSync(at('private/admin.sock'), 'a note');
+    const lost = /"component":"admin".*"msg":"the socket is no longer there, nobody can connect"/;
+    await eventually(() => lost.test(child.log()), { what: 'a daemon that notices' });
+    assert.equal(readFileSync(at('private/admin.sock'), 'utf8'), 'a note');
+    rmSync(at('private/admin.sock'));
+    await answers();
+
+    assert.deepEqual([stream.responses.length, stream.ended()], [1, undefined]);
+    assert.equal(await end(child, 'SIGTERM'), 'ended with code 0');
+    assert.ok(!existsSync(at('private/admin.sock')));
+  });
 
   it('takes a signal that arrives twice at once, as Ctrl-C under npm does, for one', async (t) => {
     const { child, at } = await startDaemon(t);
