@@ -2,6 +2,11 @@ import type { Screen } from './cli/command.ts';
 import { program } from './cli/program.ts';
 import { systemClock } from './core/clock.ts';
 
+// The daemon keeps one thread of libuv's pool waiting for exits: the work of others must not wait for
+// that. Read by libuv at the pool's first use.
+const threads = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
+process.env['UV_THREADPOOL_SIZE'] = String(threads + 1);
+
 const stop = new AbortController();
 /** A terminal signals the whole group and npm passes the same signal on: one Ctrl-C arrives twice. */
 const SAME_REQUEST_MS = 1000;
