@@ -108,14 +108,14 @@ describe('attestation', () => {
     assert.equal(server.attestation.processes, 0);
   });
 
-  it('says so within a tenth of a second when the process ends', async () => {
+  it('says so by itself when the process ends', async () => {
     const clock = new FakeClock();
     await using server = await startAttestingServer({ clock });
     const peer = await startPeer(server.path);
     const { connection } = await server.next();
     const caller = await connection.caller({ signal });
     await peer.end();
-    await clock.advance(100);
+    await eventually(() => caller.gone.aborted, { what: 'the end of the caller' });
     assert.ok(code('ERR_PEER_GONE')(caller.gone.reason));
     await settle();
     assert.equal(caller.isAlive(), false);

@@ -3,6 +3,7 @@ import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import { createListeners } from '../core/listeners.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import type { Caller } from '../identity/caller.ts';
+import type { Selector } from '../identity/selector.ts';
 import { gatherEvidence, type Attestor, type Evidence } from './attestor.ts';
 import type { Process } from './process.ts';
 import type { Processes } from './processes.ts';
@@ -58,6 +59,8 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
     'process attested',
   );
   const current = followSelectors(process, { selectors, ...(follow ? { follow } : {}) }, deps);
+  // Gathering may have waited for a cluster to tell of a pod: what was read first may not hold by now.
+  processes.review(process);
   return {
     // Another program is another caller: nothing that was the former's becomes its own.
     key: renewals === 0 ? peer.key : `${peer.key}.${renewals}`,
@@ -89,8 +92,10 @@ function followSelectors(
       return processes.end(process, now);
     }
     if (now.join('\n') === selectors.join('\n')) return;
+    const before = selectors;
     selectors = now;
-    log.info({ ...fields, selectors }, 'process has other selectors');
+    const [gained, lost] = [without(now, before), without(before, now)];
+    log.info({ ...fields, gained, lost }, 'process has other selectors');
     changes.emit(undefined);
   });
   // It may have been told of the end before it was there to be stopped.
@@ -102,6 +107,14 @@ function followSelectors(
     },
     onChange: (listener) => changes.add(listener),
   };
+}
+
+/** As many as a line may hold: how many groups it has says the process. */
+const MAX_LOGGED_SELECTORS = 16;
+
+function without(these: readonly Selector[], others: readonly Selector[]): readonly Selector[] {
+  const known = new Set(others);
+  return these.filter((one) => !known.has(one)).slice(0, MAX_LOGGED_SELECTORS);
 }
 
 /** The error of an attestation that failed, once it is logged. */

@@ -3,8 +3,8 @@ import type { Process } from './process.ts';
 import { createRound, type Round } from './round.ts';
 
 /**
- * Looks at processes with a connection for what no descriptor tells: another user, group or program.
- * All of up to 256 each tenth of a second, more in turns; where it takes files, of up to 32.
+ * Looks at processes with a connection for what no descriptor tells: at user and group, of all of up to
+ * 256 each tenth of a second; at what takes opening a file, of up to 32. Of more in turns.
  */
 export interface Looks {
   /** From now on, and by what it was attested as now. */
@@ -16,7 +16,7 @@ export interface Looks {
 export interface LooksEvents {
   /** Takes 1.5 µs; for every process. */
   look(process: Process): void;
-  /** Takes 10 to 25 µs; for one that was attested by more than its user and group. */
+  /** Takes 10 to 25 µs, or 3 ms with thousands of groups; for one that has evidence that can change. */
   review(process: Process): void;
 }
 
@@ -25,6 +25,8 @@ const LOOKS = { few: 256, inTurn: 160 };
 const REVIEWS = { few: 32, inTurn: 20 };
 /** To wake costs 130 µs by itself: where it is one process after the other, they wait for company. */
 const TICK_MS = { few: 100, inTurn: 1000 };
+/** Reviews of a tick, whatever groups the processes give themselves; the others are next in turn. */
+const REVIEW_MS = 5;
 
 export function createLooks(clock: Clock, events: LooksEvents): Looks {
   const connected = createRound<Process>();
@@ -37,8 +39,15 @@ export function createLooks(clock: Clock, events: LooksEvents): Looks {
     const ms = connected.size > LOOKS.few ? TICK_MS.inTurn : TICK_MS.few;
     timer = clock.after(ms, () => {
       timer = undefined;
-      for (const process of connected.next(atMost(connected, LOOKS, ms))) events.look(process);
-      for (const process of checked.next(atMost(checked, REVIEWS, ms))) events.review(process);
+      takeTurns(connected, atMost(connected, LOOKS, ms), (process) => {
+        events.look(process);
+        return true;
+      });
+      const until = clock.monotonic() + REVIEW_MS;
+      takeTurns(checked, atMost(checked, REVIEWS, ms), (process) => {
+        events.review(process);
+        return clock.monotonic() < until;
+      });
       arm();
     });
   }
@@ -63,6 +72,14 @@ export function createLooks(clock: Clock, events: LooksEvents): Looks {
       timer?.cancel();
     },
   };
+}
+
+/** @param turn answers false when there is no time for another. */
+function takeTurns(round: Round<Process>, most: number, turn: (process: Process) => boolean): void {
+  for (let n = 0; n < most; n++) {
+    const process = round.next();
+    if (!process || !turn(process)) return;
+  }
 }
 
 function atMost({ size }: Round<Process>, of: { few: number; inTurn: number }, ms: number): number {

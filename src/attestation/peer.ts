@@ -193,9 +193,14 @@ function effective(ids: string): number {
   return Number(match[1]);
 }
 
+/** The line of `/proc/<pid>/status` that names the supplementary groups. */
+export function groupsLine(status: string): string {
+  return line('Groups', status);
+}
+
 /** Supplementary groups of `/proc/<pid>/status`. */
 export function supplementaryGroups(status: string): number[] {
-  const groups = line('Groups', status);
+  const groups = groupsLine(status);
   if (!/^[\d ]*$/.test(groups)) throw malformed('status');
   return groups.split(' ').filter(Boolean).map(Number);
 }

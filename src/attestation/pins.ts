@@ -76,6 +76,7 @@ class ProcessPins implements Pins {
   }
 
   look(): void {
+    if (this.#closed) return;
     // Each answer is a bounded number of them; one without a known process ends the asking.
     let more = true;
     while (more) {

@@ -266,6 +266,20 @@ describe('createProcesses()', () => {
       assert.equal(looked, 34);
     });
 
+    it('ends the reviews of a tick after 5 ms, however long each takes', async () => {
+      let looked = 0;
+      joinMany(6, {
+        agrees() {
+          clock.spend(3);
+          return ++looked > 0;
+        },
+      });
+      await clock.advance(TICK_MS);
+      assert.equal(looked, 2);
+      await clock.advance(TICK_MS + 10);
+      assert.equal(looked, 4);
+    });
+
     it('leaves alone those that have no connection, until they have one again', async () => {
       let looked = 0;
       const [one] = joinMany(1, { agrees: () => looked++ >= 0 });

@@ -1,32 +1,35 @@
-/** Things that take turns: each call of `next` goes on where the last one stopped. */
+/** Things that take turns: whoever has had one comes after all that have not. */
 export interface Round<T> {
   /** Last in the order; one that is in it keeps its place. */
   add(thing: T): void;
   delete(thing: T): void;
-  /** The next ones, each at most once, at most `most`. */
-  next(most: number): readonly T[];
+  next(): T | undefined;
   readonly size: number;
 }
 
 export function createRound<T>(): Round<T> {
-  const things = new Set<T>();
-  // Stays right whatever is added and deleted: a set's iterator is a place in it, no copy.
-  let at = things.values();
+  let now = new Set<T>();
+  // Of the next round, those that come too: or who comes and goes would keep this one from its end.
+  let later = new Set<T>();
   return {
-    add: (thing) => void things.add(thing),
-    delete: (thing) => void things.delete(thing),
-    get size() {
-      return things.size;
+    add(thing) {
+      if (!now.has(thing)) later.add(thing);
     },
-    next(most) {
-      const some: T[] = [];
-      const count = Math.min(most, things.size);
-      while (some.length < count) {
-        const step = at.next();
-        if (step.done) at = things.values();
-        else some.push(step.value);
+    delete(thing) {
+      now.delete(thing);
+      later.delete(thing);
+    },
+    get size() {
+      return now.size + later.size;
+    },
+    next() {
+      if (now.size === 0) [now, later] = [later, now];
+      for (const thing of now) {
+        now.delete(thing);
+        later.add(thing);
+        return thing;
       }
-      return some;
+      return undefined;
     },
   };
 }

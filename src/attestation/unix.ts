@@ -4,7 +4,7 @@ import type { Attestor, Evidence } from './attestor.ts';
 import type { ExecutableReader } from './executable.ts';
 import type { AccountNames } from './names.ts';
 import { programAt } from './program.ts';
-import { effectiveIds, supplementaryGroups, type Peer } from './peer.ts';
+import { effectiveIds, groupsLine, supplementaryGroups, type Peer } from './peer.ts';
 
 export interface UnixAttestorDeps {
   readonly names: () => AccountNames;
@@ -44,17 +44,17 @@ export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Att
 function createAccount(peer: Peer, names: () => AccountNames): Required<Omit<Evidence, 'holds'>> {
   const status = peer.status();
   const selectors = accountSelectors(status, names());
-  let groups = groupsOf(status);
+  let groups = groupsLine(status);
   let changed: ((now: readonly Selector[]) => void) | undefined;
   return {
     selectors,
     agrees() {
       const now = peer.status();
-      if (groupsOf(now) === groups) return true;
+      if (groupsLine(now) === groups) return true;
       // Nobody follows yet: what is being gathered is of either.
       if (!changed) return false;
       const current = accountSelectors(now, names());
-      groups = groupsOf(now);
+      groups = groupsLine(now);
       changed(current);
       return true;
     },
@@ -63,10 +63,6 @@ function createAccount(peer: Peer, names: () => AccountNames): Required<Omit<Evi
       return () => (changed = undefined);
     },
   };
-}
-
-function groupsOf(status: string): string {
-  return supplementaryGroups(status).join(' ');
 }
 
 /** The selectors of a `/proc/<pid>/status`; names that the machine does not know are left out. */

@@ -11,6 +11,8 @@ export type LogFields = Readonly<
     peer_uid: number;
     peer_gid: number;
     selectors: readonly string[];
+    gained: readonly string[];
+    lost: readonly string[];
     serial: string;
     /** A Date becomes text only in a line that is written. */
     not_after: string | Date;

@@ -202,6 +202,8 @@ export class SecretStream<Request> implements SdsReader {
     this.#inLine = true;
     this.#context.inTurn(this.#connection.credentials, () => {
       this.#inLine = false;
+      // More is asked for: it is granted to what the process is now. The look sees whether it ended.
+      if (this.#state.kind === 'serving') this.#state.source.caller.isUnchanged();
       this.refresh();
       return this.#state.kind !== 'ended';
     });

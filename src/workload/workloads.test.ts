@@ -313,6 +313,22 @@ describe('createWorkloads()', () => {
     assert.equal(b.attachment.grant().identities.length, 0);
   });
 
+  it('takes the grants when a process has changed and the policy fails for it', () => {
+    const { attach, matchWith, errors } = node();
+    let changed = (): void => assert.fail('nobody listens');
+    const onChange = (listener: () => void) => {
+      changed = listener;
+      return () => undefined;
+    };
+    const { attachment } = attach({ ...fakeCaller(1, 1000), onChange });
+    matchWith(() => {
+      throw new Error('broken');
+    });
+    changed();
+    assert.equal(errors.length, 1);
+    assert.deepEqual(attachment.grant().identities, []);
+  });
+
   it('keeps nothing of a reader that closed', async () => {
     const { attach, held, sign, changeBundle, grant, clock } = node();
     const { attachment, reader, caller } = attach();

@@ -16,7 +16,7 @@ import {
 } from './attachment.ts';
 import { createBundleReaders } from './bundle-readers.ts';
 import { createFanOut } from './fan-out.ts';
-import { grantOf } from './grant.ts';
+import { grantOf, type Grant } from './grant.ts';
 
 /** The policy, as a workload sees it. */
 export interface Entitlements {
@@ -89,7 +89,7 @@ class AttestedWorkloads implements Workloads {
     if (caller.gone.aborted) throw goneReason(caller);
     const workload: Workload = { caller, grant: this.#grantTo(caller), readers: new Set() };
     this.#byKey.set(caller.key, workload);
-    const stop = caller.onChange(() => this.#guarded(() => this.#regrant(workload)));
+    const stop = caller.onChange(() => this.#guarded(() => this.#regrantChanged(workload)));
     caller.gone.addEventListener('abort', stop, { once: true });
     caller.gone.addEventListener('abort', () => this.#end(workload), { once: true });
     return workload;
@@ -127,7 +127,20 @@ class AttestedWorkloads implements Workloads {
   }
 
   #regrant(workload: Workload): void {
-    const grant = this.#grantTo(workload.caller);
+    this.#give(workload, this.#grantTo(workload.caller));
+  }
+
+  /** What it was granted by holds no more: what cannot be computed anew is not granted. */
+  #regrantChanged(workload: Workload): void {
+    try {
+      this.#regrant(workload);
+    } catch (thrown) {
+      this.#give(workload, grantOf(this.#deps.trustDomain, []));
+      throw thrown;
+    }
+  }
+
+  #give(workload: Workload, grant: Grant): void {
     if (grant.key === workload.grant.key) return;
     workload.grant = grant;
     for (const reader of workload.readers) this.#shared.fanOut.mark(reader);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { certificateOf, namesOf, only } from '../support/answers.ts';
 import { startApp } from '../support/app.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { eventually } from '../support/eventually.ts';
 import { startPeer } from '../support/peer-process.ts';
 import { connectProxy, type Proxy, type ProxyStream } from '../support/sds-proxy.ts';
@@ -66,6 +67,18 @@ describe('a process whose groups change', { timeout: 60_000 }, () => {
     bundle.ack('spiffe://example.org');
     assert.deepEqual(namesOf(await bundle.next()), ['spiffe://example.org']);
     assert.equal(bundle.responses.length, 2);
+  });
+
+  it('is asked for its groups whenever it asks for more', async () => {
+    // Its clock stands still: nothing but the request itself can tell.
+    await using app = await startApp({ entries, deps: { clock: new FakeClock() } });
+    await using member = await startMember(app.socketPath, '77');
+    const stream = asking(member.proxy, 'default');
+    assert.equal(certificateOf(only(await stream.next())).uri, `URI:${STAFF}`);
+    await member.peer.ask('groups 79');
+    stream.ack('default', STAFF);
+    assert.equal((await stream.ending()).code, 'PERMISSION_DENIED');
+    assert.equal(stream.responses.length, 1);
   });
 
   it('loses its streams when it becomes another user', async () => {

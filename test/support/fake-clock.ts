@@ -36,6 +36,11 @@ export class FakeClock implements Clock {
     return this.#pending.size;
   }
 
+  /** What is done takes this long; nothing else happens meanwhile. */
+  spend(ms: number): void {
+    this.#moveTo(this.#now + ms);
+  }
+
   /** Moves on by `ms`, firing what falls due on the way and letting promises settle in between. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
