@@ -12,8 +12,8 @@ const PROCESSES = 500;
 const REST_MS = 12_000;
 const CPU_BOUND = { goal: 0.2, stretch: 0.1 };
 
-/** After thousands it goes on for half a minute, in small steps. */
-const LONG_REST_MS = 40_000;
+/** After thousands it goes on for half a minute in small steps, and what is left is given back then. */
+const LONG_REST_MS = 75_000;
 
 /** A server that nobody has asked anything yet. */
 export function idle(bench: Bench, pid: number): Part {

@@ -13,7 +13,7 @@ const EPOLL_CTL_DEL = 2;
 const EVENT = process.arch === 'x64' ? { bytes: 12, data: 4 } : { bytes: 16, data: 8 };
 const EVENTS_AT_ONCE = 64;
 /** A process that ends without closing the watch is held up by the waiting thread this long. */
-const WAIT_MS = 1000;
+const WAIT_MS = 2000;
 /** What an eventfd takes: 1 as the machine's own 64-bit number. */
 const ONE = Uint8Array.of(
   ...(endianness() === 'LE' ? [1, 0, 0, 0, 0, 0, 0, 0] : [0, 0, 0, 0, 0, 0, 0, 1]),

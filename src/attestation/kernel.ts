@@ -25,7 +25,7 @@ export interface ExitWatch {
   remove(pidfd: number): void;
   /** A bounded number of those whose process has ended; they are told until they are removed. */
   exited(): readonly number[];
-  /** Calls once, when some may have ended or a second has passed; one who waits already goes on. */
+  /** Calls once, when some may have ended or some time has passed; one who waits already goes on. */
   wait(then: () => void): void;
   /** Nothing is called any more. */
   close(): void;

@@ -21,8 +21,8 @@ export interface LooksEvents {
 }
 
 /** How many are few, and how many of more are looked at in a second. */
-const LOOKS = { few: 256, inTurn: 160 };
-const REVIEWS = { few: 32, inTurn: 20 };
+const LOOKS = { few: 256, inTurn: 120 };
+const REVIEWS = { few: 32, inTurn: 10 };
 /** To wake costs 130 µs by itself: where it is one process after the other, they wait for company. */
 const TICK_MS = { few: 100, inTurn: 1000 };
 /** Reviews of a tick, whatever groups the processes give themselves; the others are next in turn. */
