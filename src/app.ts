@@ -6,6 +6,7 @@ import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
 import { policySources, type Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
+import { giveBackAtRest } from './core/give-back.ts';
 import type { LogFields, Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
 import { createReadiness, type Readiness } from './core/ready.ts';
@@ -108,6 +109,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
 
   const issuer = await beginSigning(signing, config, deps);
   starting();
+  cleanup.add(giveBackAtRest(clock));
   log.info(readyFields(config, policy, attesting), 'credence is ready');
   const warming = new AbortController();
   return {

@@ -4,7 +4,7 @@ import { systemClock } from './core/clock.ts';
 
 // The daemon keeps one thread of libuv's pool waiting for exits: the work of others must not wait for
 // that. Read by libuv at the pool's first use.
-const threads = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
+const threads = Math.max(Number(process.env['UV_THREADPOOL_SIZE']) || 4, 1);
 process.env['UV_THREADPOOL_SIZE'] = String(threads + 1);
 
 const stop = new AbortController();
@@ -51,6 +51,8 @@ process.stdout.on('error', () => {
 // One line instead of Node's three; a warning is no reason to end.
 process.removeAllListeners('warning');
 process.on('warning', ({ name, message }) => {
+  // How garbage is collected in small steps; what is used of it is tested on each Node supported.
+  if (name === 'ExperimentalWarning' && message.includes('measureMemory')) return;
   process.stderr.write(`credence: ${name}: ${message.replaceAll(/\s+/g, ' ')}\n`);
 });
 
