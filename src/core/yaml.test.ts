@@ -163,9 +163,11 @@ describe('parseYaml()', () => {
     );
   });
 
-  it('agrees with JSON.parse on any JSON', () => {
+  it('agrees with JSON.parse on any JSON without merge keys', () => {
     fc.assert(
       fc.property(fc.json(), (text) => {
+        // The one key that JSON allows and settings do not.
+        fc.pre(!text.includes('"<<"'));
         assert.deepEqual(parse(text).value, JSON.parse(text));
       }),
       { numRuns: 300 },
