@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
+import { createReloadSchedule, RETRY_MS } from '../core/reload-schedule.ts';
 import { areSmall, type Documents } from './files.ts';
 import {
   putInForce,
@@ -11,7 +12,6 @@ import {
 import { loadInThread, type LoadedPolicy } from './load-in-thread.ts';
 import { loadPolicy, type PolicySources } from './load.ts';
 import { compilePolicy, type Policy } from './policy.ts';
-import { createReloadSchedule, RETRY_MS } from './reload-schedule.ts';
 import { watchPaths, type OpenWatch } from './watch.ts';
 
 /** The policy in force; follows its documents until closed. */

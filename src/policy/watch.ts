@@ -1,5 +1,5 @@
-import { lstatSync, readlinkSync, realpathSync, statSync, watch, type FSWatcher } from 'node:fs';
-import { basename, join, parse, resolve, sep } from 'node:path';
+import { realpathSync, statSync } from 'node:fs';
+import { trail, watchFolders } from '../core/watch-folders.ts';
 import { isDocumentName, listDocuments, type Documents } from './files.ts';
 
 /** Watches until closed. */
@@ -23,51 +23,20 @@ interface Interest {
   documents: boolean;
 }
 
-/** No chain of links is longer: what the kernel follows (path_resolution(7)). */
-const MAX_LINKS = 40;
-
-/**
- * Notices writing in place, renaming over, a link that is swapped (a mounted ConfigMap), deletion
- * and return. Folders are watched, not files: a watch on a file stays with the inode that a rename
- * replaced. `onFailure` hears when the kernel refuses a watch (inotify limits).
- */
+/** Notices every change of files and folders, as `watchFolders` does. */
 export const watchPaths: OpenWatch = (paths, onChange, onFailure) => {
-  let watchers: readonly FSWatcher[] = [];
-
-  function open(folder: string, interest: Interest): FSWatcher | undefined {
-    try {
-      const own = basename(folder);
-      const watcher = watch(folder, { persistent: false }, (_, name) => {
-        // The folder's own end comes under its own name.
-        const matters = name === null || name === own || interest.names.has(name);
-        if (matters || (interest.documents && isDocumentName(name))) onChange();
-      });
-      watcher.on('error', onFailure);
-      return watcher;
-    } catch (thrown) {
-      onFailure(thrown);
-      return undefined;
-    }
-  }
-
+  const watch = watchFolders(onChange, onFailure);
   return {
-    // All anew each time: a watch on a folder that was replaced hears nothing more, and its path
-    // does not tell. The new ones are open before the old ones close, so nothing is missed.
-    rearm() {
-      const old = watchers;
-      const opened: FSWatcher[] = [];
-      const listed = foldersToWatch(paths, (folder, interest) => {
-        const watcher = open(folder, interest);
-        if (watcher) opened.push(watcher);
-      });
-      watchers = opened;
-      for (const watcher of old) watcher.close();
-      return listed;
-    },
-    close() {
-      for (const watcher of watchers) watcher.close();
-      watchers = [];
-    },
+    rearm: () =>
+      watch.rearm((onFolder) =>
+        foldersToWatch(paths, (folder, interest) =>
+          onFolder(
+            folder,
+            (name) => interest.names.has(name) || (interest.documents && isDocumentName(name)),
+          ),
+        ),
+      ),
+    close: () => watch.close(),
   };
 };
 
@@ -104,41 +73,6 @@ export function foldersToWatch(
 function realFolder(path: string): string | undefined {
   try {
     return statSync(path).isDirectory() ? realpathSync(path) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Walks to a path as the kernel does and reports each link on the way, then the end or the gap. */
-function trail(path: string, add: (folder: string, name: string) => void, links = 0): void {
-  const root = parse(path).root;
-  const steps = path.slice(root.length).split(sep).filter(Boolean);
-  let folder = root;
-  for (const [n, step] of steps.entries()) {
-    const here = join(folder, step);
-    const kind = kindOfPath(here);
-    const last = n === steps.length - 1;
-    if (kind !== 'other' || last) add(folder, step);
-    if (kind === 'link' && links < MAX_LINKS) {
-      const target = linkTarget(here, folder);
-      if (target !== undefined) trail(join(target, ...steps.slice(n + 1)), add, links + 1);
-    }
-    if (kind !== 'other') return;
-    folder = here;
-  }
-}
-
-function kindOfPath(path: string): 'gap' | 'link' | 'other' {
-  try {
-    return lstatSync(path).isSymbolicLink() ? 'link' : 'other';
-  } catch {
-    return 'gap';
-  }
-}
-
-function linkTarget(link: string, folder: string): string | undefined {
-  try {
-    return resolve(folder, readlinkSync(link));
   } catch {
     return undefined;
   }

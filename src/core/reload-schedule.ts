@@ -1,10 +1,10 @@
-import type { Clock, Timer } from '../core/clock.ts';
+import type { Clock, Timer } from './clock.ts';
 
-/** When to read the documents again: after a burst of changes, one reading at a time. */
+/** When to read files again that are followed: after a burst of changes, one reading at a time. */
 export interface ReloadSchedule {
   /** Something has changed. */
   changed: () => void;
-  /** Nothing can be noticed: the documents are read again after a while. */
+  /** Nothing can be noticed: they are read again after a while. */
   blind(): void;
   /** They could not be read, or are not good: the next reading comes by itself, each time later. */
   refused(): void;
@@ -16,9 +16,9 @@ export interface ReloadSchedule {
 const DEBOUNCE_MS = 30;
 /** A burst that does not end is read anyway after this. */
 const MAX_DEBOUNCE_MS = 1000;
-/** How long until the documents are looked at again where they cannot be watched. */
+/** How long until files are looked at again where they cannot be watched. */
 export const RETRY_MS = 10_000;
-/** The most between two readings of documents that are not good. */
+/** The most between two readings of files that are not good. */
 const MAX_RETRY_MS = 300_000;
 
 /**
