@@ -14,7 +14,7 @@ import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
 import type { Selector } from './identity/selector.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
-import { registerAuthorityMetrics } from './issuer/metrics.ts';
+import { countReloads, registerAuthorityMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
 import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
@@ -86,6 +86,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
   registerAuthorityMetrics(registry, () => signing.issuer());
+  const reloaded = countReloads(registry);
   const parts = { ...servingParts(config, policy, signing, registry, deps), connections };
   const serving = createServing(parts);
 
@@ -108,6 +109,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   );
 
   const issuer = await beginSigning(signing, config, deps);
+  issuer.onReload(reloaded);
   starting();
   cleanup.add(giveBackAtRest(clock));
   log.info(readyFields(config, policy, attesting), 'credence is ready');
@@ -205,6 +207,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       notReady: notReady(),
       policy: policy.status(),
       authorities: signing.issuer()?.authorities() ?? [],
+      upstream: signing.issuer()?.upstream(),
       rotation: serving.rotation(),
       streams: serving.openStreams(),
     }),

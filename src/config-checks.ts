@@ -18,10 +18,10 @@ export function checkCombinations(config: Config, complain: Complain): void {
     }
   }
   const { issuer } = config;
-  if (issuer.caTtlMs > issuer.rootTtlMs) {
+  if (!issuer.upstream && issuer.caTtlMs > issuer.rootTtlMs) {
     complain('issuer.ca_ttl', 'expected at most issuer.root_ttl: a CA cannot outlive its root');
   }
-  if (issuer.x509SvidTtlMs > issuer.caTtlMs) {
+  if (!issuer.upstream && issuer.x509SvidTtlMs > issuer.caTtlMs) {
     complain(
       'issuer.x509_svid_ttl',
       'expected at most issuer.ca_ttl: an SVID cannot outlive its CA',

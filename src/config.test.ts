@@ -114,6 +114,26 @@ describe('parseConfig()', () => {
     );
   });
 
+  it('takes the files of an issuing CA, relative to its own, with their type alone', () => {
+    const text = (more: string) => `${MINIMAL}issuer: { upstream: { ${more} } }`;
+    const files = 'cert_file: ca/tls.crt, key_file: ca/tls.key, bundle_file: /ca.crt';
+    assert.deepEqual(parse(text(`type: disk, ${files}`)).issuer.upstream, {
+      certFile: '/etc/credence/ca/tls.crt',
+      keyFile: '/etc/credence/ca/tls.key',
+      bundleFile: '/ca.crt',
+      newRootDelayMs: 120_000,
+    });
+    assert.equal(parse(MINIMAL).issuer.upstream, undefined);
+    assert.throws(() => parse(text('type: disk')), /upstream\.cert_file: expected a path/);
+    assert.throws(
+      () => parse(text(files)),
+      /cert_file: expected issuer\.upstream\.type to be disk/,
+    );
+    // Lifetimes of authorities that are not made here do not matter.
+    const lives = 'ca_ttl: 1h, x509_svid_ttl: 2h';
+    assert.ok(parse(`${MINIMAL}issuer: { ${lives}, upstream: { type: disk, ${files} } }`));
+  });
+
   it('shows the whole configuration as it counts, for the admin socket', () => {
     const { written } = parse(`${MINIMAL}sds: {denied_park: 0s}`);
     assert.deepEqual(Object.keys(written), [...new Set(SETTINGS.map((s) => s.key.split('.')[0]))]);

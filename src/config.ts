@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { checkCombinations } from './config-checks.ts';
+import { buildUpstream, type UpstreamConfig } from './config-upstream.ts';
 import { buildKubernetes, type KubernetesConfig } from './config-kubernetes.ts';
 import { getter, parseAddress, type Get } from './config-values.ts';
 import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
@@ -33,6 +34,8 @@ export interface Config {
     readonly keyType: KeyType;
     readonly caKeyType: KeyType;
     readonly keyManager: 'disk' | 'memory';
+    /** Undefined: self-signed. */
+    readonly upstream: UpstreamConfig | undefined;
   };
   readonly rotation: { readonly fraction: number; readonly jitter: number };
   readonly sds: {
@@ -158,7 +161,8 @@ export function policySources({ policyPaths, trustDomain, issuer, attestation }:
   return {
     paths: policyPaths,
     trustDomain,
-    caTtlMs: issuer.caTtlMs,
+    // Whose life is not ours to set, no entry's is measured by.
+    ...(issuer.upstream ? {} : { caTtlMs: issuer.caTtlMs }),
     attests: {
       discoverPath: attestation.unix.discoverPath,
       kubernetes: attestation.kubernetes !== undefined,
@@ -197,7 +201,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
       },
       kubernetes: buildKubernetes(get, absolute, env, complain),
     },
-    issuer: buildIssuer(get),
+    issuer: { ...buildIssuer(get), upstream: buildUpstream(get, absolute, complain) },
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
     sds: {
       aliases: {
@@ -226,7 +230,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
   return config;
 }
 
-function buildIssuer(get: Get): Config['issuer'] {
+function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream'> {
   return {
     x509SvidTtlMs: get('issuer.x509_svid_ttl'),
     caTtlMs: get('issuer.ca_ttl'),

@@ -201,7 +201,36 @@ export const SETTINGS: readonly Setting[] = [
     'disk',
     'where CA keys are kept; memory starts a new trust domain at each start',
   ),
-  setting('issuer.upstream.type', oneOf('self_signed'), 'self_signed', 'who signs the signing CA'),
+  setting(
+    'issuer.upstream.type',
+    oneOf('self_signed', 'disk'),
+    'self_signed',
+    'where the signing CA comes from: made here below a root of its own, or from files',
+  ),
+  setting(
+    'issuer.upstream.cert_file',
+    text,
+    undefined,
+    'disk: PEM of the signing CA, then of the CAs between it and its root',
+  ),
+  setting(
+    'issuer.upstream.key_file',
+    text,
+    undefined,
+    'disk: PEM of its key, of root or this user, mode 0440 or less',
+  ),
+  setting(
+    'issuer.upstream.bundle_file',
+    text,
+    undefined,
+    'disk: PEM of the roots that are trusted, that of the signing CA among them',
+  ),
+  setting(
+    'issuer.upstream.new_root_delay',
+    wait,
+    '2m',
+    'disk: how long a new root is trusted before anything is signed under it; as long as other nodes take to see it',
+  ),
   setting(
     'rotation.fraction',
     number(0.05, 0.95, false),

@@ -23,7 +23,7 @@ export interface Signing {
   issuer(): Issuer | undefined;
   /** Why the open issuer can sign nothing; empty while it can, and before it is open. */
   obstacles(nowMs: number): readonly string[];
-  /** The issuer is open. It has one root for its whole life, so this is the one change of the bundle. */
+  /** The issuer is open: there is a bundle from now on, and there may be others later. */
   begin(issuer: Issuer): void;
   close(): void;
 }
@@ -33,7 +33,7 @@ export interface Signing {
  * trust: a start that fails for another reason makes none. Until then who asks for an SVID waits.
  */
 export function createSigning(log: Logger): Signing {
-  const begun = createListeners<Issuer>((thrown) =>
+  const changes = createListeners<undefined>((thrown) =>
     log.error({ err: thrown }, 'a reader of the bundle failed'),
   );
   let issuer: Issuer | undefined;
@@ -47,7 +47,7 @@ export function createSigning(log: Logger): Signing {
     ),
     bundle: {
       current: () => issuer?.bundle(),
-      onChange: (listener) => begun.add(() => listener()),
+      onChange: (listener) => changes.add(listener),
     },
     issuer: () => issuer,
     obstacles(nowMs) {
@@ -57,7 +57,8 @@ export function createSigning(log: Logger): Signing {
     begin(opened) {
       issuer = opened;
       arrive(opened);
-      begun.emit(opened);
+      changes.emit(undefined);
+      opened.onBundleChange(() => changes.emit(undefined));
     },
     close: () => issuer?.close(),
   };

@@ -34,6 +34,7 @@ function sources(streams: readonly Stream[]): StatusSources {
     authorities: [
       { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
     ],
+    upstream: undefined,
     rotation: { held: 1, due: 0, earliestNotAfterMs: undefined },
     streams: streams.map((stream) => ({
       connection: stream.connection,

@@ -20,8 +20,18 @@ export interface StatusSources {
     readonly serial: string;
     readonly notBeforeMs: number;
     readonly notAfterMs: number;
-    readonly keyType: string;
+    /** Undefined where its key was never here. */
+    readonly keyType: string | undefined;
   }[];
+  /** The files that the issuing CA comes from, if it does. */
+  readonly upstream:
+    | {
+        readonly certFile: string;
+        readonly loadedAtMs: number;
+        readonly lastError: string | undefined;
+        readonly lastErrorAtMs: number | undefined;
+      }
+    | undefined;
   readonly rotation: {
     readonly held: number;
     readonly due: number;
@@ -119,10 +129,18 @@ function daemonView(from: StatusSources) {
     authorities: from.authorities.map((authority) => ({
       slot: authority.slot,
       serial: authority.serial,
-      key_type: authority.keyType,
+      key_type: authority.keyType ?? null,
       not_before: time(authority.notBeforeMs),
       not_after: time(authority.notAfterMs),
     })),
+    upstream: from.upstream
+      ? {
+          cert_file: from.upstream.certFile,
+          loaded_at: time(from.upstream.loadedAtMs),
+          last_error: from.upstream.lastError ?? null,
+          last_error_at: time(from.upstream.lastErrorAtMs),
+        }
+      : null,
     rotation: {
       held_svids: from.rotation.held,
       due_svids: from.rotation.due,

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { policySources, readConfig, type Config } from '../config.ts';
+import { systemClock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import { openFolderHint } from '../core/unix-socket-folder.ts';
 import { readPolicy, type PolicySources } from '../policy/load.ts';
@@ -10,6 +11,7 @@ import { EXIT } from './exit.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
 import { configFile } from './sockets.ts';
+import { upstreamFindings } from './upstream-findings.ts';
 
 interface Finding {
   readonly severity: 'error' | 'warning';
@@ -65,6 +67,9 @@ function examine(
   if (config) {
     findings.push(...socketDoubts(config));
     for (const message of configWarnings(config)) findings.push(finding('warning', message));
+    const { error, warnings } = upstreamFindings(config, systemClock.now());
+    if (error) findings.push(finding('error', error.message, error.hint));
+    for (const { message, hint } of warnings) findings.push(finding('warning', message, hint));
   }
   return { findings, entries, config };
 }

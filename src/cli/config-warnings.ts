@@ -7,13 +7,17 @@ export function configWarnings(config: Config): readonly string[] {
   const warnings: string[] = [];
   const open = writableDoubtAt(config.file, 'file');
   if (open !== undefined) warnings.push(`${config.file}: ${open}`);
-  const { keyType, keyManager } = config.issuer;
+  const { keyType, keyManager, upstream } = config.issuer;
   if (keyType === 'ec-p384') {
     warnings.push(
       `${config.file}: issuer.key_type: an Envoy client with default settings refuses servers with ec-p384`,
     );
   }
-  if (keyManager === 'memory') {
+  if (keyManager === 'memory' && upstream) {
+    warnings.push(
+      `${config.file}: issuer.key_manager.type: memory forgets at a restart which roots were trusted before, while SVIDs of them may live`,
+    );
+  } else if (keyManager === 'memory') {
     warnings.push(
       `${config.file}: issuer.key_manager.type: memory makes a new root at each start, so running peers lose trust in new SVIDs`,
     );

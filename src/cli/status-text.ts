@@ -18,6 +18,7 @@ export function statusText(view: StatusView, nowMs: number, check: string): stri
       const expired = expiredText(notAfterMs, nowMs);
       return `authority ${slot}: ${expired ?? `${left(notAfterMs)} left`}`;
     }),
+    ...upstreamLines(view.upstream, nowMs),
     svidsLine(view.rotation, nowMs),
     ...nextRotation(view.proxies, nowMs),
     ...oldestUnanswered(view.proxies, nowMs),
@@ -39,6 +40,17 @@ function policyLines(policy: StatusView['policy'], nowMs: number, check: string)
     ].join(', '),
     ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
     ...(warnings ? [`  ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see ${check}`] : []),
+  ];
+}
+
+/** Where the issuing CA comes from files: whether they are used as they are. */
+function upstreamLines(upstream: StatusView['upstream'], nowMs: number): string[] {
+  if (upstream === null) return [];
+  const { certFile, loadedAtMs, lastError } = upstream;
+  const loaded = loadedAtMs === null ? '' : `, good ${age(loadedAtMs, nowMs)} ago`;
+  return [
+    `upstream: ${certFile}${loaded}`,
+    ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
   ];
 }
 

@@ -5,6 +5,7 @@ import {
   type ProxyState,
   type SecretState,
   type StatusPage,
+  type UpstreamState,
 } from '../ui/view.ts';
 import { count, list, record, text, texts, type Fields } from './json-fields.ts';
 import { oneLine } from './printable.ts';
@@ -51,12 +52,22 @@ export function parseStatus(document: unknown): StatusView {
       notBeforeMs: time(authority['not_before']),
       notAfterMs: time(authority['not_after']),
     })),
+    upstream: from['upstream'] == null ? null : parseUpstream(record(from['upstream'])),
     rotation: {
       held: count(rotation['held_svids']),
       due: count(rotation['due_svids']),
       earliestNotAfterMs: time(rotation['earliest_not_after']),
     },
     proxies: list(from['proxies']).map(parseProxy),
+  };
+}
+
+function parseUpstream(from: Fields): UpstreamState {
+  return {
+    certFile: name(from['cert_file']) ?? '?',
+    loadedAtMs: time(from['loaded_at']),
+    lastError: words(from['last_error']),
+    lastErrorAtMs: time(from['last_error_at']),
   };
 }
 

@@ -68,6 +68,18 @@ const CHECK = 'credence check --config /etc/c.yaml';
 const shown = (document: unknown) => statusText(parseStatus(document), NOW, CHECK);
 
 describe('statusText()', () => {
+  it('says where the issuing CA comes from, and that its files are refused as they are', () => {
+    const upstream = {
+      cert_file: '/ca/tls.crt',
+      loaded_at: '2026-01-02T02:00:00Z',
+      last_error: 'cannot use /ca/tls.key: no',
+    };
+    const text = shown({ ...view([]), upstream });
+    assert.match(text, /^upstream: \/ca\/tls\.crt, good 1h ago$/m);
+    assert.match(text, /^ {2}the last change was REFUSED: cannot use \/ca\/tls\.key: no$/m);
+    assert.doesNotMatch(shown(view([])), /upstream/);
+  });
+
   it('shows each proxy with what it accepted and when that ends', () => {
     assert.equal(
       shown(view([secret()], ['spiffe://example.org/db is being signed'])),

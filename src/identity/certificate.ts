@@ -4,6 +4,8 @@ import { IdentityError } from '../core/errors.ts';
 
 /** What a certificate says, as far as somebody has to judge it; nothing is verified. */
 export interface CertificateFacts {
+  /** As it stands, big-endian. */
+  readonly serial: Buffer;
   /** Names as DER: equal bytes are equal names. */
   readonly issuer: Buffer;
   readonly subject: Buffer;
@@ -16,6 +18,10 @@ export interface CertificateFacts {
   /** RFC 5280 4.2.1.12: OIDs as DER; undefined when there is no such extension. */
   readonly purposes: readonly Buffer[] | undefined;
   readonly isCa: boolean;
+  /** How many CAs may stand between this one and a leaf (RFC 5280 4.2.1.9); undefined: any number. */
+  readonly pathLength: number | undefined;
+  /** OIDs, in hex, of critical extensions of which nothing here says what they mean. */
+  readonly unreadCritical: readonly string[];
   readonly uris: readonly string[];
   readonly subjectKeyId: Buffer | undefined;
   readonly authorityKeyId: Buffer | undefined;
@@ -49,7 +55,7 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   parts.enter(TAG.bitString);
   parts.finish();
   if (tbs.tag === TAG.version) tbs.enter(TAG.version);
-  tbs.enter(TAG.integer);
+  const serial = tbs.content(TAG.integer);
   tbs.enter(TAG.sequence);
   const issuer = tbs.element(TAG.sequence);
   const times = tbs.enter(TAG.sequence);
@@ -58,21 +64,25 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   const subject = tbs.element(TAG.sequence);
   const publicKey = tbs.element(TAG.sequence);
   while (tbs.tag !== undefined && UNIQUE_IDS.includes(tbs.tag)) tbs.enter(tbs.tag);
-  const extensions = tbs.done ? new Map<number, DerReader>() : readExtensions(tbs);
+  const unreadCritical: string[] = [];
+  const extensions = tbs.done ? new Map<number, DerReader>() : readExtensions(tbs, unreadCritical);
   tbs.finish();
+  const constraints = readConstraints(extensions.get(EXTENSION.basicConstraints));
   return {
-    ...{ issuer, subject, notBeforeMs, notAfterMs, publicKey },
+    ...{ serial, issuer, subject, notBeforeMs, notAfterMs, publicKey, unreadCritical },
+    ...constraints,
     keyUsage: readKeyUsage(extensions.get(EXTENSION.keyUsage)),
     purposes: readPurposes(extensions.get(EXTENSION.extendedKeyUsage)),
-    isCa: readIsCa(extensions.get(EXTENSION.basicConstraints)),
     uris: readUris(extensions.get(EXTENSION.subjectAltName)),
     subjectKeyId: extensions.get(EXTENSION.subjectKeyId)?.content(TAG.octetString),
     authorityKeyId: readAuthorityKeyId(extensions.get(EXTENSION.authorityKeyId)),
   };
 }
 
+const READ_HERE: readonly number[] = Object.values(EXTENSION);
+
 /** The values of the extensions 2.5.29.x, by x. */
-function readExtensions(tbs: DerReader): Map<number, DerReader> {
+function readExtensions(tbs: DerReader, unreadCritical: string[]): Map<number, DerReader> {
   const found = new Map<number, DerReader>();
   const wrapper = tbs.enter(TAG.extensions);
   const list = wrapper.enter(TAG.sequence);
@@ -80,11 +90,14 @@ function readExtensions(tbs: DerReader): Map<number, DerReader> {
   while (!list.done) {
     const extension = list.enter(TAG.sequence);
     const { bytes, start, end } = extension.enter(TAG.oid);
-    if (extension.tag === TAG.boolean) extension.enter(TAG.boolean);
+    const critical = extension.tag === TAG.boolean && extension.content(TAG.boolean)[0] !== 0;
     const value = extension.enter(TAG.octetString);
     const ours = end - start === 3 && bytes[start] === 0x55 && bytes[start + 1] === 0x1d;
-    if (!ours) continue;
     const last = bytes[start + 2] ?? 0;
+    if (critical && !(ours && READ_HERE.includes(last))) {
+      unreadCritical.push(bytes.toString('hex', start, end));
+    }
+    if (!ours) continue;
     // RFC 5280 4.2: read as the first by one and as the last by another, they say two things.
     if (found.has(last)) throw twice(last);
     found.set(last, value);
@@ -111,10 +124,15 @@ function readPurposes(value: DerReader | undefined): Buffer[] | undefined {
   return purposes;
 }
 
-function readIsCa(value: DerReader | undefined): boolean {
-  if (!value) return false;
+function readConstraints(value: DerReader | undefined) {
+  const none = { isCa: false, pathLength: undefined };
+  if (!value) return none;
   const fields = value.enter(TAG.sequence);
-  return fields.tag === TAG.boolean && fields.content(TAG.boolean)[0] !== 0;
+  if (fields.tag !== TAG.boolean || fields.content(TAG.boolean)[0] === 0) return none;
+  const length = fields.done ? undefined : fields.content(TAG.integer);
+  // More octets than a number of certificates has any use for allow as many as there may be.
+  const pathLength = length && length.length <= 4 ? length.readIntBE(0, length.length) : undefined;
+  return { isCa: true, pathLength };
 }
 
 function readUris(value: DerReader | undefined): string[] {

@@ -13,6 +13,15 @@ import { createSerials, validityFrom, type Validity } from './profile.ts';
 export interface Authority {
   readonly certificate: CaCertificate;
   readonly key: SigningKey;
+  /** What travels behind a leaf: itself, then what is between it and the root; never the root. */
+  readonly chain: readonly CaCertificate[];
+  /** When it may sign, and what no leaf may outlive: all of the way up to the root is valid then. */
+  readonly validity: Validity;
+}
+
+/** One of our own, right below the root or the root itself, within whose life it was made. */
+export function ownAuthority(certificate: CaCertificate, key: SigningKey): Authority {
+  return { certificate, key, chain: [certificate], validity: certificate.validity };
 }
 
 /** What new authorities are to be like; lifetimes in milliseconds. */
@@ -42,7 +51,7 @@ export function createAuthorityMaker(
     const validity = validityFrom(clock.now(), ttlMs, end);
     const { trustDomain } = config;
     const request = { trustDomain, key, serial: nextSerial(), validity, issuer };
-    return { certificate: await buildCaCertificate(request), key };
+    return ownAuthority(await buildCaCertificate(request), key);
   };
 }
 

@@ -5,15 +5,16 @@ import type { Random } from '../core/random.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import { openAuthorities, type Authorities } from './authorities.ts';
 import type { Authority } from './authority.ts';
-import { createCaRenewal } from './ca-renewal.ts';
+import type { AuthorityStatus, UpstreamReload, UpstreamStatus } from './ca-source.ts';
 import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
 import { generatePrivateKey, localSigningKey } from './keys.ts';
 import { createMint, type CurrentCa, type Mint } from './mint.ts';
+import { openOwnCa } from './own-ca.ts';
 import type { MintRequest } from './profile.ts';
-import { openStore, type KeyManagerType } from './store.ts';
+import type { KeyManagerType } from './store.ts';
+import { openUpstream, type OpenFolderWatch, type UpstreamConfig } from './upstream.ts';
 
 /** What the issuer is told; lifetimes in milliseconds. */
 export interface IssuerConfig {
@@ -27,23 +28,16 @@ export interface IssuerConfig {
   readonly rootTtlMs: number;
   readonly x509SvidTtlMs: number;
   readonly keyManager: KeyManagerType;
+  /** Where the issuing CA comes from, if it is not our own. */
+  readonly upstream?: UpstreamConfig | undefined;
 }
 
 export interface IssuerDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-}
-
-/** A signing authority as operators see it; times are wall clock in milliseconds. */
-interface AuthorityStatus {
-  readonly slot: 'root' | 'active';
-  readonly subject: string;
-  /** Lower-case hex. */
-  readonly serial: string;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  readonly keyType: KeyType;
+  /** Default: the kernel's file notifications. */
+  readonly watch?: OpenFolderWatch | undefined;
 }
 
 /** The signing authority of one trust domain. */
@@ -53,9 +47,15 @@ export interface Issuer {
    * CA now; `ERR_SHUTDOWN` after `close`; the signal's reason when aborted.
    */
   mint(request: MintRequest, options: { signal?: AbortSignal }): Promise<X509Svid>;
-  /** Changes with the root, of which an issuer has one for its whole life: always the same object. */
+  /** The same object as long as nothing in it changes. */
   bundle(): TrustBundle;
+  /** Called whenever `bundle` answers something else; returns how to stop. */
+  onBundleChange(listener: () => void): () => void;
   authorities(): readonly AuthorityStatus[];
+  /** Undefined unless the issuing CA comes from files. */
+  upstream(): UpstreamStatus | undefined;
+  /** Called after each look at files that changed; returns how to stop. */
+  onReload(listener: (result: UpstreamReload) => void): () => void;
   /**
    * A mint whose certificates are worthless: signed, in the name of the CA, with a key that is thrown
    * away. For going through the motions; undefined where a key takes too long to make for that.
@@ -72,16 +72,10 @@ export interface Issuer {
 export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promise<Issuer> {
   const { clock, random } = deps;
   const log = deps.log.child({ component: 'issuer' });
-  const inner = { clock, random, log };
-  const store = openStore(config.keyManager, config.dataDir);
-  const authorities = await openAuthorities(store, config, inner);
-  const ca = createCaRenewal(authorities, config.caTtlMs, inner);
-  try {
-    await ca.usable({});
-  } catch (thrown) {
-    ca.close();
-    throw thrown;
-  }
+  const { upstream } = config;
+  const ca = upstream
+    ? openUpstream({ ...config, upstream }, { clock, log, watch: deps.watch })
+    : await openOwnCa(config, { clock, random, log });
   const mintDeps = {
     clock,
     random,
@@ -90,20 +84,21 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
     leafKeys: createLeafKeySource(config.keyType),
   };
   const mint = createMint({ ...mintDeps, ca });
-  const bundle = bundleOf(authorities, config.trustDomain);
   let closed = false;
 
   return {
     mint(request, options) {
-      if (!closed) return mint(request, options);
-      return Promise.reject(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
+      if (closed) {
+        return Promise.reject(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
+      }
+      ca.asked(request.ttlMs ?? config.x509SvidTtlMs);
+      return mint(request, options);
     },
-    bundle: () => bundle,
-    authorities: () => {
-      const issuing = authorities.issuing();
-      const root = statusOf('root', authorities.root);
-      return issuing ? [root, statusOf('active', issuing)] : [root];
-    },
+    bundle: () => ca.bundle(),
+    onBundleChange: (listener) => ca.onBundleChange(listener),
+    authorities: () => ca.authorities(),
+    upstream: () => ca.upstream(),
+    onReload: (listener) => ca.onReload(listener),
     async rehearsal() {
       const nobody = await nobodyLike(await ca.usable({}), config.keyType);
       return nobody && createMint({ ...mintDeps, ca: nobody });
@@ -117,29 +112,13 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
 
 /** A CA that looks like `real` and has a key that nobody knows; undefined where making it takes long. */
 async function nobodyLike(real: Authority, leafType: KeyType): Promise<CurrentCa | undefined> {
-  const { certificate, key } = real;
+  const { key } = real;
   const kinds = [KEY_TYPES[leafType].kind, KEY_TYPES[key.type].kind];
   if (kinds.includes('rsa')) return undefined;
-  const nobody = {
-    certificate,
-    key: localSigningKey(await generatePrivateKey(key.type), key.type),
-  };
+  const strange = localSigningKey(await generatePrivateKey(key.type), key.type);
+  const nobody = { ...real, key: strange };
   return {
     current: () => nobody,
     usable: () => Promise.resolve(nobody),
   };
-}
-
-function bundleOf(authorities: Authorities, trustDomain: TrustDomain): TrustBundle {
-  const { der, validity } = authorities.root.certificate;
-  return {
-    trustDomain,
-    sequence: authorities.bundleSequence,
-    x509Authorities: [{ der, notAfterMs: validity.notAfterMs }],
-  };
-}
-
-function statusOf(slot: AuthorityStatus['slot'], { certificate, key }: Authority): AuthorityStatus {
-  const { subjectText: subject, serial, validity } = certificate;
-  return { slot, subject, serial, ...validity, keyType: key.type };
 }

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import type { X509Svid } from '../identity/svid.ts';
+import type { UpstreamReload } from './ca-source.ts';
 import type { Issuer } from './issuer.ts';
 
 const MINT_BUCKETS_SECONDS = [
@@ -59,8 +60,21 @@ export function registerAuthorityMetrics(
     collect() {
       this.reset();
       for (const { slot, notAfterMs } of issuer()?.authorities() ?? []) {
-        this.set({ slot }, notAfterMs / 1000);
+        // There may be several that are only kept, and nobody waits for their end.
+        if (slot !== 'kept') this.set({ slot }, notAfterMs / 1000);
       }
     },
   });
+}
+
+/** Counts in `registry` what becomes of files that change; returns who is to be told. */
+export function countReloads(registry: Registry): (result: UpstreamReload) => void {
+  const reloads = new Counter({
+    name: 'credence_issuer_upstream_reloads_total',
+    help: 'Changes of the files that the issuing CA comes from, by what became of them',
+    labelNames: ['result'],
+    registers: [registry],
+  });
+  for (const result of ['applied', 'unchanged', 'refused'] as const) reloads.inc({ result }, 0);
+  return (result) => reloads.inc({ result });
 }

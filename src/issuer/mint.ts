@@ -42,6 +42,8 @@ interface Signer {
   readonly authority: Authority;
   readonly issuer: LeafIssuer;
   readonly template: LeafTemplate;
+  /** What goes behind each leaf. */
+  readonly above: { readonly der: readonly Buffer[]; readonly pem: Buffer };
 }
 
 /**
@@ -88,7 +90,7 @@ export function createMint(deps: MintDeps): Mint {
   }
 
   function fieldsOf(authority: Authority, key: LeafKey, request: MintRequest): LeafFields {
-    const { notAfterMs } = authority.certificate.validity;
+    const { notAfterMs } = authority.validity;
     return {
       id: request.id,
       dnsNames: request.dnsNames,
@@ -101,20 +103,19 @@ export function createMint(deps: MintDeps): Mint {
 }
 
 function finish(
-  { authority, issuer }: Signer,
+  { authority, issuer, above }: Signer,
   key: LeafKey,
   fields: LeafFields,
   tbs: Buffer,
   signature: Buffer,
 ): X509Svid {
-  const { der, pem, validity: issuerValidity } = authority.certificate;
   const leaf = assembleCertificate(tbs, issuer.signatureAlgorithm, signature);
-  lintLeaf(leaf, { fields, issuer, issuerValidity });
+  lintLeaf(leaf, { fields, issuer, issuerValidity: authority.validity });
   const { notBeforeMs, notAfterMs } = fields.validity;
   return {
     id: fields.id,
-    chain: [leaf, der],
-    chainPem: pemBytes('CERTIFICATE', leaf, pem),
+    chain: [leaf, ...above.der],
+    chainPem: pemBytes('CERTIFICATE', leaf, above.pem),
     key: new PrivateKey(key.pkcs8),
     serial: fields.serial.toString('hex'),
     notBeforeMs,
@@ -123,8 +124,12 @@ function finish(
 }
 
 function createSigner(authority: Authority): Signer {
-  const { certificate, key } = authority;
+  const { certificate, key, chain } = authority;
   const { signatureAlgorithm } = KEY_TYPES[key.type];
   const issuer = { name: certificate.subject, keyId: certificate.keyId, signatureAlgorithm };
-  return { authority, issuer, template: createLeafTemplate(issuer) };
+  const above = {
+    der: chain.map(({ der }) => der),
+    pem: Buffer.concat(chain.map(({ pem }) => pem)),
+  };
+  return { authority, issuer, template: createLeafTemplate(issuer), above };
 }

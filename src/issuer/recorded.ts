@@ -1,6 +1,6 @@
 import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
-import type { Authority } from './authority.ts';
+import { ownAuthority, type Authority } from './authority.ts';
 import { checkIssuedBy, readCaCertificate, type CaCertificate } from './ca-certificate.ts';
 import type { JournalAuthority, JournalState } from './journal-text.ts';
 import type { AuthorityStore } from './store.ts';
@@ -47,7 +47,7 @@ export async function loadRecorded(
   { entry, certificate }: Recorded,
 ): Promise<Authority> {
   const key = await keys.load(entry.keyId, entry.keyType);
-  if (key.spki.equals(certificate.spki)) return { certificate, key };
+  if (key.spki.equals(certificate.spki)) return ownAuthority(certificate, key);
   throw unusable(nameOf(entry, journal.path), `the key ${entry.keyId} does not fit it`);
 }
 

@@ -1,4 +1,4 @@
-import type { AuthorityState, PolicyState, StatusPage } from '../ui/view.ts';
+import type { AuthorityState, PolicyState, StatusPage, UpstreamState } from '../ui/view.ts';
 import { byId, element, setText, ticking, type Part } from './dom.ts';
 import { gauge } from './gauge.ts';
 import { span } from './time.ts';
@@ -31,7 +31,10 @@ export function createOverview(): Overview {
       byId('who').replaceChildren(...who.map((part) => element('bdi', '', part)), up.node);
       notReady = status.notReady;
       showReadiness(notReady, isLive);
-      const authorities = status.authorities.map(authorityPart);
+      const authorities = [
+        ...status.authorities.map(authorityPart),
+        ...(status.upstream ? upstreamParts(status.upstream) : []),
+      ];
       byId('authorities').replaceChildren(...authorities.map(({ node }) => node));
       const policy = policyParts(status.policy);
       byId('policy').replaceChildren(...policy.map(({ node }) => node));
@@ -67,6 +70,15 @@ function authorityPart({ slot, serial, keyType, notBeforeMs, notAfterMs }: Autho
   const fine = [keyType, serial === null ? null : `serial ${serial}`];
   for (const text of fine) if (text !== null) named.append(element('bdi', 'fine', text));
   return { node: element('li', 'authority', named, life.node), tick: (nowMs) => life.tick(nowMs) };
+}
+
+/** One line, where the last change of the files was refused. */
+function upstreamParts({ lastError, lastErrorAtMs }: UpstreamState): readonly Part[] {
+  if (lastError === null) return [];
+  const refusedAt = (nowMs: number) =>
+    lastErrorAtMs === null ? '' : ` ${span(nowMs - lastErrorAtMs)} ago`;
+  const said = ticking('fault', (nowMs) => `last change refused${refusedAt(nowMs)}: ${lastError}`);
+  return [{ node: element('li', 'authority', said.node), tick: (nowMs) => said.tick(nowMs) }];
 }
 
 function policyParts(policy: PolicyState): readonly Part[] {

@@ -177,12 +177,16 @@ function timeFault({ notBeforeMs, notAfterMs }: CertificateFacts, nowMs: number)
   return undefined;
 }
 
-/** Each certificate by the one behind it, and no root among them (contract: `SDS`). */
+/**
+ * Each certificate by the one behind it, and no root among them (contract: `SDS`). The leaf ends before
+ * all of them; that a CA outlives the one above it harms nobody then.
+ */
 function chainFault(chain: readonly CertificateFacts[], nowMs: number): string | undefined {
-  for (const [n, { issuer, authorityKeyId, notAfterMs }] of chain.entries()) {
+  const endMs = chain[0]?.notAfterMs ?? Infinity;
+  for (const [n, { issuer, authorityKeyId }] of chain.entries()) {
     const above = chain[n + 1];
     if (!above) return undefined;
-    if (above.notBeforeMs > nowMs || above.notAfterMs < notAfterMs) {
+    if (above.notBeforeMs > nowMs || above.notAfterMs < endMs) {
       return 'it is not within the life of its issuer';
     }
     if (!above.isCa || !(above.keyUsage & KEY_USAGE.keyCertSign)) return 'an issuer is not a CA';

@@ -20,6 +20,7 @@ const status = (nodeName: string): StatusPage => ({
     lastErrorAtMs: null,
   },
   authorities: [],
+  upstream: null,
   rotation: { held: 0, due: 0, earliestNotAfterMs: null },
   proxies: [],
 });

@@ -7,6 +7,8 @@ export interface StatusPage {
   readonly notReady: readonly string[];
   readonly policy: PolicyState;
   readonly authorities: readonly AuthorityState[];
+  /** Null where the issuing CA does not come from files. */
+  readonly upstream: UpstreamState | null;
   readonly rotation: {
     readonly held: number | null;
     readonly due: number | null;
@@ -31,6 +33,13 @@ export interface AuthorityState {
   readonly keyType: string | null;
   readonly notBeforeMs: number | null;
   readonly notAfterMs: number | null;
+}
+
+export interface UpstreamState {
+  readonly certFile: string;
+  readonly loadedAtMs: number | null;
+  readonly lastError: string | null;
+  readonly lastErrorAtMs: number | null;
 }
 
 /** One connection of a proxy. Node, version, names and words are the proxy's own: nobody vouches for them. */

@@ -59,6 +59,7 @@ function statusOf(proxies: readonly ProxyState[], over: Partial<StatusPage> = {}
       lastError: null,
       lastErrorAtMs: null,
     },
+    upstream: null,
     authorities: [],
     rotation: { held: 1, due: 0, earliestNotAfterMs: null },
     proxies,

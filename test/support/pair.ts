@@ -31,14 +31,18 @@ export interface PairOptions {
   readonly adapt?: (bootstrap: Bootstrap, side: 'server' | 'client') => void;
   /** As `EnvoyOptions.logLevels`, of both. */
   readonly logLevels?: string;
+  /** Another daemon's socket, for the client. */
+  readonly clientSocket?: string;
 }
 
 /** Starts server.yaml and client.yaml, the client with a second way that never reuses. */
 export async function startPair(place: Place, options: PairOptions = {}): Promise<Pair> {
-  const { adapt, ...rest } = options;
+  const { adapt, clientSocket, ...rest } = options;
   const fresh = await freePort();
   const serverFile = await readBootstrap('server', place.replacements);
-  const clientFile = await readBootstrap('client', place.replacements);
+  const elsewhere = clientSocket === undefined ? [] : [['run/api.sock', clientSocket] as const];
+  const clientPlace = new Map([...place.replacements, ...elsewhere]);
+  const clientFile = await readBootstrap('client', clientPlace);
   adapt?.(serverFile, 'server');
   adapt?.(clientFile, 'client');
   const server = await startEnvoy({ ...rest, bootstrap: serverFile, name: 'server' });

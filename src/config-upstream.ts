@@ -1,0 +1,34 @@
+import type { Get } from './config-values.ts';
+import type { Complain } from './read-settings.ts';
+
+/** Files that the signing CA comes from; durations in milliseconds. */
+export interface UpstreamConfig {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly bundleFile: string;
+  readonly newRootDelayMs: number;
+}
+
+const FILES = ['cert_file', 'key_file', 'bundle_file'] as const;
+
+/** Undefined when the root is our own; complains of files without their type and the other way. */
+export function buildUpstream(
+  get: Get,
+  absolute: (path: string) => string,
+  complain: Complain,
+): UpstreamConfig | undefined {
+  const isDisk = get('issuer.upstream.type') === 'disk';
+  const paths = FILES.map((name) => get<string | null>(`issuer.upstream.${name}`));
+  for (const [n, name] of FILES.entries()) {
+    const given = paths[n] != null;
+    if (isDisk && !given) {
+      complain(`issuer.upstream.${name}`, 'expected a path, as issuer.upstream.type is disk');
+    } else if (!isDisk && given) {
+      complain(`issuer.upstream.${name}`, 'expected issuer.upstream.type to be disk');
+    }
+  }
+  if (!isDisk) return undefined;
+  const [certFile = '', keyFile = '', bundleFile = ''] = paths.map((path) => absolute(path ?? ''));
+  const newRootDelayMs = get<number>('issuer.upstream.new_root_delay');
+  return { certFile, keyFile, bundleFile, newRootDelayMs };
+}

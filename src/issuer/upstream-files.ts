@@ -1,0 +1,113 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import type { Stats } from 'node:fs';
+import { errorText, IdentityError } from '../core/errors.ts';
+
+/** Where an issuing CA from elsewhere is. */
+export interface UpstreamFiles {
+  /** PEM: the issuing CA first, then what is between it and its root. */
+  readonly certFile: string;
+  /** PEM: its private key. */
+  readonly keyFile: string;
+  /** PEM: the root, and others that are to be trusted. */
+  readonly bundleFile: string;
+}
+
+/** What is in them. Whoever reads the key wipes it. */
+export interface UpstreamTexts {
+  readonly certs: Buffer;
+  readonly key: Buffer;
+  readonly bundle: Buffer;
+}
+
+const MAX_BYTES = 262_144;
+/** Files that are replaced one by one while they are read. */
+const ATTEMPTS = 3;
+const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
+const OTHERS = 0o007;
+const WRITERS = 0o022;
+
+/**
+ * Reads the three as they are at one moment. Links are followed: a mounted Secret consists of them.
+ * Throws `ERR_KEY_STORE` for what is missing, no file, too large, or not safe from other users: each
+ * has to belong to root or to this user and be written by nobody else, and the key may be read by its
+ * group (`fsGroup` of a pod makes it so) but by no others.
+ */
+export function readUpstreamFiles(files: UpstreamFiles): UpstreamTexts {
+  for (let attempt = 1; ; attempt++) {
+    const key = read(files.keyFile, OTHERS | WRITERS);
+    const certs = read(files.certFile, WRITERS);
+    const bundle = read(files.bundleFile, WRITERS);
+    const same = [key, certs, bundle].every((one) => isStill(one));
+    if (same) return { key: key.bytes, certs: certs.bytes, bundle: bundle.bytes };
+    key.bytes.fill(0);
+    if (attempt === ATTEMPTS) throw unreadable(files.keyFile, 'it changes while it is read');
+  }
+}
+
+interface Reading {
+  readonly path: string;
+  readonly stats: Stats;
+  readonly bytes: Buffer;
+}
+
+function read(path: string, forbidden: number): Reading {
+  let fd;
+  try {
+    fd = openSync(path, OPEN_FLAGS);
+  } catch (thrown) {
+    throw unreadable(path, errorText(thrown), thrown);
+  }
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) throw unreadable(path, 'it is not a regular file');
+    if (stats.size > MAX_BYTES) {
+      throw unreadable(path, `it has ${stats.size} bytes, at most ${MAX_BYTES} are expected`);
+    }
+    checkAccess(path, stats, forbidden);
+    return { path, stats, bytes: readFileSync(fd) };
+  } catch (thrown) {
+    if (thrown instanceof IdentityError) throw thrown;
+    throw unreadable(path, errorText(thrown), thrown);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function checkAccess(path: string, { uid, mode }: Stats, forbidden: number): void {
+  const own = process.geteuid?.() ?? -1;
+  if (uid !== 0 && uid !== own) {
+    throw new IdentityError(
+      'ERR_KEY_STORE',
+      `${path} belongs to uid ${uid}, expected root or uid ${own}`,
+      { hint: `chown root ${path}` },
+    );
+  }
+  if ((mode & forbidden) === 0) return;
+  const actual = (mode & 0o7777).toString(8).padStart(4, '0');
+  const isKey = (forbidden & OTHERS) === OTHERS;
+  throw new IdentityError(
+    'ERR_KEY_STORE',
+    isKey
+      ? `${path} has mode ${actual}, others may reach the key: expected 0440 or less`
+      : `${path} has mode ${actual}, others may write it: expected 0644 or less`,
+    {
+      hint: isKey
+        ? `chmod 0400 ${path}, or in a pod defaultMode: 0400 of the Secret's volume`
+        : `chmod go-w ${path}`,
+    },
+  );
+}
+
+function isStill({ path, stats }: Reading): boolean {
+  const now = statSync(path, { throwIfNoEntry: false });
+  return (
+    now?.ino === stats.ino &&
+    now.dev === stats.dev &&
+    now.mtimeMs === stats.mtimeMs &&
+    now.size === stats.size
+  );
+}
+
+function unreadable(path: string, why: string, cause?: unknown): IdentityError {
+  return new IdentityError('ERR_KEY_STORE', `cannot read ${path}: ${why}`, { cause });
+}

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { startApp, type TestApp } from '../support/app.ts';
+import { eventually } from '../support/eventually.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { openSdsStream } from '../support/sds-stream.ts';
+import { credence } from '../support/transcript.ts';
+import { createForeignCas, mountSecret, type MountedSecret } from '../support/upstream.ts';
+
+interface Upstream {
+  readonly upstream: { readonly last_error: string | null; readonly cert_file: string } | null;
+  readonly authorities: readonly { readonly slot: string; readonly serial: string }[];
+}
+
+describe('an issuing CA from files', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'credence-upstream-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const make = createForeignCas(folder);
+  const root = make({ name: 'root' });
+  const first = make({ name: 'first', issuer: root });
+  const newRoot = make({ name: 'new root' });
+  const second = make({ name: 'second', issuer: newRoot });
+  const FIRST = { cert: first.cert, key: first.key, bundle: root.cert };
+  const SECOND = { cert: second.cert, key: second.key, bundle: newRoot.cert };
+  let count = 0;
+  const mount = () => mountSecret(join(folder, `secret-${count++}`), FIRST);
+
+  const start = (secret: MountedSecret) =>
+    startApp({ settings: { issuer: { upstream: { ...secret.settings, new_root_delay: '1s' } } } });
+  const status = async (app: TestApp) => JSON.parse(await app.get('/status')) as Upstream;
+  const active = async (app: TestApp) =>
+    (await status(app)).authorities.find(({ slot }) => slot === 'active')?.serial;
+
+  it('is followed: streams get the new root, then the new CA signs', async () => {
+    const secret = mount();
+    await using app = await start(secret);
+    using stream = openSdsStream(app.socketPath, ['ROOTCA']);
+    await eventually(() => stream.responses.length === 1, { what: 'the first bundle' });
+    const before = await active(app);
+    secret.replace(SECOND);
+    await eventually(() => stream.responses.length === 2, { what: 'the bundle with both roots' });
+    assert.equal(await active(app), before);
+    await eventually(async () => (await active(app)) !== before, { what: 'the new CA' });
+    assert.match(await app.get('/metrics'), /upstream_reloads_total\{result="applied"\} 1/);
+    assert.equal(stream.ended(), undefined);
+  });
+
+  it('that is no good is refused in metrics and status, and what runs goes on', async () => {
+    const secret = mount();
+    await using app = await start(secret);
+    const before = await active(app);
+    secret.replace({ ...SECOND, bundle: root.cert });
+    const waiting = { what: 'the refusal' };
+    await eventually(async () => (await status(app)).upstream?.last_error != null, waiting);
+    const { upstream } = await status(app);
+    assert.match(upstream?.last_error ?? '', /tls\.crt: the chain ends at CN=second, expected/);
+    assert.equal(await active(app), before);
+    assert.match(await app.get('/metrics'), /upstream_reloads_total\{result="refused"\} [1-9]/);
+    assert.equal(await app.get('/ready'), 'ready\n');
+    using stream = openSdsStream(app.socketPath, ['default']);
+    await eventually(() => stream.responses.length === 1, { what: 'an SVID all the same' });
+
+    secret.replace(FIRST);
+    const good = { what: 'the end of the fault' };
+    await eventually(async () => (await status(app)).upstream?.last_error === null, good);
+  });
+
+  it('that has expired makes the daemon not ready', async () => {
+    const clock = new FakeClock(systemClock.now());
+    const secret = mount();
+    await using app = await startApp({
+      settings: { issuer: { upstream: secret.settings } },
+      deps: { clock },
+    });
+    assert.equal(await app.get('/ready'), 'ready\n');
+    await clock.advance(31 * 86_400_000);
+    assert.equal(await app.get('/ready'), 'not ready: the issuing CA has expired\n');
+  });
+
+  it('is looked at by credence check', async () => {
+    const secret = mount();
+    const file = join(folder, 'credence.yaml');
+    const { cert_file, key_file, bundle_file } = secret.settings;
+    writeFileSync(
+      file,
+      `trust_domain: example.org\nissuer:\n  upstream: {type: disk, cert_file: ${cert_file}, key_file: ${key_file}, bundle_file: ${bundle_file}}\n`,
+    );
+    const check = () => credence(['check', '--config', file]);
+    assert.doesNotMatch((await check()).out, /tls|ca\.crt/);
+    secret.replace({ ...FIRST, key: second.key });
+    const bad = await check();
+    assert.equal(bad.code, 64);
+    assert.match(bad.out, /error: cannot use .*tls\.key: it is not the key of CN=first/);
+    rmSync(key_file);
+    const away = await check();
+    assert.equal(away.code, 0);
+    assert.match(away.out, /warning: cannot read .*tls\.key: .*; credence run needs it/);
+  });
+});
