@@ -1,4 +1,5 @@
 import { tooBroad } from './breadth.ts';
+import { restsOnLittle } from './pod-trust.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
 import { obstacles } from './obstacles.ts';
 import { redundantEntries } from './redundancy.ts';
@@ -45,7 +46,7 @@ function* inVain(entries: readonly PolicyEntry[], machine: Attestable): Generato
 
 function* broad(entries: readonly PolicyEntry[]): Generator<Finding> {
   for (const entry of entries) {
-    const why = tooBroad(entry);
+    const why = tooBroad(entry) ?? restsOnLittle(entry);
     if (why !== undefined) yield { entry, why };
   }
 }
