@@ -1,6 +1,5 @@
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
-import type { ExplainSources, MatchSources } from './admin/explain.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
@@ -12,15 +11,14 @@ import type { Random } from './core/random.ts';
 import { createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
-import type { Selector } from './identity/selector.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { countReloads, registerAuthorityMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
-import { explainMatch } from './policy/explain.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
-import type { Policy } from './policy/policy.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { descriptorBudget } from './descriptors.ts';
+import { createExplaining } from './explaining.ts';
+import type { PodExplainer } from './kubernetes/explain.ts';
 import { followNodePods } from './node-pods.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
@@ -91,7 +89,9 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const serving = createServing(parts);
 
   // Opened first and closed last: the operator can see the start and the drain.
-  const shown = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
+  const explainer = pods?.explainer;
+  const core = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
+  const shown = { ...core, pods: explainer };
   const doors = cleanup.closing(
     await listenForOperator(operatorSources(shown), { config, clock, log, connections: operator }),
   );
@@ -186,6 +186,7 @@ interface Shown {
   readonly readiness: Readiness;
   readonly policy: PolicyStore;
   readonly attestation: Attestation;
+  readonly pods: PodExplainer | undefined;
   readonly signing: Signing;
   readonly serving: Serving;
   readonly parts: ServingParts;
@@ -193,6 +194,11 @@ interface Shown {
 
 function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown): OperatorSources {
   const { config, registry, bundle, clock } = rest.parts;
+  const explaining = createExplaining({
+    ...{ config, clock, attestation: rest.attestation, pods: rest.pods },
+    policy: () => policy.current(),
+    openStreams: () => serving.openStreams(),
+  });
   const notReady = () => [...readiness.reasons(), ...signing.obstacles(clock.now())];
   return {
     registry,
@@ -211,30 +217,10 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       rotation: serving.rotation(),
       streams: serving.openStreams(),
     }),
-    explain: (pid) => explainPid(pid, policy, rest.attestation, config),
-    explainSelectors: (selectors) => explainSelectors(selectors, policy.current(), config),
+    explain: (pid) => explaining.pid(pid),
+    explainPod: (namespace, name) => explaining.pod(namespace, name),
+    explainSelectors: (selectors) => explaining.selectors(selectors),
   };
-}
-
-/** Attests a process as if it connected now, and asks the policy what it makes of it. */
-async function explainPid(
-  pid: number,
-  store: PolicyStore,
-  attestation: Attestation,
-  config: Config,
-): Promise<ExplainSources> {
-  const { credentials, selectors, startTicks } = await attestation.attestPid(pid);
-  const told = await explainSelectors(selectors, store.current(), config);
-  return { pid, startTicks, credentials, ...told };
-}
-
-async function explainSelectors(
-  selectors: readonly Selector[],
-  policy: Policy,
-  config: Config,
-): Promise<MatchSources> {
-  const attests = config.attestation.unix;
-  return { selectors, ...(await explainMatch(policy, selectors, { attests })) };
 }
 
 interface Cleanup {

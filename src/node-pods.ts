@@ -12,6 +12,7 @@ import type { Random } from './core/random.ts';
 import { fromFiles } from './kubernetes/access.ts';
 import { createApi } from './kubernetes/api.ts';
 import { createKubernetesAttestor } from './kubernetes/attestor.ts';
+import { createPodExplainer, type PodExplainer } from './kubernetes/explain.ts';
 import { follow, listInto, type Mirror } from './kubernetes/follow.ts';
 import { registerPodMetrics } from './kubernetes/metrics.ts';
 import { createPodIndex } from './kubernetes/pod-index.ts';
@@ -21,6 +22,7 @@ import { createPods } from './kubernetes/pods.ts';
 /** What is known of the pods of this node, and who says it of a process. */
 export interface NodePods {
   readonly attestor: Attestor;
+  readonly explainer: PodExplainer;
   close(): void;
 }
 
@@ -70,15 +72,17 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
       await listInto(mirror, what, '', followDeps);
     },
   });
+  const heardAgoMs = () => (heardAtMs === undefined ? undefined : clock.now() - heardAtMs);
   registerPodMetrics(registry, {
     pods: () => index.size,
     waiting: () => pods.waiting,
-    heardAgoMs: () => (heardAtMs === undefined ? undefined : clock.now() - heardAtMs),
+    heardAgoMs,
   });
   const roots = { prefix, kubeletRoots, runtimeUnits };
   const ephemeral = config.ephemeralContainers;
   return {
     attestor: createKubernetesAttestor({ roots, pods, index, ephemeral }),
+    explainer: createPodExplainer({ roots, index, ephemeral, heardAgoMs, node: config.nodeName }),
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
       api.close();

@@ -8,6 +8,8 @@ import {
 } from './admin/admin.ts';
 import {
   explainDocument,
+  podDocument,
+  type ExplainPodSources,
   matchDocument,
   type ExplainSources,
   type MatchSources,
@@ -30,6 +32,8 @@ export interface OperatorSources {
   bundle(): TrustBundle | undefined;
   /** Rejects with `ERR_PEER_GONE` when there is no such process. */
   explain(pid: number): Promise<ExplainSources>;
+  /** Rejects with `ERR_NOT_READY` when no pods are followed, or this one is not known. */
+  explainPod(namespace: string, name: string): Promise<ExplainPodSources>;
   /** What the policy makes of selectors that nobody vouches for. */
   explainSelectors(selectors: readonly Selector[]): Promise<MatchSources>;
   readonly registry: Registry;
@@ -127,6 +131,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
         if (toIdentityError(thrown).code !== 'ERR_PEER_GONE') throw thrown;
         return undefined;
       }),
+    explainPod: (namespace, name) => sources.explainPod(namespace, name).then(podDocument),
     explainSelectors: (selectors) => sources.explainSelectors(selectors).then(matchDocument),
   };
 }

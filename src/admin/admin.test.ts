@@ -26,6 +26,7 @@ class FakeView implements AdminView {
     return trustDomain === 'unknown.example' ? undefined : { trust_domain: 'example.org' };
   };
   explain = (pid: number) => Promise.resolve(pid === 7 ? { pid } : undefined);
+  explainPod = (namespace: string, name: string) => Promise.resolve({ namespace, name });
   explainSelectors = (selectors: readonly string[]) => Promise.resolve({ selectors });
 }
 

@@ -19,6 +19,8 @@ export interface AdminView {
   bundle(trustDomain: string | undefined): unknown;
   /** Which identities a process would get and why; undefined when there is none with this pid. */
   explain(pid: number): Promise<unknown>;
+  /** What is known of a pod of this node, by `namespace/name`; throws `ERR_NOT_READY` where none can be. */
+  explainPod(namespace: string, name: string): Promise<unknown>;
   /** The same of a process that had these selectors. */
   explainSelectors(selectors: readonly Selector[]): Promise<unknown>;
 }
@@ -48,6 +50,9 @@ const metrics: Route = async (view) => ({
   body: await view.metrics(),
 });
 
+/** RFC 1123 names, as Kubernetes has them. */
+const POD_NAME = /^([a-z0-9][a-z0-9.-]{0,252})\/([a-z0-9][a-z0-9.-]{0,252})$/;
+
 /** The admin socket's answers, all to GET. */
 const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
   '/live': () => text('live'),
@@ -68,11 +73,14 @@ const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
   '/explain': (view, query) => {
     const [pid, ...pids] = query.getAll('pid');
     const [selectors, ...more] = query.getAll('selectors');
-    const asked = [pid, selectors].filter((text) => text !== undefined).length;
-    if (asked !== 1 || pids.length > 0 || more.length > 0) {
-      const expected = '/explain?pid=1234, or its selectors, as in /explain?selectors=a,b';
+    const [pod, ...pods] = query.getAll('pod');
+    const asked = [pid, selectors, pod].filter((text) => text !== undefined).length;
+    if (asked !== 1 || pids.length + more.length + pods.length > 0) {
+      const expected =
+        '/explain?pid=1234, or its selectors or pod, as in /explain?selectors=a,b or /explain?pod=ns/name';
       return json({ error: `one process is to be named, as in ${expected}` }, 400);
     }
+    if (pod !== undefined) return ofPod(view, pod);
     return pid === undefined ? ofSelectors(view, selectors ?? '') : ofPid(view, pid);
   },
 };
@@ -85,6 +93,20 @@ async function ofPid(view: AdminView, text: string): Promise<Answer> {
   return explanation === undefined
     ? json({ error: `there is no process with pid ${text}` }, 404)
     : json(explanation);
+}
+
+async function ofPod(view: AdminView, text: string): Promise<Answer> {
+  const [, namespace, name] = POD_NAME.exec(text) ?? [];
+  if (namespace === undefined || name === undefined) {
+    return json({ error: 'pod is to be namespace/name' }, 400);
+  }
+  try {
+    return json(await view.explainPod(namespace, name));
+  } catch (thrown) {
+    const { code, message } = toIdentityError(thrown);
+    if (code !== 'ERR_NOT_READY') throw thrown;
+    return json({ error: message }, 404);
+  }
 }
 
 async function ofSelectors(view: AdminView, text: string): Promise<Answer> {

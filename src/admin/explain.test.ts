@@ -16,6 +16,8 @@ describe('explainDocument()', () => {
       pid: 42,
       startTicks: 4711,
       credentials: { pid: 42, uid: 1000, gid: 100 },
+      steps: [{ name: 'socket', text: '/run/s' }],
+      refusal: undefined,
       selectors: ['unix:uid:1000'],
       identities: [
         { id: web, priority: 3, source: 'a:1' },
@@ -35,6 +37,8 @@ describe('explainDocument()', () => {
       start_ticks: 4711,
       uid: 1000,
       gid: 100,
+      steps: [{ step: 'socket', text: '/run/s' }],
+      refusal: null,
       selectors: ['unix:uid:1000'],
       identities: [
         { spiffe_id: web, default: true, priority: 3, source: 'a:1' },

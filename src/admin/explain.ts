@@ -18,6 +18,35 @@ export interface ExplainSources extends MatchSources {
   /** When the process began, in clock ticks since the system did. */
   readonly startTicks: number;
   readonly credentials: { readonly uid: number; readonly gid: number };
+  /** How it is connected, and the way from there to its selectors, as far as there is one. */
+  readonly steps: readonly StepView[];
+  /** Why it is not attested; then nothing is matched. */
+  readonly refusal: string | undefined;
+}
+
+interface StepView {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What the document of a pod is made of: its containers, and what the policy makes of each. */
+export interface ExplainPodSources {
+  /** How old what is known is, in words. */
+  readonly known: string;
+  readonly pods: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly uid: string;
+    readonly serviceAccount: string;
+    readonly containers: readonly (MatchSources & {
+      readonly name: string;
+      readonly kind: string;
+      readonly id: string;
+      readonly image: string;
+      /** Why its processes are not attested; then nothing is matched. */
+      readonly refusal: string | undefined;
+    })[];
+  }[];
 }
 
 /** What became of an entry that gives the process an identity, or nearly does. */
@@ -42,13 +71,32 @@ interface EntryView {
 
 /** The document of `/explain?pid=N`. */
 export function explainDocument(from: ExplainSources): object {
-  const { pid, startTicks, credentials } = from;
+  const { pid, startTicks, credentials, steps, refusal } = from;
   return {
     pid,
     start_ticks: startTicks,
     uid: credentials.uid,
     gid: credentials.gid,
+    steps: steps.map(({ name, text }) => ({ step: name, text })),
+    refusal: refusal ?? null,
     ...matchDocument(from),
+  };
+}
+
+/** The document of `/explain?pod=NS/NAME`. */
+export function podDocument({ known, pods }: ExplainPodSources): object {
+  return {
+    known,
+    pods: pods.map(({ namespace, name, uid, serviceAccount, containers }) => ({
+      ...{ namespace, name, uid },
+      service_account: serviceAccount,
+      containers: containers.map((container) => ({
+        ...{ name: container.name, kind: container.kind, id: container.id },
+        image: container.image,
+        refusal: container.refusal ?? null,
+        ...matchDocument(container),
+      })),
+    })),
   };
 }
 

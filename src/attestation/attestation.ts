@@ -5,7 +5,7 @@ import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { NOBODY, type Caller, type PeerCredentials } from '../identity/caller.ts';
 import type { Attestor } from './attestor.ts';
-import { describeProcess, type ProcessDescription } from './by-pid.ts';
+import { describeProcess, type Look, type ProcessDescription } from './by-pid.ts';
 import { createCallers, failureFields } from './callers.ts';
 import type { Kernel } from './kernel.ts';
 import type { FailureReason } from './metrics.ts';
@@ -32,9 +32,12 @@ export interface Attestation {
   accept(socket: Socket): PeerConnection;
   /**
    * What the process with this pid would be attested as now. Rejects with `ERR_PEER_GONE` when there
-   * is none.
+   * is none. `look` sees it before it is attested, which the signal ends.
    */
-  attestPid(pid: number): Promise<ProcessDescription>;
+  attestPid(
+    pid: number,
+    options?: { readonly signal?: AbortSignal; readonly look?: Look },
+  ): Promise<ProcessDescription>;
   /** Processes that are pinned now. */
   readonly processes: number;
   close(): void;
@@ -101,7 +104,11 @@ export function createAttestation(deps: AttestationDeps): Attestation {
         },
       };
     },
-    attestPid: (pid) => describeProcess(pid, deps, { signal: closing.signal }),
+    attestPid: (pid, { signal, look } = {}) =>
+      describeProcess(pid, deps, {
+        signal: signal ? AbortSignal.any([signal, closing.signal]) : closing.signal,
+        look,
+      }),
     get processes() {
       return processes.size;
     },

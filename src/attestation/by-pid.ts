@@ -15,6 +15,9 @@ export interface ProcessDescription {
   readonly startTicks: number;
 }
 
+/** Sees the process before it is attested; it is closed afterwards. */
+export type Look = (peer: Peer) => void;
+
 /**
  * Looks at the process that has this pid now, for an operator's question; nothing is kept. Rejects
  * with `ERR_PEER_GONE` when there is none or it ends meanwhile, else as attesting a peer does.
@@ -22,7 +25,7 @@ export interface ProcessDescription {
 export async function describeProcess(
   pid: number,
   { kernel, attestors }: { readonly kernel: Kernel; readonly attestors: readonly Attestor[] },
-  options: { signal: AbortSignal },
+  { look, ...options }: { readonly signal: AbortSignal; readonly look?: Look | undefined },
 ): Promise<ProcessDescription> {
   const identified = identifyPid(pid, kernel);
   if (identified.kind !== 'peer') {
@@ -31,6 +34,7 @@ export async function describeProcess(
   const { peer } = identified;
   try {
     const startTicks = peer.startTicks();
+    look?.(peer);
     const { selectors, holds } = await gatherEvidence(attestors, peer, options);
     if (peer.hasExited()) throw hasEnded(pid);
     // Throws when it changed its user or group meanwhile: the selectors may be of either.

@@ -47,6 +47,7 @@ export const COMMANDS: readonly Command[] = [
     summary: 'show why a process gets the identities it gets, or none',
     flags: [
       { name: 'pid', value: 'N', doc: 'a process, as the running daemon sees it' },
+      { name: 'pod', value: 'NS/NAME', doc: 'each container of a pod of this node' },
       { name: 'selectors', value: 'A,B', doc: 'selectors; with --config no daemon is needed' },
       ...ADMIN,
       JSON_FLAG,

@@ -1,4 +1,4 @@
-import type { ExplainView, IdentityView, VerdictView } from './explain-view.ts';
+import type { ExplainView, IdentityView, PodExplainView, VerdictView } from './explain-view.ts';
 import { oneLine } from './printable.ts';
 
 /** Of what a process has instead of a selector that it misses. */
@@ -6,15 +6,17 @@ const MOST_LISTED = 4;
 
 /** An explanation for people: each step from the process to its identities. */
 export function explainText(view: ExplainView): string {
-  const { process, selectors, identities, verdicts, missingNotShown: notShown } = view;
+  const { process, steps: way, selectors, identities, verdicts } = view;
+  const notShown = view.missingNotShown;
   const of = (kind: string) => verdicts.filter((verdict) => verdict.kind === kind);
   const steps: readonly (readonly [string, readonly string[]])[] = [
     [
       'process',
       process ? [`pid ${process.pid}, uid ${id(process.uid)}, gid ${id(process.gid)}`] : [],
     ],
+    ...way.map(({ name, text }) => [name, [text]] as const),
     ['selectors', selectors],
-    ['identities', identities.length > 0 ? identities.map(identityText) : [noneText(verdicts)]],
+    ['identities', identities.length > 0 ? identities.map(identityText) : [noneText(view)]],
     ['default', defaultText(identities)],
     ['shadowed', of('shadowed').map(shadowedText)],
     [
@@ -36,13 +38,37 @@ export function explainText(view: ExplainView): string {
     .join('');
 }
 
+/** What is known of a pod, for people, and for each of its containers what a process in it gets. */
+export function podText({ known, pods }: PodExplainView): string {
+  const lines = pods.flatMap(({ title, uid, serviceAccount, containers }) => [
+    line('pod', title),
+    line('', `uid ${uid}`),
+    line('', serviceAccount === '' ? 'no service account' : `service account ${serviceAccount}`),
+    ...containers.flatMap(({ name, kind, id: containerId, image, told }) => [
+      '\n',
+      line('container', kind === 'container' ? name : `${name} (${kind})`),
+      line('', `image ${image}, ${containerId === '' ? 'not running yet' : `id ${containerId}`}`),
+      explainText(told),
+    ]),
+  ]);
+  return [
+    line('known', known),
+    ...lines,
+    '\n',
+    line('note', 'without the unix selectors that a process adds: explain --pid has them'),
+  ].join('');
+}
+
+const line = (title: string, text: string) => `${oneLine(title.padEnd(12) + text)}\n`;
+
 const id = (number: number | null) => number ?? '?';
 
 function identityText({ spiffeId, priority, source }: IdentityView): string {
   return `${spiffeId} (priority ${id(priority)}, ${source})`;
 }
 
-function noneText(verdicts: readonly VerdictView[]): string {
+function noneText({ refusal, verdicts }: ExplainView): string {
+  if (refusal !== null) return `none: ${refusal}`;
   const near = verdicts.length === 0 ? ', and none is near' : '';
   return `none: no policy entry applies${near}`;
 }

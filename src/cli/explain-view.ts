@@ -22,11 +22,37 @@ export interface IdentityView {
   readonly source: string;
 }
 
+export interface StepView {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What `credence explain --pod` shows. */
+export interface PodExplainView {
+  readonly known: string;
+  readonly pods: readonly {
+    readonly title: string;
+    readonly uid: string;
+    readonly serviceAccount: string;
+    readonly containers: readonly {
+      readonly name: string;
+      readonly kind: string;
+      readonly id: string;
+      readonly image: string;
+      readonly told: ExplainView;
+    }[];
+  }[];
+}
+
 /** What `credence explain` shows of the document at `/explain`. */
 export interface ExplainView {
   /** Undefined when selectors were asked about instead of a process. */
   readonly process:
     { readonly pid: number; readonly uid: number | null; readonly gid: number | null } | undefined;
+  /** The way from the socket to the selectors, as far as it goes. */
+  readonly steps: readonly StepView[];
+  /** Why it is not attested; null when it is. */
+  readonly refusal: string | null;
   readonly selectors: readonly string[];
   /** The first one is the default. */
   readonly identities: readonly IdentityView[];
@@ -45,6 +71,11 @@ export function parseExplanation(document: unknown): ExplainView {
   const pid = count(from['pid']);
   return {
     process: pid === null ? undefined : { pid, uid: count(from['uid']), gid: count(from['gid']) },
+    steps: list(from['steps']).map((step) => ({
+      name: text(step['step']) ?? '?',
+      text: text(step['text']) ?? '?',
+    })),
+    refusal: text(from['refusal']),
     selectors: texts(from['selectors']),
     identities: list(from['identities']).map((identity) => ({
       spiffeId: text(identity['spiffe_id']) ?? '?',
@@ -53,6 +84,30 @@ export function parseExplanation(document: unknown): ExplainView {
     })),
     verdicts: list(from['entries']).map(parseVerdict),
     missingNotShown: count(from['missing_not_shown']) ?? 0,
+  };
+}
+
+/** Takes out of an answer what is shown; throws `ERR_UNREACHABLE` when it explains no pod. */
+export function parsePodExplanation(document: unknown): PodExplainView {
+  const from = record(document);
+  if (!Array.isArray(from['pods'])) {
+    const message = 'the daemon answered something else than an explanation of a pod';
+    throw new IdentityError('ERR_UNREACHABLE', message);
+  }
+  return {
+    known: text(from['known']) ?? '?',
+    pods: list(from['pods']).map((pod) => ({
+      title: `${text(pod['namespace']) ?? '?'}/${text(pod['name']) ?? '?'}`,
+      uid: text(pod['uid']) ?? '?',
+      serviceAccount: text(pod['service_account']) ?? '',
+      containers: list(pod['containers']).map((container) => ({
+        name: text(container['name']) ?? '?',
+        kind: text(container['kind']) ?? '?',
+        id: text(container['id']) ?? '',
+        image: text(container['image']) ?? '?',
+        told: parseExplanation(container),
+      })),
+    })),
   };
 }
 

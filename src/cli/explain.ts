@@ -10,8 +10,8 @@ import { attestableHere, type Attests } from '../policy/unmatched.ts';
 import { askAdminJson } from './admin-client.ts';
 import { textOf, type Action, type Given, type Terminal } from './command.ts';
 import { EXIT } from './exit.ts';
-import { explainText } from './explain-text.ts';
-import { parseExplanation } from './explain-view.ts';
+import { explainText, podText } from './explain-text.ts';
+import { parseExplanation, parsePodExplanation } from './explain-view.ts';
 import { pidOf } from './pid.ts';
 import { adminSocket } from './sockets.ts';
 
@@ -19,11 +19,14 @@ import { adminSocket } from './sockets.ts';
 export const explain: Action = async (given, _operands, terminal) => {
   const pid = pidOf(given);
   const selectors = selectorsOf(given);
-  if ((pid === undefined) === (selectors === undefined)) {
-    throw new IdentityError('ERR_USAGE', 'credence explain needs --pid N or --selectors A,B', {
+  const pod = podOf(given);
+  if ([pid, selectors, pod].filter((one) => one !== undefined).length !== 1) {
+    const message = 'credence explain needs --pid N, --pod NS/NAME or --selectors A,B';
+    throw new IdentityError('ERR_USAGE', message, {
       hint: 'credence explain --selectors unix:uid:1000,unix:gid:1000 --config FILE',
     });
   }
+  if (pod !== undefined) return explainPod(pod, given, terminal);
   const document = selectors
     ? await explainSelectors(selectors, given, terminal)
     : await askAdminJson(await adminSocket(given, terminal), `/explain?pid=${pid}`, terminal);
@@ -33,6 +36,26 @@ export const explain: Action = async (given, _operands, terminal) => {
   );
   return view.identities.length > 0 ? EXIT.done : EXIT.no;
 };
+
+/** Done when one container at least has an identity. */
+async function explainPod(pod: string, given: Given, terminal: Terminal): Promise<number> {
+  const path = `/explain?pod=${encodeURIComponent(pod)}`;
+  const document = await askAdminJson(await adminSocket(given, terminal), path, terminal);
+  const view = parsePodExplanation(document);
+  terminal.out(
+    given['json'] === true ? `${JSON.stringify(document, undefined, 2)}\n` : podText(view),
+  );
+  const containers = view.pods.flatMap((each) => each.containers);
+  return containers.some(({ told }) => told.identities.length > 0) ? EXIT.done : EXIT.no;
+}
+
+function podOf(given: Given): string | undefined {
+  const text = textOf(given, 'pod');
+  if (text === undefined || /^[a-z0-9][a-z0-9.-]*\/[a-z0-9][a-z0-9.-]*$/.test(text)) return text;
+  throw new IdentityError('ERR_USAGE', `--pod is "${text}", expected its namespace and its name`, {
+    hint: 'as in --pod default/web-0; kubectl get pods -A shows some',
+  });
+}
 
 function selectorsOf(given: Given): readonly Selector[] | undefined {
   const text = textOf(given, 'selectors');

@@ -66,7 +66,8 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
   return { name: 'kubernetes', attest } as const;
 }
 
-function selectorsOf({ pod, container }: Found, { ephemeral }: { ephemeral: boolean }) {
+/** Of a process in this container; throws `ERR_ATTESTATION` when it is not to have any. */
+export function selectorsOf({ pod, container }: Found, { ephemeral }: { ephemeral: boolean }) {
   if (container.kind === 'ephemeral' && !ephemeral) {
     throw new IdentityError(
       'ERR_ATTESTATION',

@@ -15,6 +15,8 @@ export interface PodIndex {
   put(pod: Pod): void;
   remove(uid: string): void;
   byUid(uid: string): Pod | undefined;
+  /** All of this name: one may be ending while the next is there. */
+  named(namespace: string, name: string): readonly Pod[];
   /**
    * Who has this container, when that is the pod that its cgroup names; undefined while neither is
    * known. Throws `ERR_ATTESTATION` when several pods claim it.
@@ -65,6 +67,12 @@ class NodePods implements PodIndex {
 
   byUid(uid: string): Pod | undefined {
     return this.#pods.get(uid);
+  }
+
+  named(namespace: string, name: string): readonly Pod[] {
+    return [...this.#pods.values()].filter(
+      (pod) => pod.namespace === namespace && pod.name === name,
+    );
   }
 
   find(podUid: string, containerId: string): Found | undefined {

@@ -14,7 +14,10 @@ import { stateOfTheWorld } from './state-of-the-world.ts';
 import { statusOf } from './status.ts';
 
 /** A stream, as far as it does not matter how its messages look. */
-export type OpenStream = Pick<SecretStream<unknown>, 'connection' | 'pushes' | 'snapshot' | 'end'>;
+export type OpenStream = Pick<
+  SecretStream<unknown>,
+  'connection' | 'pid' | 'pushes' | 'snapshot' | 'end'
+>;
 type StreamCall<Request> = ServerDuplexStream<Incoming<Request>, Buffer>;
 type FetchCall = ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>;
 

@@ -126,6 +126,11 @@ export class SecretStream<Request> implements SdsReader {
   }
 
   /** The connection that it is on. */
+  /** The process that its proxy is. */
+  get pid(): number {
+    return this.#connection.credentials.pid;
+  }
+
   get connection(): string {
     return this.#connection.id;
   }

@@ -4,8 +4,10 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
+import { listOf, startApiServer } from '../support/api-server.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
+import { pod } from '../support/pods.ts';
 import { credence } from '../support/transcript.ts';
 
 const UID = process.getuid?.() ?? 0;
@@ -173,5 +175,71 @@ describe('/explain', () => {
       assert.match(body, /"error": ".*pid/, query);
     }
     assert.equal((await ask(app, '/explain?pid=4194304')).code, 404);
+  });
+});
+
+describe('credence explain --pod', () => {
+  const explain = (app: TestApp, ...args: string[]) =>
+    credence(['explain', '--admin-socket', adminSocket(app), ...args]);
+
+  it('shows each container with its selectors, its identities and what others lack', async () => {
+    await using api = await startApiServer();
+    api.behave(listOf('1', pod({ containers: ['web', 'proxy'] })), (_, response) =>
+      response.writeHead(200).flushHeaders(),
+    );
+    await using app = await startApp({
+      entries: [
+        {
+          spiffe_id: 'spiffe://example.org/web',
+          selectors: ['k8s:sa:web', 'k8s:container-name:web'],
+        },
+        { spiffe_id: 'spiffe://example.org/other', selectors: ['k8s:sa:web', 'k8s:ns:other'] },
+      ],
+      settings: {
+        attestation: {
+          kubernetes: {
+            ...{ enabled: true, node_name: 'node-1', api_server: `${api.host}:${api.port}` },
+            ...{ ca_file: api.caFile, token_file: api.tokenFile },
+          },
+        },
+      },
+    });
+    const told = await eventually(
+      async () => {
+        const answer = await explain(app, '--pod', 'shop/web-1');
+        return answer.code === 0 && answer;
+      },
+      { what: 'the pod' },
+    );
+    assert.equal(told.err, '');
+    for (const line of [
+      /^known {7}1 pods of node-1, last heard of \d s ago$/m,
+      /^pod {9}shop\/web-1$/m,
+      /^container {3}web$/m,
+      /^container {3}proxy$/m,
+      /^identities {2}spiffe:\/\/example\.org\/web \(priority 0/m,
+      /^missed {6}\S+\/web \(.+\): misses k8s:container-name:web \(it has k8s:container-name:proxy\)$/m,
+      /\S+\/other \(.+\): misses k8s:ns:other \(it has k8s:ns:shop\)$/m,
+    ]) {
+      assert.match(told.out, line);
+    }
+    const unknown = await explain(app, '--pod', 'shop/web-2');
+    assert.equal(unknown.code, 1);
+    assert.match(
+      unknown.err,
+      /pod shop\/web-2 is not known here \(1 pods of node-1, last heard of \d s ago\)/,
+    );
+    const process_ = await explain(app, '--pid', String(process.pid));
+    assert.match(process_.out, /^socket {6}\/.+api\.sock, no open stream of this process$/m);
+    assert.match(process_.out, /^cgroup {6}\//m);
+  });
+
+  it('says that no pods are known where they are not asked for', async () => {
+    await using app = await startApp({ entries: [] });
+    const { code, err } = await explain(app, '--pod', 'shop/web-1');
+    assert.equal(code, 1);
+    assert.match(err, /attestation\.kubernetes is not enabled/);
+    assert.equal((await explain(app, '--pod', 'web-1')).code, 64);
+    assert.equal((await ask(app, '/explain?pod=web-1')).code, 400);
   });
 });
