@@ -3,6 +3,7 @@ import { writeFileAtomic } from '../core/atomic-file.ts';
 import { errorText } from '../core/errors.ts';
 import { ensurePrivateFolder, readPrivateFile } from './private-files.ts';
 import { unusable } from './unusable.ts';
+import { readOneCertificate } from './upstream-certificates.ts';
 
 /** A root that SVIDs were signed under. */
 export interface RecordedRoot {
@@ -88,7 +89,8 @@ export function parseRootRecord(text: string): RootRecord {
         throw new Error('expected a certificate in base64');
       }
       return {
-        der: Buffer.from(certificate, 'base64'),
+        // Read here, so that what is no certificate is a fault of the file.
+        der: readOneCertificate(Buffer.from(certificate, 'base64')).der,
         untilMs: until === null ? undefined : whole(until, 'until_ms'),
       };
     }),
