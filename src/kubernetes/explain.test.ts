@@ -35,7 +35,7 @@ describe('the way of a process to its pod', () => {
         `cgroup: /kubepods/burstable/pod${UID}/${ID}`,
         `container: web, image registry.example/web:1, id ${ID}`,
         `pod: shop/web-1, uid ${UID}, service account web, as of resource version 1`,
-        'known: 1 pods of node-1, last heard of 12 s ago',
+        'known: 1 pod of node-1, last heard of 12 s ago',
       ],
     );
   });
@@ -96,7 +96,7 @@ describe('what is known of a pod', () => {
     assert.ok(account);
     const added = account.containers.find(({ kind }) => kind === 'ephemeral');
     assert.deepEqual(added?.selectors, []);
-    assert.match(added?.refusal ?? '', /was added to pod shop\/web-1 while it ran/);
+    assert.match(added.refusal ?? '', /was added to pod shop\/web-1 while it ran/);
   });
 
   it('is nothing of another namespace, and says when nothing was heard at all', () => {

@@ -61,7 +61,8 @@ export function createPodExplainer(deps: PodExplainerDeps): PodExplainer {
     const agoMs = deps.heardAgoMs();
     if (agoMs === undefined) return `nothing was heard of the pods of ${node} yet`;
     const seconds = Math.round(agoMs / SECOND_MS);
-    return `${index.size} pods of ${node}, last heard of ${seconds} s ago`;
+    const pods = index.size === 1 ? '1 pod' : `${index.size} pods`;
+    return `${pods} of ${node}, last heard of ${seconds} s ago`;
   }
 
   function* walk(peer: { cgroup(): string }): Generator<Step> {

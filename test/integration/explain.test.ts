@@ -213,7 +213,7 @@ describe('credence explain --pod', () => {
     );
     assert.equal(told.err, '');
     for (const line of [
-      /^known {7}1 pods of node-1, last heard of \d s ago$/m,
+      /^known {7}1 pod of node-1, last heard of \d s ago$/m,
       /^pod {9}shop\/web-1$/m,
       /^container {3}web$/m,
       /^container {3}proxy$/m,
@@ -227,7 +227,7 @@ describe('credence explain --pod', () => {
     assert.equal(unknown.code, 1);
     assert.match(
       unknown.err,
-      /pod shop\/web-2 is not known here \(1 pods of node-1, last heard of \d s ago\)/,
+      /pod shop\/web-2 is not known here \(1 pod of node-1, last heard of \d s ago\)/,
     );
     const process_ = await explain(app, '--pid', String(process.pid));
     assert.match(process_.out, /^socket {6}\/.+api\.sock, no open stream of this process$/m);

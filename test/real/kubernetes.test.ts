@@ -107,6 +107,41 @@ describe('a process in a pod', { timeout: 60_000 }, () => {
     assert.equal(stream.responses.length, 0);
   });
 
+  /** As `credence explain --pid` asks it. */
+  async function explain() {
+    const told = JSON.parse(await app.get(`/explain?pid=${process.pid}`)) as {
+      steps: readonly { step: string; text: string }[];
+      refusal: string | null;
+      identities: readonly { spiffe_id: string }[];
+    };
+    const step = (name: string) => told.steps.find((one) => one.step === name)?.text ?? '';
+    return { step, refusal: told.refusal, ids: told.identities.map(({ spiffe_id }) => spiffe_id) };
+  }
+
+  it('is explained as far as its pod is known, without waiting for long', async () => {
+    inPod(CONTAINER);
+    const { step, refusal, ids } = await explain();
+    assert.match(step('cgroup'), new RegExp(CONTAINER));
+    assert.equal(step('pod'), `uid ${UID}, which is not known here`);
+    assert.match(refusal ?? '', /not known within 2 s/);
+    assert.deepEqual(ids, []);
+  });
+
+  it('is explained by cgroup, container and pod', async () => {
+    inPod(CONTAINER);
+    tell('ADDED', '2', { labels: { app: 'cart' } });
+    using stream = openSdsStream(app.socketPath, [CART]);
+    await eventually(() => stream.responses.length === 1, { what: 'the certificate' });
+    const { step, refusal, ids } = await explain();
+    assert.equal(refusal, null);
+    assert.match(step('socket'), /1 open streams of this process on 1 connections$/);
+    assert.match(step('container'), new RegExp(`^web, image .*, id ${ID}$`));
+    assert.match(step('pod'), new RegExp(`^shop/web-1, uid ${UID}, service account web`));
+    assert.match(step('known'), /^1 pod of node-1, last heard of \d s ago$/);
+    // It runs as root, which is a selector of its own.
+    assert.deepEqual(ids, ['spiffe://example.org/host', CART]);
+  });
+
   it('becomes what its pod has become, and loses the former, within a second', async () => {
     inPod(CONTAINER);
     tell('ADDED', '2', { labels: { app: 'cart' } });
