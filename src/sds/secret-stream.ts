@@ -125,12 +125,12 @@ export class SecretStream<Request> implements SdsReader {
     this.#finish(() => this.#call.emit('error', statusOf(error)));
   }
 
-  /** The connection that it is on. */
   /** The process that its proxy is. */
   get pid(): number {
     return this.#connection.credentials.pid;
   }
 
+  /** The connection that it is on. */
   get connection(): string {
     return this.#connection.id;
   }
