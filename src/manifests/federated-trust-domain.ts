@@ -1,0 +1,76 @@
+import { shown } from '../core/yaml.ts';
+import { spiffeIdFault, trustDomainFault, type TrustDomain } from '../identity/spiffe-id.ts';
+import { checkKeys, readSection, readText } from './fields.ts';
+import type { Manifest, ManifestContext } from './manifest.ts';
+
+/** A `ClusterFederatedTrustDomain`, checked: whom to federate with, and where its bundle is. */
+export interface FederatedTrustDomain {
+  readonly name: string;
+  readonly source: string;
+  readonly trustDomain: TrustDomain;
+  readonly bundleEndpointUrl: string;
+  readonly profile: 'https_spiffe' | 'https_web';
+  /** Of `https_spiffe`; else empty. */
+  readonly endpointSpiffeId: string;
+  /** As it stands there; may be empty. */
+  readonly trustDomainBundle: string;
+}
+
+const KEYS = [
+  ...['trustDomain', 'bundleEndpointURL', 'bundleEndpointProfile', 'trustDomainBundle'],
+  'className',
+];
+
+/** Reads the `spec`. What it returns counts only if nothing was reported. */
+export function readFederatedTrustDomain(
+  { name, source, spec }: Manifest,
+  { trustDomain: own, warn }: ManifestContext,
+): FederatedTrustDomain {
+  checkKeys(spec, KEYS);
+  const { report, path } = spec;
+  const trustDomain = readText(spec, 'trustDomain');
+  const fault = trustDomain === own ? 'it is the own trust domain' : trustDomainFault(trustDomain);
+  if (fault) {
+    const expected = `expected a trust domain such as partner.example, but ${fault}`;
+    report([...path, 'trustDomain'], expected);
+  }
+  const bundleEndpointUrl = readText(spec, 'bundleEndpointURL');
+  if (!isEndpoint(bundleEndpointUrl)) {
+    const expected = `expected an https URL without user and password, got ${shown(bundleEndpointUrl)}`;
+    report([...path, 'bundleEndpointURL'], expected);
+  }
+  const bundle = readText(spec, 'trustDomainBundle');
+  warn(`bundles of ${shown(trustDomain)} are not fetched yet: nobody gets one of it`);
+  return {
+    ...{ name, source, bundleEndpointUrl, ...readProfile(spec) },
+    trustDomain: trustDomain as TrustDomain,
+    trustDomainBundle: bundle,
+  };
+}
+
+function readProfile(
+  spec: Manifest['spec'],
+): Pick<FederatedTrustDomain, 'profile' | 'endpointSpiffeId'> {
+  const section = readSection(spec, 'bundleEndpointProfile');
+  if (section) checkKeys(section, ['type', 'endpointSPIFFEID']);
+  const type = section ? readText(section, 'type') : '';
+  const endpointSpiffeId = section ? readText(section, 'endpointSPIFFEID') : '';
+  const path = [...spec.path, 'bundleEndpointProfile'];
+  if (type !== 'https_spiffe' && type !== 'https_web') {
+    spec.report([...path, 'type'], `expected https_spiffe or https_web, got "${shown(type)}"`);
+  }
+  if (type === 'https_spiffe') {
+    const fault = spiffeIdFault(endpointSpiffeId);
+    if (fault) {
+      const expected = `expected the SPIFFE ID of the endpoint, but ${fault}`;
+      spec.report([...path, 'endpointSPIFFEID'], expected);
+    }
+  }
+  return { profile: type === 'https_spiffe' ? type : 'https_web', endpointSpiffeId };
+}
+
+function isEndpoint(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password } = new URL(text);
+  return protocol === 'https:' && username === '' && password === '';
+}
