@@ -10,6 +10,7 @@ import {
   type YamlPath,
 } from '../core/yaml.ts';
 import { nearestWord } from '../core/nearest-word.ts';
+import { isManifest } from '../manifests/manifest.ts';
 import { isMapping } from './fields.ts';
 import type { ItemText, ListItem } from './entry-list.ts';
 import { readJsonItem, splitJsonList } from './json-list.ts';
@@ -18,7 +19,7 @@ import { readPlainItem, splitBlockList } from './plain-yaml.ts';
 const CODE = { code: 'ERR_POLICY' } as const;
 
 /**
- * The entries of every document in a text, one at a time. Large lists are read item by item; an
+ * The entries and manifests of every document in a text, one at a time. Large lists are read item by item; an
  * item that the fast readers do not take goes to the full parser alone, and a text that is no plain
  * list goes to it whole. `report` hears what is wrong above the entries; a syntax error is thrown
  * (`ERR_POLICY`).
@@ -90,6 +91,7 @@ function readPiece(
     value = prefix.length > 0 && Array.isArray(parsed) ? parsed[0] : parsed;
   }
   return {
+    kind: 'entry',
     value,
     line: origin.line,
     locate: (path, which) => parseYaml(own, file, options).locate([...prefix, ...path], which),
@@ -101,13 +103,9 @@ function readDocument(
   report: (path: YamlPath, expected: string, which?: 'key' | 'value') => void,
 ): readonly ListItem[] {
   const { value } = document;
+  if (isManifest(value)) return readManifests(document, value, report);
   if (!isMapping(value)) {
     report([], `expected a mapping with the key entries, got ${kindOf(value)}`);
-    return [];
-  }
-  const foreign = foreignKind(value);
-  if (foreign !== undefined) {
-    report([], foreign);
     return [];
   }
   for (const key in value) {
@@ -120,19 +118,33 @@ function readDocument(
     report(['entries'], `expected a list of entries ([] for none), got ${kindOf(entries)}`);
     return [];
   }
-  return entries.map((entry: unknown, n) => {
-    const locate = (path: YamlPath, which?: 'key' | 'value'): TextPosition =>
-      document.locate(['entries', n, ...path], which);
-    return { value: entry, line: locate([]).line, locate };
-  });
+  return entries.map((entry: unknown, n) => itemAt(document, 'entry', entry, ['entries', n]));
 }
 
-function foreignKind(value: Readonly<Record<string, unknown>>): string | undefined {
-  const { apiVersion, kind } = value;
-  if (apiVersion === undefined && kind === undefined) return undefined;
-  const what = typeof kind === 'string' ? kind.slice(0, 64) : 'this kind';
-  if (typeof apiVersion === 'string' && apiVersion.startsWith('spire.spiffe.io/')) {
-    return `the Kubernetes manifest ${what} is not supported yet, write its entries as a policy document`;
+/** A manifest, or those of a list as `kubectl get -o yaml` prints it. */
+function readManifests(
+  document: YamlDocument,
+  value: Readonly<Record<string, unknown>>,
+  report: (path: YamlPath, expected: string) => void,
+): readonly ListItem[] {
+  const { kind, items } = value;
+  if (typeof kind !== 'string' || !kind.endsWith('List')) {
+    return [itemAt(document, 'manifest', value, [])];
   }
-  return `expected a policy document with the key entries, ${what} is none`;
+  if (!Array.isArray(items)) {
+    report(['items'], `expected a list of manifests, got ${kindOf(items)}`);
+    return [];
+  }
+  return items.map((item: unknown, n) => itemAt(document, 'manifest', item, ['items', n]));
+}
+
+function itemAt(
+  document: YamlDocument,
+  kind: ListItem['kind'],
+  value: unknown,
+  at: YamlPath,
+): ListItem {
+  const locate = (path: YamlPath, which?: 'key' | 'value'): TextPosition =>
+    document.locate([...at, ...path], which);
+  return { kind, value, line: locate([]).line, locate };
 }

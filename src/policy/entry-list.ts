@@ -1,7 +1,8 @@
 import type { TextPosition, YamlPath } from '../core/yaml.ts';
 
-/** One item of an `entries` list as plain values, with its place in the text. */
+/** One item of an `entries` list, or a manifest, as plain values, with its place in the text. */
 export interface ListItem {
+  readonly kind: 'entry' | 'manifest';
   readonly value: unknown;
   /** Counts from 1. */
   readonly line: number;

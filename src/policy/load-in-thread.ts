@@ -40,8 +40,8 @@ export function loadInThread(
         builder.add(message.entries);
         thread.postMessage(NEXT);
       } else if (message.kind === 'end') {
-        const { revision, warnings } = message;
-        const policy = builder.build(revision);
+        const { revision, manifests, warnings } = message;
+        const policy = builder.build(revision, manifests);
         finish(() => resolve({ policy, warnings }));
       } else {
         const { hint } = message;

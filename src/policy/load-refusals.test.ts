@@ -232,14 +232,14 @@ describe('loadPolicy() of what is wrong', () => {
       'p.yaml:4:15: entries[0].priority: expected a whole number from -1000000 to 1000000, got a text',
     ],
     [
-      'a manifest of SPIRE',
-      'apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nspec: {}',
-      'p.yaml:1:1: the Kubernetes manifest ClusterSPIFFEID is not supported yet, write its entries as a policy document',
+      'a manifest of SPIRE that nobody knows',
+      'apiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterWebhook\nspec: {}',
+      'p.yaml:1:1: expected a policy document with the key entries or one of ClusterSPIFFEID, ClusterStaticEntry, ClusterFederatedTrustDomain of spire.spiffe.io/v1alpha1, ClusterWebhook of spire.spiffe.io/v1alpha1 is none',
     ],
     [
       'another manifest',
       'apiVersion: v1\nkind: ConfigMap',
-      'p.yaml:1:1: expected a policy document with the key entries, ConfigMap is none',
+      'p.yaml:1:1: expected a policy document with the key entries or one of ClusterSPIFFEID, ClusterStaticEntry, ClusterFederatedTrustDomain of spire.spiffe.io/v1alpha1, ConfigMap of v1 is none',
     ],
     [
       'the same entry twice',

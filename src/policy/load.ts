@@ -1,10 +1,11 @@
 import { IdentityError, toIdentityError } from '../core/errors.ts';
-import { faultText, kindOf } from '../core/yaml.ts';
+import { faultText, kindOf, type YamlPath } from '../core/yaml.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { readListItems } from './documents.ts';
 import { doubtsAbout } from './doubts.ts';
+import type { Classes } from '../manifests/manifest.ts';
 import type { ListItem } from './entry-list.ts';
-import type { PolicyEntry, PolicyWarning } from './entry.ts';
+import type { PolicyEntry, PolicyManifests, PolicyWarning } from './entry.ts';
 import { entryFindings } from './entry-findings.ts';
 import { isMapping, type Report } from './fields.ts';
 import {
@@ -14,6 +15,7 @@ import {
   MAX_POLICY_BYTES,
   readDocumentText,
 } from './files.ts';
+import { createManifestCollector, type ManifestCollector } from './manifests.ts';
 import { readOwnEntry } from './own-entry.ts';
 import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
 import type { Attests } from './unmatched.ts';
@@ -28,23 +30,28 @@ export interface PolicySources {
   readonly caTtlMs?: number;
   /** What this daemon attests; entries that no process of this machine fits are warned of. */
   readonly attests?: Attests;
+  /** Which manifests count; default: those of no class. */
+  readonly classes?: Classes;
 }
 
 /** What the documents say, or everything that is wrong with them. */
 export interface PolicyReading {
   readonly entries: readonly PolicyEntry[];
+  readonly manifests: PolicyManifests;
   readonly warnings: readonly PolicyWarning[];
   /** The first `MAX_FAULTS` faults, in the order of the text. */
   readonly faults: readonly string[];
   readonly faultCount: number;
 }
 
+const NO_PODS = 'attestation.kubernetes is not enabled: a ClusterSPIFFEID applies to no process';
 const MAX_FAULTS = 50;
 const MAX_WARNINGS = 200;
 
 interface Collected {
   readonly sources: PolicySources;
   readonly entries: PolicyEntry[];
+  readonly manifests: ManifestCollector;
   readonly warnings: PolicyWarning[];
   readonly faults: string[];
   faultCount: number;
@@ -62,6 +69,7 @@ export function readPolicy(
   const into: Collected = {
     sources,
     entries: [],
+    manifests: createManifestCollector(sources),
     warnings: [],
     faults: [],
     faultCount: 0,
@@ -81,7 +89,7 @@ export function readPolicy(
   if (sources.attests) {
     for (const warning of entryFindings(into.entries, sources.attests)) into.warnings.push(warning);
   }
-  return into;
+  return { ...into, manifests: into.manifests.manifests };
 }
 
 /** Reads all documents; throws `ERR_POLICY` with the first fault and the number of the others. */
@@ -106,9 +114,13 @@ function readFile(into: Collected, file: string, left: number): number {
   let parents = 0;
   let firstLine = 1;
   for (const item of readListItems(text, file, (fault) => addFault(into, fault))) {
+    if (item.kind === 'manifest') {
+      readManifestItem(into, file, item);
+      continue;
+    }
     if (n === 0) firstLine = item.line;
     const entry = readEntry(into, file, item, n);
-    if (entry) addEntry(into, file, item, n, entry);
+    if (entry) addEntry(into, file, item, ['entries', n], entry);
     if (isMapping(item.value) && item.value['parent_id'] !== undefined) parents++;
     n++;
   }
@@ -117,6 +129,25 @@ function readFile(into: Collected, file: string, left: number): number {
     warn(into, file, firstLine, message);
   }
   return bytes;
+}
+
+/** A `ClusterStaticEntry` is an entry like any other; the rest is kept beside the entries. */
+function readManifestItem(into: Collected, file: string, item: ListItem): void {
+  const before = into.faultCount;
+  const report: Report = (path, expected, which) =>
+    addFault(into, faultText(file, item.locate(path, which), path, expected));
+  const warnings: string[] = [];
+  const entry = into.manifests.take(item.value, `${file}:${item.line}`, {
+    report,
+    warn: (message) => void warnings.push(message),
+    good: () => into.faultCount === before,
+  });
+  for (const message of warnings) warn(into, file, item.line, message);
+  const { attests } = into.sources;
+  if (attests && attests.kubernetes !== true && isMapping(item.value)) {
+    if (item.value['kind'] === 'ClusterSPIFFEID') warn(into, file, item.line, NO_PODS);
+  }
+  if (entry) addEntry(into, file, item, ['spec', 'spiffeID'], entry);
 }
 
 function readEntry(
@@ -145,14 +176,14 @@ function addEntry(
   into: Collected,
   file: string,
   item: ListItem,
-  n: number,
+  path: YamlPath,
   entry: PolicyEntry,
 ): void {
   const twin = findTwin(into, entry);
   if (twin !== undefined) {
-    const at = item.locate(['spiffe_id']);
+    const at = item.locate(item.kind === 'entry' ? ['spiffe_id'] : path);
     const expected = `expected an entry of its own, but ${twin} has the same SPIFFE ID and selectors`;
-    addFault(into, faultText(file, at, ['entries', n], expected));
+    addFault(into, faultText(file, at, path, expected));
     return;
   }
   into.entries.push(entry);

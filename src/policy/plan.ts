@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Selector } from '../identity/selector.ts';
-import type { PolicyEntry } from './entry.ts';
+import { NO_MANIFESTS, type PolicyEntry, type PolicyManifests } from './entry.ts';
 
 /** Entries made ready for the index; plain data, so that another thread can do it. */
 export interface PolicyPlan {
@@ -14,7 +14,10 @@ export interface PolicyPlan {
 const REVISION_DIGITS = 16;
 
 /** Orders each entry's selectors by how few entries share them, and digests the whole. */
-export function planEntries(entries: readonly PolicyEntry[]): PolicyPlan {
+export function planEntries(
+  entries: readonly PolicyEntry[],
+  manifests: PolicyManifests = NO_MANIFESTS,
+): PolicyPlan {
   const counts = new Map<Selector, number>();
   for (const { selectors } of entries) {
     for (const selector of selectors) counts.set(selector, (counts.get(selector) ?? 0) + 1);
@@ -27,6 +30,9 @@ export function planEntries(entries: readonly PolicyEntry[]): PolicyPlan {
     hash.update(content(entry, selectors));
     return selectors[0] === entry.selectors[0] ? entry : { ...entry, selectors };
   });
+  for (const manifest of [...manifests.clusterIds, ...manifests.federated]) {
+    hash.update(JSON.stringify({ ...manifest, source: '' }));
+  }
   return { entries: planned, revision: hash.digest('hex').slice(0, REVISION_DIGITS) };
 }
 

@@ -1,7 +1,7 @@
 import type { Entitlement } from '../identity/entitlement.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
-import type { PolicyEntry } from './entry.ts';
+import { NO_MANIFESTS, type PolicyEntry, type PolicyManifests } from './entry.ts';
 import { planEntries } from './plan.ts';
 import { SelectorTree } from './selector-tree.ts';
 import { expandTemplate, hasPlaceholder, parseTemplate, type IdTemplate } from './template.ts';
@@ -10,9 +10,12 @@ import { expandTemplate, hasPlaceholder, parseTemplate, type IdTemplate } from '
 export interface Policy {
   /** Digest of the content; the same entries in the same order have the same revision. */
   readonly revision: string;
+  /** Entries and templates of entries. */
   readonly size: number;
   /** In the order of the documents. */
   readonly entries: readonly PolicyEntry[];
+  /** What the documents hold beside entries; `match` knows nothing of it. */
+  readonly manifests: PolicyManifests;
   /**
    * The identities of a caller: entries whose selectors it all has, by `priority` descending, then
    * by SPIFFE ID. Where several entries give one ID, the one of highest priority counts, then the
@@ -25,7 +28,7 @@ export interface Policy {
 export interface PolicyBuilder {
   /** @param entries of a plan, in its order. */
   add(entries: readonly PolicyEntry[]): void;
-  build(revision: string): Policy;
+  build(revision: string, manifests: PolicyManifests): Policy;
 }
 
 interface Rule {
@@ -45,11 +48,14 @@ interface Match {
 const NONE: readonly Entitlement[] = Object.freeze([]);
 
 /** Compiles checked entries. */
-export function compilePolicy(entries: readonly PolicyEntry[]): Policy {
-  const plan = planEntries(entries);
+export function compilePolicy(
+  entries: readonly PolicyEntry[],
+  manifests: PolicyManifests = NO_MANIFESTS,
+): Policy {
+  const plan = planEntries(entries, manifests);
   const builder = createPolicyBuilder();
   builder.add(plan.entries);
-  return builder.build(plan.revision);
+  return builder.build(plan.revision, manifests);
 }
 
 export function createPolicyBuilder(): PolicyBuilder {
@@ -62,10 +68,11 @@ export function createPolicyBuilder(): PolicyBuilder {
         entries.push(entry);
       }
     },
-    build: (revision) => ({
+    build: (revision, manifests) => ({
       revision,
-      size: entries.length,
+      size: entries.length + manifests.clusterIds.length,
       entries,
+      manifests,
       match: (selectors) => match(tree, selectors),
     }),
   };

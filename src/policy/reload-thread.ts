@@ -10,12 +10,12 @@ const PORTION = 250;
 
 function* messages(sources: PolicySources): Generator<ThreadMessage> {
   try {
-    const { entries: read, warnings } = loadPolicy(sources);
-    const { entries, revision } = planEntries(read);
+    const { entries: read, manifests, warnings } = loadPolicy(sources);
+    const { entries, revision } = planEntries(read, manifests);
     for (let at = 0; at < entries.length; at += PORTION) {
       yield { kind: 'entries', entries: entries.slice(at, at + PORTION) };
     }
-    yield { kind: 'end', revision, warnings };
+    yield { kind: 'end', revision, manifests, warnings };
   } catch (thrown) {
     const { message, hint } = toIdentityError(thrown, 'ERR_POLICY');
     yield { kind: 'refused', message, hint };

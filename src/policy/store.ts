@@ -98,6 +98,6 @@ function openStore(sources: PolicySources, deps: PolicyStoreDeps): PolicyStore {
 }
 
 function loadHere(sources: PolicySources, listed: readonly Documents[]): LoadedPolicy {
-  const { entries, warnings } = loadPolicy(sources, listed);
-  return { policy: compilePolicy(entries), warnings };
+  const { entries, manifests, warnings } = loadPolicy(sources, listed);
+  return { policy: compilePolicy(entries, manifests), warnings };
 }

@@ -1,4 +1,4 @@
-import type { PolicyEntry, PolicyWarning } from './entry.ts';
+import type { PolicyEntry, PolicyManifests, PolicyWarning } from './entry.ts';
 
 /**
  * What the reload thread says, one message for each `NEXT` it is sent: entries in portions, so that
@@ -9,6 +9,7 @@ export type ThreadMessage =
   | {
       readonly kind: 'end';
       readonly revision: string;
+      readonly manifests: PolicyManifests;
       readonly warnings: readonly PolicyWarning[];
     }
   | { readonly kind: 'refused'; readonly message: string; readonly hint: string | undefined };
