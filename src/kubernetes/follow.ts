@@ -14,6 +14,8 @@ export interface Mirror {
   remove(object: unknown): void;
   /** The server was heard: what is in here was true a moment ago. */
   heard(): void;
+  /** It says that there is no such collection, or not for us: what is in here stays as it is. */
+  refused?(): void;
 }
 
 export interface Followed {
@@ -23,6 +25,8 @@ export interface Followed {
   readonly query: string;
   /** The right that it takes, for who lacks it. */
   readonly right: string;
+  /** What it means that there is no such collection. */
+  readonly absent?: string;
 }
 
 export interface FollowDeps {
@@ -51,12 +55,14 @@ export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): 
   let version: string | undefined;
   let anyVersion = '0';
   let failures = 0;
+  let said = -1;
   for (;;) {
     try {
       version ??= await listInto(mirror, what, anyVersion, deps);
       version = await watchInto(mirror, what, version, deps);
       if (failures > 0) log.info({ path: what.path }, 'the API server answers again');
       failures = 0;
+      said = -1;
     } catch (thrown) {
       signal.throwIfAborted();
       const code = thrown instanceof ApiRefusal ? thrown.code : 0;
@@ -64,16 +70,25 @@ export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): 
         [version, anyVersion] = [undefined, ''];
         continue;
       }
-      if (failures === 0 || code === 403) {
-        const detail = code === 403 ? `the service account lacks ${what.right}` : `code ${code}`;
+      const refused = code === 403 || code === 404;
+      if (refused) mirror.refused?.();
+      // Once, and again when it is another refusal: it is tried for ever.
+      if (failures === 0 || (refused && code !== said)) {
+        said = code;
+        const detail = meaning(what, code);
         const fields = { path: what.path, reason: errorText(thrown), detail };
         log.warn(fields, 'the API server cannot be followed');
       }
       const delayMs = backoffDelay(failures++, BACKOFF, random);
       const wished = thrown instanceof ApiRefusal ? thrown.retryAfterMs : 0;
-      await sleep(clock, Math.max(delayMs, wished, code === 403 ? REFUSED_MS : 0), { signal });
+      await sleep(clock, Math.max(delayMs, wished, refused ? REFUSED_MS : 0), { signal });
     }
   }
+}
+
+function meaning({ right, absent }: Followed, code: number): string {
+  if (code === 403) return `the service account lacks ${right}`;
+  return code === 404 && absent !== undefined ? absent : `code ${code}`;
 }
 
 /** Puts all there is into the mirror; the version that watching goes on from. */

@@ -17,6 +17,7 @@ export interface PodIndex {
   byUid(uid: string): Pod | undefined;
   /** All of this name: one may be ending while the next is there. */
   named(namespace: string, name: string): readonly Pod[];
+  all(): Iterable<Pod>;
   /**
    * Who has this container, when that is the pod that its cgroup names; undefined while neither is
    * known. Throws `ERR_ATTESTATION` when several pods claim it.
@@ -73,6 +74,10 @@ class NodePods implements PodIndex {
     return [...this.#pods.values()].filter(
       (pod) => pod.namespace === namespace && pod.name === name,
     );
+  }
+
+  all(): Iterable<Pod> {
+    return this.#pods.values();
   }
 
   find(podUid: string, containerId: string): Found | undefined {

@@ -11,6 +11,8 @@ export interface Pod {
   readonly nodeName: string;
   /** Empty for a static pod, which has none. */
   readonly serviceAccount: string;
+  readonly hostname: string;
+  readonly subdomain: string;
   readonly labels: ReadonlyMap<string, string>;
   readonly annotations: ReadonlyMap<string, string>;
   readonly owners: readonly Owner[];
@@ -57,6 +59,8 @@ export function readPod(value: unknown): Pod | undefined {
     ...{ uid, name, namespace, annotations },
     nodeName: text(spec['nodeName']),
     serviceAccount: text(spec['serviceAccountName']),
+    hostname: text(spec['hostname']),
+    subdomain: text(spec['subdomain']),
     labels: texts(metadata['labels']),
     owners: list(metadata['ownerReferences']).map((owner) => ({
       kind: text(record(owner)['kind']),
