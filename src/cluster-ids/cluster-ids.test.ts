@@ -1,0 +1,307 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { FakeLogger } from '../../test/support/issuer.ts';
+import type { Selector } from '../identity/selector.ts';
+import { parseTrustDomain } from '../identity/spiffe-id.ts';
+import { readClusterSpiffeId, type ClusterSpiffeId } from '../manifests/cluster-spiffe-id.ts';
+import { readManifest } from '../manifests/manifest.ts';
+import type { NodeFacts, PodFacts } from '../manifests/template-fields.ts';
+import { createClusterIds } from './cluster-ids.ts';
+import { createCounting } from './tally.ts';
+
+const trustDomain = parseTrustDomain('example.org');
+
+function manifest(name: string, spec: object): ClusterSpiffeId {
+  const fail = (path: readonly unknown[], expected: string) =>
+    assert.fail(`${path.join('.')}: ${expected}`);
+  const value = {
+    apiVersion: 'spire.spiffe.io/v1alpha1',
+    kind: 'ClusterSPIFFEID',
+    metadata: { name },
+    spec: { spiffeIDTemplate: `spiffe://example.org/${name}`, ...spec },
+  };
+  const context = { place: undefined, report: fail };
+  const classes = { className: '', classless: false };
+  const read = readManifest(value, context) ?? assert.fail();
+  return readClusterSpiffeId(read, { ...context, trustDomain, classes, warn: () => undefined });
+}
+
+function pod(parts: Partial<Omit<PodFacts, 'labels'>> & { labels?: Record<string, string> }) {
+  return {
+    ...{ name: 'web-1', namespace: 'shop', uid: 'u1', serviceAccount: 'web', nodeName: 'n' },
+    ...{ hostname: '', subdomain: '', annotations: new Map<string, string>() },
+    ...parts,
+    labels: new Map(Object.entries(parts.labels ?? {})),
+  } satisfies PodFacts;
+}
+
+class FakePods {
+  readonly pods = new Map<string, PodFacts>();
+  readonly #listeners = new Set<(uid: string) => void>();
+  byUid = (uid: string) => this.pods.get(uid);
+  all = () => this.pods.values();
+  onChange = (listener: (uid: string) => void) => {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  };
+  put(one: PodFacts): void {
+    this.pods.set(one.uid ?? '', one);
+    for (const listener of this.#listeners) listener(one.uid ?? '');
+  }
+}
+
+function setUp(...manifests: ClusterSpiffeId[]) {
+  const pods = new FakePods();
+  const log = new FakeLogger();
+  const namespaces = new Map<string, ReadonlyMap<string, string>>();
+  const state = { manifests: manifests as readonly ClusterSpiffeId[] };
+  let node: NodeFacts | undefined;
+  const around = {
+    ...{ trustDomain, clusterName: 'blue', clusterDomain: 'cluster.local' },
+    ignoredNamespaces: new Set(['kube-system']),
+    namespaceLabels: (name: string) => namespaces.get(name),
+    node: () => node,
+  };
+  const ids = createClusterIds({ manifests: () => state.manifests, pods, around, log });
+  let changes = 0;
+  ids.onChange(() => changes++);
+  const held = (...more: string[]) => ['k8s:pod-uid:u1', ...more] as Selector[];
+  return {
+    ...{ pods, log, namespaces, ids, held, around, state },
+    match: (...more: string[]) => ids.match(held(...more)).map(({ id }) => id as string),
+    changes: () => changes,
+    setNode: (next: NodeFacts) => (node = next),
+  };
+}
+
+describe('a ClusterSPIFFEID', () => {
+  it('gives each pod it selects an ID by its template', () => {
+    const ns = manifest('ns', {
+      spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}',
+      podSelector: { matchLabels: { app: 'web' } },
+      ...{ ttl: '30m', jwtTtl: '1m30s', federatesWith: ['partner.example'], hint: 'h' },
+      dnsNameTemplates: ['{{ .PodMeta.Name }}.{{ .ClusterDomain }}'],
+    });
+    const { pods, ids, held, match } = setUp(ns);
+    pods.put(pod({ labels: { app: 'web' } }));
+    assert.deepEqual(ids.match(held()), [
+      {
+        id: 'spiffe://example.org/ns/shop',
+        x509SvidTtlMs: 1_800_000,
+        jwtSvidTtlMs: 90_000,
+        dnsNames: ['web-1.cluster.local'],
+        federatesWith: ['partner.example'],
+        hint: 'h',
+        priority: 0,
+        source: 'ClusterSPIFFEID/ns',
+      },
+    ]);
+    pods.put(pod({ labels: { app: 'cart' } }));
+    assert.deepEqual(match(), []);
+  });
+
+  it('gives nothing to a process of which no pod is known, whatever its selectors are', () => {
+    const { ids } = setUp(manifest('a', {}));
+    const selectors = ['k8s:pod-uid:other', 'k8s:ns:shop', 'unix:uid:0'] as Selector[];
+    assert.deepEqual(ids.match(selectors), []);
+    assert.deepEqual(ids.match(selectors.slice(1)), []);
+  });
+
+  it('asks for the selectors of workloadSelectorTemplates as well', () => {
+    const id = manifest('a', {
+      workloadSelectorTemplates: ['k8s:container-name:{{ .PodMeta.Labels.app }}'],
+    });
+    const { pods, match, ids, held } = setUp(id);
+    pods.put(pod({ labels: { app: 'web' } }));
+    assert.deepEqual(match(), []);
+    assert.deepEqual(match('k8s:container-name:web'), ['spiffe://example.org/a']);
+    const [verdict] = ids.explain(held()).verdicts;
+    assert.equal(verdict?.kind, 'missing');
+    assert.deepEqual(verdict.missing, ['k8s:container-name:web']);
+  });
+
+  it('with a namespaceSelector waits for the labels of the namespace', () => {
+    const id = manifest('a', { namespaceSelector: { matchLabels: { env: 'prod' } } });
+    const { pods, match, namespaces, ids, held, changes } = setUp(id);
+    pods.put(pod({}));
+    assert.deepEqual(match(), []);
+    const missing = () => {
+      const [verdict] = ids.explain(held()).verdicts;
+      return verdict?.kind === 'missing' ? verdict.missing : verdict?.kind;
+    };
+    assert.deepEqual(missing(), [
+      'namespaceSelector env=prod (the labels of the namespace shop are not known)',
+    ]);
+    namespaces.set('shop', new Map([['env', 'test']]));
+    ids.refresh();
+    assert.deepEqual(missing(), ['namespaceSelector env=prod (the namespace shop has env=test)']);
+    namespaces.set('shop', new Map([['env', 'prod']]));
+    ids.refresh();
+    assert.deepEqual(match(), ['spiffe://example.org/a']);
+    assert.equal(changes(), 2);
+  });
+
+  it('leaves out the namespaces that the configuration names', () => {
+    const { pods, match } = setUp(manifest('a', {}));
+    pods.put(pod({ namespace: 'kube-system' }));
+    assert.deepEqual(match(), []);
+  });
+
+  it('is a fallback for pods that no other one is for', () => {
+    const fallback = manifest('fallback', { fallback: true });
+    const own = manifest('own', { podSelector: { matchLabels: { app: 'web' } } });
+    const { pods, match, ids, held } = setUp(fallback, own);
+    pods.put(pod({ labels: { app: 'web' } }));
+    assert.deepEqual(match(), ['spiffe://example.org/own']);
+    const [verdict] = ids.explain(held()).verdicts;
+    assert.match(
+      JSON.stringify(verdict),
+      /it is a fallback for those, and ClusterSPIFFEID\/own is/,
+    );
+    pods.put(pod({ labels: { app: 'cart' } }));
+    assert.deepEqual(match(), ['spiffe://example.org/fallback']);
+  });
+
+  it('is a fallback also where the template of the other one fails', () => {
+    const fallback = manifest('fallback', { fallback: true });
+    const own = manifest('own', { spiffeIDTemplate: 'spiffe://example.org/{{ .NodeMeta.Name }}' });
+    const { pods, match, setNode, ids } = setUp(own, fallback);
+    pods.put(pod({}));
+    assert.deepEqual(match(), ['spiffe://example.org/fallback']);
+    setNode({ name: 'n', uid: 'n', labels: new Map(), annotations: new Map() });
+    ids.refresh();
+    assert.deepEqual(match(), ['spiffe://example.org/n']);
+  });
+
+  const INVALID: readonly (readonly [string, object, RegExp])[] = [
+    [
+      'an ID with an empty segment',
+      { spiffeIDTemplate: 'spiffe://example.org/{{ index .PodMeta.Labels "none" }}' },
+      /^spiffeIDTemplate gives "spiffe:\/\/example\.org\/": its path has an empty segment$/,
+    ],
+    [
+      'an ID of another trust domain',
+      { spiffeIDTemplate: 'spiffe://{{ .PodMeta.Labels.domain }}/a' },
+      /the trust domain of this one is example\.org$/,
+    ],
+    [
+      'an ID with a character that none has',
+      { spiffeIDTemplate: 'spiffe://example.org/{{ index .PodMeta.Annotations "a" }}' },
+      /its path holds a character other than/,
+    ],
+    [
+      'dots for a segment',
+      { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.dots }}' },
+      /dots only/,
+    ],
+    [
+      'a DNS name that is none',
+      { dnsNameTemplates: ['{{ .PodMeta.Labels.under }}.example.org'] },
+      /^dnsNameTemplates\[0\] gives "a_b\.example\.org": /,
+    ],
+    [
+      'a selector that is none',
+      { workloadSelectorTemplates: ['unix:uid:0', '{{ .PodMeta.Name }}'] },
+      /^workloadSelectorTemplates\[1\] gives "web-1": it has no type/,
+    ],
+    [
+      'a label that the pod does not have',
+      { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.none }}' },
+      /\.PodMeta\.Labels has no none$/,
+    ],
+  ];
+  for (const [name, spec, reason] of INVALID) {
+    it(`gives nothing where it comes to ${name}, and says so once`, () => {
+      const { pods, match, ids, held, log } = setUp(manifest('a', spec), manifest('b', {}));
+      const labels = { domain: 'other.org', dots: '..', under: 'a_b' };
+      const annotations = new Map([['a', 'x y']]);
+      pods.put(pod({ labels, annotations }));
+      assert.deepEqual(match('unix:uid:0'), ['spiffe://example.org/b']);
+      pods.put(pod({ labels, annotations }));
+      match();
+      const [verdict] = ids.explain(held()).verdicts;
+      assert.equal(verdict?.kind, 'placeholder');
+      assert.match(verdict.reason, reason);
+      assert.equal(log.count('warn', 'a pod gets no identity of a ClusterSPIFFEID'), 1);
+    });
+  }
+
+  it('tells of pods whose annotations give another ID, and of no others', () => {
+    const id = manifest('a', {
+      spiffeIDTemplate: 'spiffe://example.org/{{ index .PodMeta.Annotations "team" }}',
+    });
+    const { pods, match, changes } = setUp(id);
+    const team = (name: string, other = '') =>
+      pod({
+        annotations: new Map([
+          ['team', name],
+          ['other', other],
+        ]),
+      });
+    pods.put(team('blue'));
+    assert.equal(changes(), 0);
+    assert.deepEqual(match(), ['spiffe://example.org/blue']);
+    pods.put(team('blue', 'x'));
+    assert.equal(changes(), 0);
+    pods.put(team('red'));
+    assert.equal(changes(), 1);
+    assert.deepEqual(match(), ['spiffe://example.org/red']);
+  });
+
+  it('does not hide a near miss, and says nothing of those for other pods', () => {
+    const { pods, ids, held } = setUp(
+      manifest('near', {
+        podSelector: {
+          matchLabels: { app: 'web' },
+          matchExpressions: [{ key: 'tier', operator: 'In', values: ['a', 'b'] }],
+        },
+      }),
+      manifest('far', { podSelector: { matchLabels: { x: '1', y: '2' } } }),
+    );
+    pods.put(pod({ labels: { app: 'web' } }));
+    const { verdicts } = ids.explain(held());
+    assert.deepEqual(
+      verdicts.map((one) => [one.entry.source, one.kind === 'missing' ? one.missing : one.kind]),
+      [['ClusterSPIFFEID/near', ['podSelector tier in (a,b) (the pod has no tier)']]],
+    );
+  });
+
+  it('is explained for a pod that selectors describe', () => {
+    const id = manifest('a', {
+      spiffeIDTemplate:
+        'spiffe://example.org/{{ .PodMeta.Namespace }}/{{ .PodSpec.ServiceAccountName }}',
+      podSelector: { matchLabels: { 'example.org/app': 'web' } },
+    });
+    const { ids } = setUp(id);
+    const selectors = ['k8s:ns:shop', 'k8s:sa:web', 'k8s:pod-label:example.org/app:web'];
+    const told = ids.explain(selectors as Selector[]);
+    assert.deepEqual(
+      told.identities.map((one) => one.id as string),
+      ['spiffe://example.org/shop/web'],
+    );
+    assert.deepEqual(ids.explain(['unix:uid:0'] as Selector[]).verdicts, []);
+  });
+
+  it('is counted as SPIRE counts it', () => {
+    const a = manifest('a', { namespaceSelector: { matchLabels: { env: 'prod' } } });
+    const b = manifest('b', { spiffeIDTemplate: 'spiffe://example.org/a' });
+    const c = manifest('c', { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.x }}' });
+    const { pods, ids, namespaces, around } = setUp(a, b, c);
+    const prod = new Map([['env', 'prod']]);
+    for (const name of ['shop', 'kube-system']) namespaces.set(name, prod);
+    namespaces.set('test', new Map());
+    pods.put(pod({}));
+    pods.put(pod({ uid: 'u2', namespace: 'test', labels: { x: 'y' } }));
+    const counting = createCounting([a, b, c], namespaces, around);
+    for (const [one, all] of ids.assessments()) counting.add(one, all);
+    const counts = [...counting.tallies()].map(([, { stats }]) => [
+      ...[stats.namespacesSelected, stats.namespacesIgnored, stats.podsSelected],
+      ...[stats.podEntryRenderFailures, stats.entriesMasked, stats.entriesToSet],
+    ]);
+    assert.deepEqual(counts, [
+      [2, 1, 1, 0, 0, 1],
+      [3, 1, 2, 0, 1, 1],
+      [3, 1, 2, 1, 0, 1],
+    ]);
+  });
+});

@@ -1,0 +1,126 @@
+import type { Logger } from '../core/log.ts';
+import { isMapping, type Mapping } from '../manifests/fields.ts';
+
+/** What reading an object of the API server brought. */
+export interface Reading<T> {
+  /** Undefined when it is not for this daemon, or wrong. */
+  readonly value: T | undefined;
+  readonly faults: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** One kind of manifest as the API server tells of it. */
+export interface Watched<T> {
+  replace(objects: readonly unknown[]): void;
+  put(object: unknown): void;
+  remove(object: unknown): void;
+  /** In the order in which they were made; the same list while nothing has changed. */
+  values(): readonly T[];
+  /** What is wrong with those that are not in force as they stand. */
+  faults(): readonly { readonly name: string; readonly fault: string; readonly kept: boolean }[];
+  /** The `status` that the API server has of it. */
+  statusOf(name: string): unknown;
+}
+
+interface Known<T> {
+  readonly uid: string;
+  readonly order: string;
+  /** One spelling of all that matters. */
+  readonly content: string;
+  status: unknown;
+  /** The last good one. */
+  readonly value: T | undefined;
+  readonly fault: string | undefined;
+}
+
+/**
+ * Keeps the last good version of each object: a change for the worse takes nothing away, and is said.
+ *
+ * @param changed called after each change of what is in force
+ */
+export function createWatched<T>(
+  kind: string,
+  read: (object: Mapping) => Reading<T>,
+  { log, changed }: { readonly log: Logger; readonly changed: () => void },
+): Watched<T> {
+  const known = new Map<string, Known<T>>();
+  let values: readonly T[] | undefined;
+
+  /** Whether something else is in force now. */
+  function take(object: unknown): boolean {
+    const { name, uid, createdAt, content, status } = partsOf(object);
+    if (name === '' || !isMapping(object)) return false;
+    const before = known.get(name);
+    if (before?.content === content) {
+      before.status = status;
+      return false;
+    }
+    const reading = read(object);
+    const [fault] = reading.faults;
+    // One that is made again under its name is another one.
+    const good = before?.uid === uid ? before.value : undefined;
+    const value = fault === undefined ? reading.value : good;
+    known.set(name, { uid, order: `${createdAt} ${uid} ${name}`, content, status, value, fault });
+    say(name, reading, good !== undefined);
+    if (value === before?.value) return false;
+    values = undefined;
+    return true;
+  }
+
+  function say(name: string, { faults, warnings }: Reading<T>, kept: boolean): void {
+    const path = `${kind}/${name}`;
+    if (faults.length > 0) {
+      const detail = kept ? 'its last good version stays' : 'it has no effect';
+      log.warn({ path, reason: faults.join('; '), detail }, 'manifest refused');
+    }
+    for (const detail of warnings) log.warn({ path, detail }, 'policy warning');
+  }
+
+  function drop(name: string): boolean {
+    const before = known.get(name);
+    known.delete(name);
+    if (before?.value === undefined) return false;
+    values = undefined;
+    return true;
+  }
+
+  return {
+    replace(objects) {
+      const listed = new Set(objects.map((object) => partsOf(object).name));
+      const gone = [...known.keys()].filter((name) => !listed.has(name));
+      // Each has its turn, whatever came of the one before.
+      const changes = [...objects.map(take), ...gone.map(drop)];
+      if (changes.includes(true)) changed();
+    },
+    put(object) {
+      if (take(object)) changed();
+    },
+    remove(object) {
+      if (drop(partsOf(object).name)) changed();
+    },
+    values: () =>
+      (values ??= [...known.values()]
+        .sort((a, b) => (a.order < b.order ? -1 : 1))
+        .flatMap(({ value }) => (value === undefined ? [] : [value]))),
+    faults: () =>
+      [...known].flatMap(([name, { fault, value }]) =>
+        fault === undefined ? [] : [{ name, fault, kept: value !== undefined }],
+      ),
+    statusOf: (name) => known.get(name)?.status,
+  };
+}
+
+/** The `spec` is what counts; a status that somebody writes changes nothing. */
+function partsOf(object: unknown) {
+  const top = isMapping(object) ? object : {};
+  const metadata = isMapping(top['metadata']) ? top['metadata'] : {};
+  const text = (key: string) => (typeof metadata[key] === 'string' ? metadata[key] : '');
+  const uid = text('uid');
+  return {
+    name: text('name'),
+    uid,
+    createdAt: text('creationTimestamp'),
+    content: JSON.stringify([uid, top['spec']]),
+    status: top['status'],
+  };
+}
