@@ -3,6 +3,7 @@ import { registerBuildInfo } from './admin/build-info.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
+import { createWholePolicy, type WholePolicy } from './cluster-policy.ts';
 import { policySources, type Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { giveBackAtRest } from './core/give-back.ts';
@@ -77,20 +78,21 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const { connections, lingering, operator } = descriptorBudget();
   const { kubernetes } = config.attestation;
   const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
+  const whole = cleanup.closing(createWholePolicy(config, policy, pods, deps));
   const attesting = createAttesting(config, registry, {
     ...{ clock, log, mostLingering: lingering },
-    others: pods ? [pods.attestor] : [],
+    others: pods ? [whole.patient(pods.attestor)] : [],
   });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
   registerAuthorityMetrics(registry, () => signing.issuer());
   const reloaded = countReloads(registry);
-  const parts = { ...servingParts(config, policy, signing, registry, deps), connections };
+  const parts = { ...servingParts(config, whole, signing, registry, deps), connections };
   const serving = createServing(parts);
 
   // Opened first and closed last: the operator can see the start and the drain.
   const explainer = pods?.explainer;
-  const core = { startedAtMs, readiness, policy, attestation, signing, serving, parts };
+  const core = { startedAtMs, readiness, policy, whole, attestation, signing, serving, parts };
   const shown = { ...core, pods: explainer };
   const doors = cleanup.closing(
     await listenForOperator(operatorSources(shown), { config, clock, log, connections: operator }),
@@ -160,17 +162,14 @@ function openPolicy(config: Config, { clock, log }: AppDeps): Promise<PolicyStor
 
 function servingParts(
   config: Config,
-  policy: PolicyStore,
+  { entitlements }: WholePolicy,
   signing: Signing,
   registry: Registry,
   { clock, random, log, decorateBundle }: AppDeps,
 ): Omit<ServingParts, 'connections'> {
   return {
     config,
-    entitlements: {
-      match: (selectors) => policy.current().match(selectors),
-      onChange: (listener) => policy.onChange(listener),
-    },
+    entitlements,
     issuer: signing.svids,
     bundle: decorateBundle?.(signing.bundle) ?? signing.bundle,
     registry,
@@ -185,6 +184,7 @@ interface Shown {
   readonly startedAtMs: number;
   readonly readiness: Readiness;
   readonly policy: PolicyStore;
+  readonly whole: WholePolicy;
   readonly attestation: Attestation;
   readonly pods: PodExplainer | undefined;
   readonly signing: Signing;
@@ -196,7 +196,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
   const { config, registry, bundle, clock } = rest.parts;
   const explaining = createExplaining({
     ...{ config, clock, attestation: rest.attestation, pods: rest.pods },
-    policy: () => policy.current(),
+    match: (selectors) => rest.whole.explain(selectors),
     openStreams: () => serving.openStreams(),
   });
   const notReady = () => [...readiness.reasons(), ...signing.obstacles(clock.now())];

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { checkCombinations } from './config-checks.ts';
 import { buildUpstream, type UpstreamConfig } from './config-upstream.ts';
+import { buildClusterPolicy, type ClusterPolicyConfig } from './config-cluster-policy.ts';
 import { buildKubernetes, type KubernetesConfig } from './config-kubernetes.ts';
 import { getter, parseAddress, type Get } from './config-values.ts';
 import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
@@ -22,6 +23,7 @@ export interface Config {
   readonly adminSocketPath: string;
   readonly dataDir: string;
   readonly policyPaths: readonly string[];
+  readonly clusterPolicy: ClusterPolicyConfig;
   readonly attestation: {
     readonly unix: { enabled: boolean; discoverPath: boolean };
     /** Undefined: not enabled. */
@@ -157,12 +159,14 @@ function examineConfig(text: string | Uint8Array, path: string, env: Environment
 }
 
 /** What the policy needs to know. */
-export function policySources({ policyPaths, trustDomain, issuer, attestation }: Config) {
+export function policySources(config: Config) {
+  const { policyPaths, trustDomain, issuer, attestation, clusterPolicy } = config;
   return {
     paths: policyPaths,
     trustDomain,
     // Whose life is not ours to set, no entry's is measured by.
     ...(issuer.upstream ? {} : { caTtlMs: issuer.caTtlMs }),
+    classes: clusterPolicy.classes,
     attests: {
       discoverPath: attestation.unix.discoverPath,
       kubernetes: attestation.kubernetes !== undefined,
@@ -176,6 +180,10 @@ function toSources(file: string, values: Values): PolicySources {
   return {
     paths: get<string[]>('policy.paths').map((path) => resolve(dirname(file), path)),
     trustDomain: parseTrustDomain(get('trust_domain')),
+    classes: {
+      className: get('policy.kubernetes.class_name'),
+      classless: get('policy.kubernetes.watch_classless'),
+    },
     attests: {
       discoverPath: get('attestation.unix.discover_path'),
       kubernetes: get('attestation.kubernetes.enabled'),
@@ -194,6 +202,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
     adminSocketPath: absolute(get('admin_socket_path')),
     dataDir: absolute(get('data_dir')),
     policyPaths: get<string[]>('policy.paths').map(absolute),
+    clusterPolicy: buildClusterPolicy(get, complain),
     attestation: {
       unix: {
         enabled: get('attestation.unix.enabled'),

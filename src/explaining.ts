@@ -5,8 +5,6 @@ import type { Clock } from './core/clock.ts';
 import { IdentityError, toIdentityError } from './core/errors.ts';
 import type { Selector } from './identity/selector.ts';
 import type { PodExplainer } from './kubernetes/explain.ts';
-import { explainMatch } from './policy/explain.ts';
-import type { Policy } from './policy/policy.ts';
 
 /** Answers an operator who asks why somebody gets what he gets. */
 export interface Explaining {
@@ -18,8 +16,9 @@ export interface Explaining {
 }
 
 interface ExplainingDeps {
-  readonly config: Pick<Config, 'attestation' | 'socketPaths'>;
-  readonly policy: () => Policy;
+  readonly config: Pick<Config, 'socketPaths'>;
+  /** What all that grants identities makes of selectors. */
+  readonly match: (selectors: readonly Selector[]) => Promise<Omit<MatchSources, 'selectors'>>;
   readonly attestation: Pick<Attestation, 'attestPid'>;
   /** Undefined where pods are no matter. */
   readonly pods: PodExplainer | undefined;
@@ -36,9 +35,7 @@ export function createExplaining(deps: ExplainingDeps): Explaining {
   const { attestation, pods, clock } = deps;
 
   async function selectors(held: readonly Selector[]): Promise<MatchSources> {
-    const { unix, kubernetes } = deps.config.attestation;
-    const attests = { discoverPath: unix.discoverPath, kubernetes: kubernetes !== undefined };
-    return { selectors: held, ...(await explainMatch(deps.policy(), held, { attests })) };
+    return { selectors: held, ...(await deps.match(held)) };
   }
 
   /** Attests a process as if it connected now, and asks the policy what it makes of it. */

@@ -15,7 +15,7 @@ import { createKubernetesAttestor } from './kubernetes/attestor.ts';
 import { createPodExplainer, type PodExplainer } from './kubernetes/explain.ts';
 import { follow, listInto, type Mirror } from './kubernetes/follow.ts';
 import { registerPodMetrics } from './kubernetes/metrics.ts';
-import { createPodIndex } from './kubernetes/pod-index.ts';
+import { createPodIndex, type PodIndex } from './kubernetes/pod-index.ts';
 import { readPod, type Pod } from './kubernetes/pod.ts';
 import { createPods } from './kubernetes/pods.ts';
 
@@ -23,6 +23,7 @@ import { createPods } from './kubernetes/pods.ts';
 export interface NodePods {
   readonly attestor: Attestor;
   readonly explainer: PodExplainer;
+  readonly index: Pick<PodIndex, 'byUid' | 'all' | 'onChange'>;
   close(): void;
 }
 
@@ -83,6 +84,7 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   return {
     attestor: createKubernetesAttestor({ roots, pods, index, ephemeral }),
     explainer: createPodExplainer({ roots, index, ephemeral, heardAgoMs, node: config.nodeName }),
+    index,
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
       api.close();

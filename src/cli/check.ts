@@ -74,9 +74,9 @@ function examine(
   return { findings, entries, config };
 }
 
-/** Returns the number of entries. */
+/** Returns the number of entries and templates of entries. */
 function examinePolicy(sources: PolicySources, file: string, findings: Finding[]): number {
-  const { entries, warnings, faults, faultCount } = readPolicy(sources);
+  const { entries, manifests, warnings, faults, faultCount } = readPolicy(sources);
   const missing = missingPolicy(file, sources.paths);
   for (const message of faults) {
     const hint = missing && message.includes(missing.path) ? missing.hint : undefined;
@@ -88,7 +88,7 @@ function examinePolicy(sources: PolicySources, file: string, findings: Finding[]
   for (const { file: at, line, message } of warnings) {
     findings.push(finding('warning', `${at}:${line}: ${message}`));
   }
-  return entries.length;
+  return entries.length + manifests.clusterIds.length;
 }
 
 function finding(severity: Finding['severity'], message: string, hint?: string): Finding {

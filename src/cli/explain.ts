@@ -1,8 +1,10 @@
 import { matchDocument } from '../admin/explain.ts';
+import { explainDescribed } from '../cluster-ids/explain-pod.ts';
+import { surroundingsOf } from '../config-cluster-policy.ts';
 import { loadConfig, policySources } from '../config.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
+import { explainAll } from '../explain-all.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
-import { explainMatch } from '../policy/explain.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { obstacles } from '../policy/obstacles.ts';
 import { compilePolicy } from '../policy/policy.ts';
@@ -83,10 +85,12 @@ async function explainSelectors(
     warnOfImpossible(selectors, { discoverPath: true, kubernetes: true }, terminal);
     return askAdminJson(await adminSocket(given, terminal), query, terminal);
   }
-  const { attests, ...sources } = policySources(loadConfig(file, terminal.env));
+  const config = loadConfig(file, terminal.env);
+  const { attests, ...sources } = policySources(config);
   warnOfImpossible(selectors, attests, terminal);
-  const { entries } = loadPolicy(sources);
-  const told = await explainMatch(compilePolicy(entries), selectors, { attests });
+  const { entries, manifests } = loadPolicy(sources);
+  const cluster = explainDescribed(manifests.clusterIds, selectors, surroundingsOf(config));
+  const told = await explainAll([compilePolicy(entries)], cluster, selectors, attests);
   return matchDocument({ selectors, ...told });
 }
 

@@ -1,0 +1,142 @@
+import type { Attestor } from './attestation/attestor.ts';
+import { createClusterIds, type ClusterIds } from './cluster-ids/cluster-ids.ts';
+import type { Config } from './config.ts';
+import { unlessAborted } from './core/clock.ts';
+import { createListeners } from './core/listeners.ts';
+import type { Logger } from './core/log.ts';
+import { surroundingsOf } from './config-cluster-policy.ts';
+import { explainAll, type Explanation } from './explain-all.ts';
+import { mergeEntitlements } from './identity/entitlement.ts';
+import type { Selector } from './identity/selector.ts';
+import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import type { NodePods } from './node-pods.ts';
+import { followCluster, type ClusterDeps, type FollowedCluster } from './followed-cluster.ts';
+import { compilePolicy, type Policy } from './policy/policy.ts';
+import type { PolicyStore } from './policy/store.ts';
+import type { Entitlements } from './workload/workloads.ts';
+
+/** All that grants identities: the policy's documents, and what the cluster has. */
+export interface WholePolicy {
+  readonly entitlements: Entitlements;
+  /** Waits, before it says who a process is, until the cluster was heard for the first time. */
+  patient(attestor: Attestor): Attestor;
+  explain(selectors: readonly Selector[]): Promise<Explanation>;
+  /** Undefined where there are no pods. */
+  readonly cluster: { readonly ids: ClusterIds; readonly followed: FollowedCluster } | undefined;
+  close(): void;
+}
+
+/** Puts what the cluster grants beside the policy of the documents. */
+export function createWholePolicy(
+  config: Config,
+  store: PolicyStore,
+  pods: NodePods | undefined,
+  deps: ClusterDeps,
+): WholePolicy {
+  const { kubernetes, unix } = config.attestation;
+  const attests = { discoverPath: unix.discoverPath, kubernetes: kubernetes !== undefined };
+  const none = { identities: [], verdicts: [] };
+  if (!kubernetes || !pods) {
+    return {
+      entitlements: {
+        match: (selectors) => store.current().match(selectors),
+        onChange: (listener) => store.onChange(listener),
+      },
+      patient: (attestor) => attestor,
+      explain: (selectors) => explainAll([store.current()], none, selectors, attests),
+      cluster: undefined,
+      close: () => undefined,
+    };
+  }
+  const log = deps.log.child({ component: 'cluster policy' });
+  const followed = followCluster(config, kubernetes, { ...deps, log });
+  const parts = createParts(config, store, pods, followed, log);
+  const { ids, policies } = parts;
+  return {
+    entitlements: {
+      match: (selectors) =>
+        mergeEntitlements([
+          ...policies().map((policy) => policy.match(selectors)),
+          ids.match(selectors),
+        ]),
+      onChange: parts.onChange,
+    },
+    patient: (attestor) => patiently(attestor, followed),
+    explain: (selectors) => explainAll(policies(), ids.explain(selectors), selectors, attests),
+    cluster: { ids, followed },
+    close() {
+      parts.close();
+      ids.close();
+      followed.close();
+    },
+  };
+}
+
+/** The documents' manifests go before those of the cluster. */
+function createParts(
+  config: Config,
+  store: PolicyStore,
+  pods: NodePods,
+  followed: FollowedCluster,
+  log: Logger,
+) {
+  const changes = createListeners<undefined>((err) => log.error({ err }, 'a listener failed'));
+  let entries: Policy | undefined;
+  let manifests: readonly ClusterSpiffeId[] | undefined;
+  const all = () =>
+    (manifests ??= [...store.current().manifests.clusterIds, ...followed.clusterIds.values()]);
+  const ids = createClusterIds({
+    manifests: all,
+    pods: pods.index,
+    around: {
+      ...surroundingsOf(config),
+      namespaceLabels: followed.namespaceLabels,
+      node: followed.node,
+    },
+    log,
+  });
+
+  /** What is asked of the cluster depends on what manifests ask for: no more rights than that. */
+  function need(): void {
+    const wanted = all();
+    if (wanted.some(({ namespaceSelector }) => namespaceSelector.length > 0)) {
+      followed.needNamespaces();
+    }
+    const usesNode = (id: ClusterSpiffeId) =>
+      [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'));
+    if (wanted.some(usesNode)) followed.needNode();
+  }
+
+  function refresh(): void {
+    manifests = entries = undefined;
+    need();
+    ids.refresh();
+  }
+  const stops = [
+    // Once for each change: who listens asks for all of it.
+    ids.onChange(() => changes.emit(undefined)),
+    store.onChange(refresh),
+    followed.onChange(refresh),
+  ];
+  need();
+  followed.begin();
+  return {
+    ids,
+    policies: () => [store.current(), (entries ??= compilePolicy(followed.entries.values()))],
+    onChange: (listener: () => void) => changes.add(listener),
+    close: () => stops.forEach((stop) => stop()),
+  };
+}
+
+/** A process that is attested before anybody has told what it may have would be refused for nothing. */
+function patiently(attestor: Attestor, { heard }: FollowedCluster): Attestor {
+  let open = false;
+  void heard.then(() => (open = true));
+  return {
+    name: attestor.name,
+    attest: (peer, options) =>
+      open
+        ? attestor.attest(peer, options)
+        : unlessAborted(heard, options.signal).then(() => attestor.attest(peer, options)),
+  };
+}

@@ -1,0 +1,295 @@
+// The whole daemon, a process in a pod as its attestor says, and a cluster that has manifests.
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { startApiServer, type ApiServer } from '../support/api-server.ts';
+import {
+  CLUSTER_SPIFFE_IDS,
+  createFakeCluster,
+  FEDERATED,
+  NAMESPACES,
+  NODES,
+  PODS,
+  STATIC_ENTRIES,
+  type FakeCluster,
+} from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { FakeLogger } from '../support/issuer.ts';
+import { pod } from '../support/pods.ts';
+import { seededRandom } from '../support/fake-random.ts';
+import { createWholePolicy, type WholePolicy } from '../../src/cluster-policy.ts';
+import { parseConfig } from '../../src/config.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import type { Selector } from '../../src/identity/selector.ts';
+import { followNodePods, type NodePods } from '../../src/node-pods.ts';
+import { createPolicyStore, type PolicyStore } from '../../src/policy/store.ts';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import { stringify } from 'yaml';
+
+const SELECTORS = ['k8s:ns:shop', 'k8s:pod-uid:uid-web', 'k8s:sa:web'] as Selector[];
+
+const clusterId = (spec: object, metadata: object = {}) => ({
+  apiVersion: 'spire.spiffe.io/v1alpha1',
+  kind: 'ClusterSPIFFEID',
+  metadata,
+  spec,
+});
+const NS = { spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}' };
+
+describe('the policy of a cluster', { timeout: 60_000 }, () => {
+  let api: ApiServer;
+  let cluster: FakeCluster;
+  let dir: string;
+  let log: FakeLogger;
+  let whole: WholePolicy;
+  let store: PolicyStore;
+  let pods: NodePods;
+
+  before(async () => {
+    api = await startApiServer();
+  });
+  after(() => api[Symbol.asyncDispose]());
+  beforeEach(() => {
+    cluster = createFakeCluster();
+    api.behave(cluster.behaviour);
+    cluster.put(PODS, 'web', pod({ uid: 'uid-web', labels: { app: 'web' } }));
+  });
+
+  async function start(
+    t: { after(fn: () => void): void },
+    kubernetes: Readonly<Record<string, unknown>> = { enabled: true },
+    documents: readonly object[] = [],
+  ): Promise<void> {
+    dir = mkdtempSync(join(tmpdir(), 'credence-cluster-'));
+    writeDocuments(documents);
+    const config = parseConfig(
+      stringify({
+        trust_domain: 'example.org',
+        policy: { paths: ['policy.yaml'], kubernetes },
+        attestation: {
+          kubernetes: {
+            ...{ enabled: true, node_name: 'node-1', api_server: `${api.host}:${api.port}` },
+            ...{ ca_file: api.caFile, token_file: api.tokenFile },
+          },
+        },
+      }),
+      join(dir, 'credence.yaml'),
+      {},
+    );
+    log = new FakeLogger();
+    const deps = { clock: systemClock, random: seededRandom(), log };
+    const { policyPaths: paths, trustDomain, clusterPolicy } = config;
+    const sources = { paths, trustDomain, classes: clusterPolicy.classes };
+    store = await createPolicyStore(sources, deps);
+    pods = followNodePods(config.attestation.kubernetes ?? assert.fail(), {
+      ...deps,
+      registry: new Registry(),
+    });
+    whole = createWholePolicy(config, store, pods, deps);
+    const [mine, parts] = [dir, [whole, pods, store]];
+    t.after(() => {
+      for (const part of parts) part.close();
+      rmSync(mine, { recursive: true });
+    });
+    await eventually(() => pods.index.byUid('uid-web'), { what: 'the pod' });
+  }
+  const writeDocuments = (documents: readonly object[]) =>
+    writeFileSync(
+      join(dir, 'policy.yaml'),
+      [{ entries: [] }, ...documents].map((one) => stringify(one)).join('---\n'),
+    );
+  const ids = () => whole.entitlements.match(SELECTORS).map(({ id }) => id as string);
+  const becomes = (...expected: string[]) =>
+    eventually(
+      () => ids().join() === expected.map((path) => `spiffe://example.org/${path}`).join(),
+      {
+        what: `it has ${expected.join()}, not ${ids().join()}`,
+      },
+    );
+
+  it('is followed: what is added, changed and taken away counts within 100 ms', async (t) => {
+    cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+    await start(t);
+    await becomes('ns/shop');
+    await eventually(() => cluster.watched(CLUSTER_SPIFFE_IDS), { what: 'the watch' });
+    const changes = () =>
+      new Promise<number>((resolve) => {
+        const since = performance.now();
+        const stop = whole.entitlements.onChange(() => {
+          stop();
+          resolve(performance.now() - since);
+        });
+      });
+    for (const [spec, expected] of [
+      [
+        { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Name }}' },
+        'spiffe://example.org/web',
+      ],
+      [undefined, ''],
+      [NS, 'spiffe://example.org/ns/shop'],
+    ] as const) {
+      const told = changes();
+      if (spec) cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(spec));
+      else cluster.remove(CLUSTER_SPIFFE_IDS, 'ns');
+      assert.ok((await told) < 100);
+      assert.equal(ids().join(), expected);
+    }
+  });
+
+  it('keeps the last good version of a manifest that has become wrong', async (t) => {
+    cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+    await start(t);
+    await becomes('ns/shop');
+    cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId({ spiffeIDTemplate: '{{ nonsense }}' }));
+    await eventually(() => log.count('warn', 'manifest refused') === 1, { what: 'the warning' });
+    const { fields } =
+      log.lines.find(({ message }) => message === 'manifest refused') ?? assert.fail();
+    assert.equal(fields.path, 'ClusterSPIFFEID/ns');
+    assert.match(
+      fields.reason ?? '',
+      /^spec\.spiffeIDTemplate: template 1:4: the function nonsense/,
+    );
+    assert.equal(fields.detail, 'its last good version stays');
+    assert.equal(ids().join(), 'spiffe://example.org/ns/shop');
+  });
+
+  it('asks for namespaces and the node only when a manifest does, and follows their labels', async (t) => {
+    cluster.put(NAMESPACES, 'shop', { metadata: { labels: { env: 'test' } } });
+    cluster.put(NODES, 'node-1', { metadata: { labels: { zone: 'a' } } });
+    await start(t);
+    await eventually(() => cluster.watched(CLUSTER_SPIFFE_IDS), { what: 'the watch' });
+    assert.equal(
+      api.asked.some((path) => /namespaces|nodes/.test(path)),
+      false,
+    );
+    const spec = {
+      spiffeIDTemplate: 'spiffe://example.org/zone/{{ .NodeMeta.Labels.zone }}',
+      namespaceSelector: { matchExpressions: [{ key: 'env', operator: 'In', values: ['prod'] }] },
+    };
+    cluster.put(CLUSTER_SPIFFE_IDS, 'zone', clusterId(spec));
+    await eventually(() => cluster.watched(NAMESPACES) && cluster.watched(NODES), { what: 'both' });
+    assert.deepEqual(ids(), []);
+    cluster.put(NAMESPACES, 'shop', { metadata: { labels: { env: 'prod' } } });
+    await becomes('zone/a');
+    cluster.put(NODES, 'node-1', { metadata: { labels: { zone: 'b' } } });
+    await becomes('zone/b');
+    cluster.remove(NAMESPACES, 'shop');
+    await becomes();
+  });
+
+  it('without the right to namespaces says so once, and grants what asks for none', async (t) => {
+    cluster.refuse(NAMESPACES, 403);
+    const env = { namespaceSelector: { matchLabels: { env: 'prod' } } };
+    cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+    cluster.put(
+      CLUSTER_SPIFFE_IDS,
+      'env',
+      clusterId({ spiffeIDTemplate: 'spiffe://example.org/env', ...env }),
+    );
+    await start(t);
+    await becomes('ns/shop');
+    await whole.cluster?.followed.heard;
+    const said = log.lines.filter(({ fields }) => fields.path === NAMESPACES);
+    assert.equal(said.length, 1);
+    assert.match(
+      said[0]?.fields.detail ?? '',
+      /lacks namespaces: list, watch; until then no Cluster/,
+    );
+  });
+
+  it('goes on without the CRDs, and says so', async (t) => {
+    for (const path of [CLUSTER_SPIFFE_IDS, STATIC_ENTRIES, FEDERATED]) cluster.refuse(path, 404);
+    await start(t, { enabled: true }, [clusterId(NS, { name: 'ns' })]);
+    await whole.cluster?.followed.heard;
+    assert.deepEqual(ids(), ['spiffe://example.org/ns/shop']);
+    const details = log.lines.flatMap(({ fields }) => fields.detail ?? []);
+    assert.equal(details.filter((text) => text.includes('CRDs of SPIRE')).length, 3);
+  });
+
+  it('stays as it was while the API server is away, and catches up without a restart', async (t) => {
+    cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+    await start(t);
+    await becomes('ns/shop');
+    cluster.away(true);
+    await eventually(() => log.count('warn', 'cannot be followed') > 0, { what: 'the warning' });
+    assert.deepEqual(ids(), ['spiffe://example.org/ns/shop']);
+    cluster.remove(CLUSTER_SPIFFE_IDS, 'ns');
+    cluster.put(
+      CLUSTER_SPIFFE_IDS,
+      'b',
+      clusterId({ ...NS, spiffeIDTemplate: 'spiffe://example.org/b' }),
+    );
+    cluster.away(false);
+    await becomes('b');
+  });
+
+  it('reads manifests from files too, which go before those of the cluster', async (t) => {
+    const same = 'spiffe://example.org/same';
+    cluster.put(CLUSTER_SPIFFE_IDS, 'here', clusterId({ spiffeIDTemplate: same, hint: 'cluster' }));
+    await start(t, { enabled: true }, [
+      clusterId({ spiffeIDTemplate: same, hint: 'file' }, { name: 'there' }),
+    ]);
+    await whole.cluster?.followed.heard;
+    assert.deepEqual(
+      whole.entitlements.match(SELECTORS).map(({ hint }) => hint),
+      ['file'],
+    );
+    const { verdicts } = await whole.explain(SELECTORS);
+    assert.deepEqual(
+      verdicts.map(({ kind }) => kind),
+      ['applies', 'shadowed'],
+    );
+    writeDocuments([]);
+    await eventually(() => whole.entitlements.match(SELECTORS)[0]?.hint === 'cluster', {
+      what: 'it',
+    });
+  });
+
+  it('takes heed of its own class only', async (t) => {
+    const of = (className: string | undefined) =>
+      clusterId({
+        spiffeIDTemplate: `spiffe://example.org/${className ?? 'none'}`,
+        ...(className === undefined ? {} : { className }),
+      });
+    cluster.put(CLUSTER_SPIFFE_IDS, 'a', of('mine'));
+    cluster.put(CLUSTER_SPIFFE_IDS, 'b', of('other'));
+    cluster.put(CLUSTER_SPIFFE_IDS, 'c', of(undefined));
+    await start(t, { enabled: true, class_name: 'mine' });
+    await becomes('mine');
+    await whole.cluster?.followed.heard;
+    whole.close();
+    await start(t, { enabled: true, class_name: 'mine', watch_classless: true });
+    await becomes('mine', 'none');
+  });
+
+  it('has static entries, and says of federated domains that nobody gets their bundles yet', async (t) => {
+    cluster.put(STATIC_ENTRIES, 'db', {
+      metadata: {},
+      spec: {
+        ...{ spiffeID: 'spiffe://example.org/db', parentID: 'spiffe://example.org/node' },
+        ...{ selectors: ['unix:uid:70'], federatesWith: ['partner.example'] },
+      },
+    });
+    cluster.put(FEDERATED, 'partner', {
+      metadata: {},
+      spec: {
+        ...{ trustDomain: 'partner.example', bundleEndpointURL: 'https://partner.example/' },
+        bundleEndpointProfile: { type: 'https_web' },
+      },
+    });
+    await start(t);
+    await whole.cluster?.followed.heard;
+    const match = (selector: string) => whole.entitlements.match([selector as Selector]);
+    await eventually(() => match('unix:uid:70').length === 1, { what: 'the entry' });
+    assert.equal(match('unix:uid:70')[0]?.source, 'ClusterStaticEntry/db');
+    assert.equal(match('unix:uid:71').length, 0);
+    const details = log.lines.flatMap(({ fields }) => fields.detail ?? []);
+    assert.ok(
+      details.some(
+        (text) => text === 'bundles of partner.example are not fetched yet: nobody gets one of it',
+      ),
+    );
+  });
+});
