@@ -23,6 +23,13 @@ export class ApiRefusal extends Error {
 export interface Api {
   /** The document at a path. Rejects with `ApiRefusal`, a system error, or the signal's reason. */
   get(path: string, options: { signal: AbortSignal }): Promise<unknown>;
+  /** Writes a document; a `PATCH` is a merge patch (RFC 7396). Rejects likewise. */
+  send(
+    method: 'POST' | 'PUT' | 'PATCH',
+    path: string,
+    body: object,
+    options: { signal: AbortSignal },
+  ): Promise<void>;
   /**
    * Calls `line` for each line of an answer that goes on; resolves when the server has ended it.
    * Rejects likewise, and when nothing has come for `silenceMs`.
@@ -49,14 +56,24 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
   const [short, long] = agents;
 
   /** Gives up when there is no answer within the time; what follows it may take longer. */
-  function open(path: string, agent: Agent, signal: AbortSignal): Promise<IncomingMessage> {
+  function open(
+    path: string,
+    agent: Agent,
+    signal: AbortSignal,
+    sent?: { method: string; body: string },
+  ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const options: RequestOptions = {
         ...{ agent, path, signal },
         host: access.host,
         port: access.port,
         ca: access.ca(),
-        headers: { authorization: `Bearer ${access.token()}`, accept: 'application/json' },
+        method: sent?.method ?? 'GET',
+        headers: {
+          authorization: `Bearer ${access.token()}`,
+          accept: 'application/json',
+          ...(sent ? { 'content-type': contentType(sent.method) } : {}),
+        },
       };
       const call = request(options, resolve);
       const timer = clock.after(CONNECT_TIMEOUT_MS, () => {
@@ -68,13 +85,13 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
         reject(signal.aborted ? abortReason(signal) : error);
       });
       call.once('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
-      call.end();
+      call.end(sent?.body);
     });
   }
 
   async function success(response: IncomingMessage): Promise<IncomingMessage> {
     const { statusCode = 0, headers } = response;
-    if (statusCode === 200) return response;
+    if (statusCode === 200 || statusCode === 201) return response;
     if (statusCode === 401) access.refresh();
     const text = await textOf(response, 64 * 1024).catch(errorText);
     const retryMs = Math.min(Number(headers['retry-after'] ?? 0) * 1000 || 0, 60_000);
@@ -91,6 +108,16 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
         timer.cancel();
       }
     },
+    async send(method, path, body, { signal }) {
+      const sent = { method, body: JSON.stringify(body) };
+      const response = await success(await open(path, short, signal, sent));
+      const timer = clock.after(GET_TIMEOUT_MS, () => response.destroy(late(GET_TIMEOUT_MS)));
+      try {
+        await textOf(response, MAX_DOCUMENT_BYTES);
+      } finally {
+        timer.cancel();
+      }
+    },
     async lines(path, line, { signal, silenceMs }) {
       const response = await success(await open(path, long, signal));
       await eachLine(response, line, { clock, silenceMs });
@@ -101,6 +128,9 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
     },
   };
 }
+
+const contentType = (method: string) =>
+  method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
 
 const late = (ms: number) => new Error(`no answer within ${ms / 1000} s`);
 

@@ -54,7 +54,8 @@ export function createOwnNode(
   };
 }
 
-function readNode(object: unknown): Node {
+/** Reads an object of the API; whatever is not there is empty. */
+export function readNode(object: unknown): Node {
   const metadata = record(record(object)['metadata']);
   return {
     name: text(metadata['name']),
