@@ -31,6 +31,7 @@ function sources(streams: readonly Stream[]): StatusSources {
     nowMs: AT + 500,
     notReady: [],
     policy: { revision: 'r1', entries: 2, loadedAtMs: AT, warnings: [] },
+    manifests: [],
     authorities: [
       { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
     ],

@@ -15,6 +15,14 @@ export interface StatusSources {
     readonly lastError?: string | undefined;
     readonly lastErrorAtMs?: number | undefined;
   };
+  /** Manifests of the cluster's own form, of files and of the API server. */
+  readonly manifests: readonly {
+    readonly source: string;
+    readonly podsSelected: number | undefined;
+    readonly entries: number | undefined;
+    readonly renderFailures: number | undefined;
+    readonly note: string | undefined;
+  }[];
   readonly authorities: readonly {
     readonly slot: string;
     readonly serial: string;
@@ -126,6 +134,13 @@ function daemonView(from: StatusSources) {
       last_error: from.policy.lastError ?? null,
       last_error_at: time(from.policy.lastErrorAtMs),
     },
+    manifests: from.manifests.map((manifest) => ({
+      source: manifest.source,
+      pods_selected: manifest.podsSelected ?? null,
+      entries: manifest.entries ?? null,
+      render_failures: manifest.renderFailures ?? null,
+      note: manifest.note ?? null,
+    })),
     authorities: from.authorities.map((authority) => ({
       slot: authority.slot,
       serial: authority.serial,

@@ -14,6 +14,7 @@ export function statusText(view: StatusView, nowMs: number, check: string): stri
       view.notReady.length === 0 ? 'ready' : `not ready: ${view.notReady.join(', ')}`
     }`,
     ...policyLines(view.policy, nowMs, check),
+    ...view.manifests.map(manifestLine),
     ...view.authorities.map(({ slot, notAfterMs }) => {
       const expired = expiredText(notAfterMs, nowMs);
       return `authority ${slot}: ${expired ?? `${left(notAfterMs)} left`}`;
@@ -52,6 +53,12 @@ function upstreamLines(upstream: StatusView['upstream'], nowMs: number): string[
     `upstream: ${certFile}${loaded}`,
     ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
   ];
+}
+
+function manifestLine({ source, podsSelected, entries, note }: StatusView['manifests'][number]) {
+  const pods =
+    podsSelected === null ? '' : `: ${podsSelected} pods here, ${entries ?? '?'} with an ID`;
+  return `  ${source}${pods}${note === null ? '' : `: ${note}`}`;
 }
 
 function svidsLine(

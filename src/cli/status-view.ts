@@ -18,7 +18,18 @@ const MAX_WORDS = 4000;
 export type ProxyView = Omit<ProxyState, 'user'>;
 
 /** What `credence status` and `credence ui` show of the document at `/status`; null where it says nothing. */
-export type StatusView = Omit<StatusPage, 'proxies'> & { readonly proxies: readonly ProxyView[] };
+export type StatusView = Omit<StatusPage, 'proxies'> & {
+  readonly proxies: readonly ProxyView[];
+  readonly manifests: readonly ManifestView[];
+};
+
+/** What became of a manifest on that node. */
+export interface ManifestView {
+  readonly source: string;
+  readonly podsSelected: number | null;
+  readonly entries: number | null;
+  readonly note: string | null;
+}
 
 /**
  * Takes named fields out of an answer and no others. Texts that proxies choose come bounded and as
@@ -45,6 +56,12 @@ export function parseStatus(document: unknown): StatusView {
       lastError: words(policy['last_error']),
       lastErrorAtMs: time(policy['last_error_at']),
     },
+    manifests: list(from['manifests']).map((manifest) => ({
+      source: name(manifest['source']) ?? '?',
+      podsSelected: count(manifest['pods_selected']),
+      entries: count(manifest['entries']),
+      note: words(manifest['note']),
+    })),
     authorities: list(from['authorities']).map((authority) => ({
       slot: name(authority['slot']) ?? '?',
       serial: name(authority['serial']),

@@ -17,9 +17,16 @@ export interface Watched<T> {
   /** In the order in which they were made; the same list while nothing has changed. */
   values(): readonly T[];
   /** What is wrong with those that are not in force as they stand. */
-  faults(): readonly { readonly name: string; readonly fault: string; readonly kept: boolean }[];
+  readonly faults: () => readonly Fault[];
   /** The `status` that the API server has of it. */
   statusOf(name: string): unknown;
+}
+
+interface Fault {
+  readonly name: string;
+  readonly fault: string;
+  /** Whether the version before it is still in force. */
+  readonly kept: boolean;
 }
 
 interface Known<T> {

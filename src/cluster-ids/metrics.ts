@@ -1,0 +1,34 @@
+import { Gauge, type Registry } from 'prom-client';
+
+/** Read at each scrape. */
+export interface ManifestFigures {
+  /** Of any kind, in force. */
+  readonly inForce: () => number;
+  /** Of which the version that the cluster has is not in force. */
+  readonly refused: () => number;
+  /** Pods of this node that a `ClusterSPIFFEID` selects and that get nothing of it. */
+  readonly renderFailures: () => number;
+}
+
+export function registerManifestMetrics(registry: Registry, figures: ManifestFigures): void {
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge('credence_manifests', "Manifests of the cluster's policy in force", figures.inForce);
+  gauge(
+    'credence_manifests_refused',
+    'Manifests of the cluster whose newest version is wrong',
+    figures.refused,
+  );
+  gauge(
+    'credence_manifest_render_failures',
+    'Pods of this node that a ClusterSPIFFEID selects and gives no valid ID',
+    figures.renderFailures,
+  );
+}
