@@ -3,6 +3,8 @@ import { registerBuildInfo } from './admin/build-info.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
+import { registerManifestMetrics } from './cluster-ids/metrics.ts';
+import { manifestFigures } from './cluster-status.ts';
 import { createWholePolicy, type WholePolicy } from './cluster-policy.ts';
 import { policySources, type Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
@@ -79,6 +81,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const { kubernetes } = config.attestation;
   const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
   const whole = cleanup.closing(createWholePolicy(config, policy, pods, deps));
+  if (whole.cluster) registerManifestMetrics(registry, manifestFigures(whole.cluster));
   const attesting = createAttesting(config, registry, {
     ...{ clock, log, mostLingering: lingering },
     others: pods ? [whole.patient(pods.attestor)] : [],
@@ -212,6 +215,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       nowMs: clock.now(),
       notReady: notReady(),
       policy: policy.status(),
+      manifests: rest.whole.status(),
       authorities: signing.issuer()?.authorities() ?? [],
       upstream: signing.issuer()?.upstream(),
       rotation: serving.rotation(),

@@ -1,11 +1,16 @@
+import { setMaxListeners } from 'node:events';
 import type { Attestor } from './attestation/attestor.ts';
-import { createClusterIds, type ClusterIds } from './cluster-ids/cluster-ids.ts';
+import { createClusterIds } from './cluster-ids/cluster-ids.ts';
+import { manifestStatus, type ClusterParts, type ManifestStatus } from './cluster-status.ts';
 import type { Config } from './config.ts';
 import { unlessAborted } from './core/clock.ts';
+import { IdentityError } from './core/errors.ts';
 import { createListeners } from './core/listeners.ts';
 import type { Logger } from './core/log.ts';
 import { surroundingsOf } from './config-cluster-policy.ts';
 import { explainAll, type Explanation } from './explain-all.ts';
+import { createLease } from './kubernetes/lease.ts';
+import { writeStatuses } from './status-writing.ts';
 import { mergeEntitlements } from './identity/entitlement.ts';
 import type { Selector } from './identity/selector.ts';
 import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
@@ -22,7 +27,9 @@ export interface WholePolicy {
   patient(attestor: Attestor): Attestor;
   explain(selectors: readonly Selector[]): Promise<Explanation>;
   /** Undefined where there are no pods. */
-  readonly cluster: { readonly ids: ClusterIds; readonly followed: FollowedCluster } | undefined;
+  readonly cluster: ClusterParts | undefined;
+  /** What became of each manifest on this node. */
+  status(): readonly ManifestStatus[];
   close(): void;
 }
 
@@ -45,13 +52,28 @@ export function createWholePolicy(
       patient: (attestor) => attestor,
       explain: (selectors) => explainAll([store.current()], none, selectors, attests),
       cluster: undefined,
+      status: () => [],
       close: () => undefined,
     };
   }
   const log = deps.log.child({ component: 'cluster policy' });
   const followed = followCluster(config, kubernetes, { ...deps, log });
   const parts = createParts(config, store, pods, followed, log);
-  const { ids, policies } = parts;
+  const { policies, cluster } = parts;
+  const { ids } = cluster;
+  const writing = new AbortController();
+  setMaxListeners(0, writing.signal);
+  if (config.clusterPolicy.statusLease) {
+    const lease = createLease({
+      ...{ api: followed.api, clock: deps.clock, holder: kubernetes.nodeName },
+      ...config.clusterPolicy.statusLease,
+    });
+    followed.needNamespaces();
+    const writingDeps = { lease, clock: deps.clock, log, signal: writing.signal };
+    writeStatuses(cluster, writingDeps).catch((err: unknown) => {
+      if (!writing.signal.aborted) log.error({ err }, 'no status is written any more');
+    });
+  }
   return {
     entitlements: {
       match: (selectors) =>
@@ -63,8 +85,10 @@ export function createWholePolicy(
     },
     patient: (attestor) => patiently(attestor, followed),
     explain: (selectors) => explainAll(policies(), ids.explain(selectors), selectors, attests),
-    cluster: { ids, followed },
+    cluster,
+    status: () => manifestStatus(cluster),
     close() {
+      writing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
       parts.close();
       ids.close();
       followed.close();
@@ -85,16 +109,12 @@ function createParts(
   let manifests: readonly ClusterSpiffeId[] | undefined;
   const all = () =>
     (manifests ??= [...store.current().manifests.clusterIds, ...followed.clusterIds.values()]);
-  const ids = createClusterIds({
-    manifests: all,
-    pods: pods.index,
-    around: {
-      ...surroundingsOf(config),
-      namespaceLabels: followed.namespaceLabels,
-      node: followed.node,
-    },
-    log,
-  });
+  const around = {
+    ...surroundingsOf(config),
+    namespaceLabels: followed.namespaceLabels,
+    node: followed.node,
+  };
+  const ids = createClusterIds({ manifests: all, pods: pods.index, around, log });
 
   /** What is asked of the cluster depends on what manifests ask for: no more rights than that. */
   function need(): void {
@@ -120,8 +140,9 @@ function createParts(
   ];
   need();
   followed.begin();
+  const federated = () => [...store.current().manifests.federated, ...followed.federated.values()];
   return {
-    ids,
+    cluster: { manifests: all, federated, ids, followed, around },
     policies: () => [store.current(), (entries ??= compilePolicy(followed.entries.values()))],
     onChange: (listener: () => void) => changes.add(listener),
     close: () => stops.forEach((stop) => stop()),

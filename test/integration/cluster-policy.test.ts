@@ -292,4 +292,106 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
       ),
     );
   });
+
+  describe('of which the status is written', () => {
+    const LEASES = '/apis/coordination.k8s.io/v1/namespaces/credence/leases';
+    const WRITES = { enabled: true, write_status: true };
+    const statusOf = (path: string, name: string) =>
+      cluster.written
+        .filter((one) => one.path === `${path}/${name}/status`)
+        .map(({ body }) => body);
+
+    it('counts the pods of all nodes, and writes once what has changed', async (t) => {
+      cluster.put(NAMESPACES, 'shop', { metadata: { labels: {} } });
+      cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+      cluster.put(STATIC_ENTRIES, 'db', {
+        metadata: {},
+        spec: { spiffeID: 'spiffe://example.org/db', selectors: ['unix:uid:70'] },
+      });
+      for (let n = 0; n < 250; n++) {
+        cluster.put(PODS, `p${n}`, pod({ uid: `u${n}`, name: `p${n}`, nodeName: `node-${n % 3}` }));
+      }
+      await start(t, WRITES);
+      await eventually(() => statusOf(STATIC_ENTRIES, 'db').length > 0, { what: 'the status' });
+      const stats = {
+        ...{ namespacesSelected: 1, namespacesIgnored: 0, podsSelected: 251, entriesToSet: 251 },
+        ...{ podEntryRenderFailures: 0, entriesMasked: 0, entryFailures: 0 },
+      };
+      assert.deepEqual(statusOf(CLUSTER_SPIFFE_IDS, 'ns'), [{ status: { stats } }]);
+      assert.deepEqual(statusOf(STATIC_ENTRIES, 'db'), [
+        { status: { rendered: true, masked: false, set: true } },
+      ]);
+      const lease = cluster.written.find(({ path }) => path === LEASES);
+      const { spec } = (lease?.body ?? assert.fail()) as { spec: { holderIdentity: string } };
+      assert.equal(spec.holderIdentity, 'node-1');
+      // What it has written itself is no change.
+      assert.deepEqual(ids(), ['spiffe://example.org/ns/shop']);
+    });
+
+    it('is left to the node that has the lease', async (t) => {
+      cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+      cluster.put(LEASES, 'credence-status', { metadata: {}, spec: { holderIdentity: 'node-2' } });
+      await start(t, WRITES);
+      await becomes('ns/shop');
+      await eventually(() => api.asked.some((path) => path.startsWith(`${LEASES}/`)), {
+        what: 'it',
+      });
+      assert.deepEqual(cluster.written, []);
+    });
+
+    it('without the right to it goes on, and says so once', async (t) => {
+      cluster.refuse(`PATCH ${CLUSTER_SPIFFE_IDS}/ns/status`, 403);
+      cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+      await start(t, WRITES);
+      await becomes('ns/shop');
+      await eventually(() => log.count('warn', 'is not written') === 1, { what: 'the warning' });
+    });
+  });
+
+  it('is told of in status and explain', async (t) => {
+    cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
+    cluster.put(CLUSTER_SPIFFE_IDS, 'bad', clusterId({ spiffeIDTemplate: 'x' }));
+    cluster.put(
+      CLUSTER_SPIFFE_IDS,
+      'none',
+      clusterId({ spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.tier }}' }),
+    );
+    cluster.put(
+      CLUSTER_SPIFFE_IDS,
+      'near',
+      clusterId({ ...NS, podSelector: { matchLabels: { app: 'cart' } } }),
+    );
+    await start(t);
+    await becomes('ns/shop');
+    await whole.cluster?.followed.heard;
+    const pods = (podsSelected: number, entries: number) => ({ podsSelected, entries });
+    assert.deepEqual(
+      whole
+        .status()
+        .map(({ source, podsSelected, entries, note }) => ({
+          ...{ source, podsSelected, entries, note: note?.split(':')[0] },
+        }))
+        .sort((a, b) => (a.source < b.source ? -1 : 1)),
+      [
+        {
+          source: 'ClusterSPIFFEID/bad',
+          podsSelected: undefined,
+          entries: undefined,
+          note: 'refused, it has no effect',
+        },
+        { source: 'ClusterSPIFFEID/near', ...pods(0, 0), note: undefined },
+        { source: 'ClusterSPIFFEID/none', ...pods(1, 0), note: 'shop/web' },
+        { source: 'ClusterSPIFFEID/ns', ...pods(1, 1), note: undefined },
+      ],
+    );
+    const { identities, verdicts } = await whole.explain(SELECTORS);
+    assert.deepEqual(
+      identities.map(({ source }) => source),
+      ['ClusterSPIFFEID/ns'],
+    );
+    const near = verdicts.find(({ entry }) => entry.source === 'ClusterSPIFFEID/near');
+    assert.deepEqual(near?.kind === 'missing' ? near.missing : undefined, [
+      'podSelector app=cart (the pod has app=web)',
+    ]);
+  });
 });

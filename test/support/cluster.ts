@@ -5,7 +5,7 @@ import type { Behaviour } from './api-server.ts';
 interface Collection {
   readonly objects: Map<string, object>;
   readonly watchers: Set<ServerResponse>;
-  /** What a list is answered with instead, as 403. */
+  /** What it is answered with instead, as 403. */
   refusal: number | undefined;
 }
 
@@ -21,7 +21,7 @@ export interface FakeCluster {
   readonly behaviour: Behaviour;
   put(path: string, name: string, object: object): void;
   remove(path: string, name: string): void;
-  /** Answers a collection with this code from now on; undefined: as it should. */
+  /** Answers a collection, or `PATCH path`, with this code from now on; undefined: as it should. */
   refuse(path: string, code: number | undefined): void;
   /** Cuts all watches off, and does not answer until it is put right. */
   away(isAway: boolean): void;
@@ -58,14 +58,55 @@ export function createFakeCluster(): FakeCluster {
     for (const watcher of of(path).watchers) watcher.write(line);
   };
 
+  function put(path: string, name: string, object: object): void {
+    const { objects } = of(path);
+    const type = objects.has(name) ? 'MODIFIED' : 'ADDED';
+    const { metadata } = object as { metadata: object };
+    const stored = {
+      ...object,
+      metadata: { uid: `uid-${name}`, ...metadata, name, resourceVersion: String(++version) },
+    };
+    objects.set(name, stored);
+    tell(path, type, stored);
+  }
+
+  function write({ method, path, body }: Written): number {
+    if (method === 'POST') {
+      const { name } = (body as { metadata: { name: string } }).metadata;
+      if (of(path).objects.has(name)) return 409;
+      put(path, name, body as object);
+      return 201;
+    }
+    const [, collection = '', name = ''] =
+      /^(.*)\/([^/]+?)(?:\/status)?$/.exec(path.replace(/\/status$/, '')) ?? [];
+    const { objects, refusal } = of(collection);
+    const before = objects.get(name) as { metadata: { resourceVersion: string } } | undefined;
+    if (refusal !== undefined || !before) return refusal ?? 404;
+    if (method === 'PATCH') {
+      put(collection, name, { ...before, ...(body as object) });
+      return 200;
+    }
+    const { resourceVersion } = (body as typeof before).metadata;
+    if (resourceVersion !== before.metadata.resourceVersion) return 409;
+    put(collection, name, body as object);
+    return 200;
+  }
+
   function take(request: IncomingMessage, response: ServerResponse, path: string): void {
     let text = '';
     request.setEncoding('utf8').on('data', (part: string) => (text += part));
     request.once('end', () => {
-      written.push({ method: request.method ?? '', path, body: JSON.parse(text || 'null') });
-      const { refusal } = of(path);
-      response.writeHead(refusal ?? 200).end('{}');
+      const one = { method: request.method ?? '', path, body: JSON.parse(text) as unknown };
+      const code = of(`${one.method} ${path}`).refusal ?? write(one);
+      if (code < 300) written.push(one);
+      response.writeHead(code).end('{"message":"so it is"}');
     });
+  }
+
+  /** One of a collection that names are asked for in, as leases are. */
+  function single(path: string): object | undefined {
+    const slash = path.lastIndexOf('/');
+    return collections.get(path.slice(0, slash))?.objects.get(path.slice(slash + 1));
   }
 
   return {
@@ -84,20 +125,17 @@ export function createFakeCluster(): FakeCluster {
         for (const { line } of missed) response.write(line);
         return void response.once('close', () => watchers.delete(response));
       }
-      const metadata = { resourceVersion: String(version) };
-      response.writeHead(200).end(JSON.stringify({ metadata, items: [...objects.values()] }));
+      const one = single(url.pathname);
+      if (one) return void response.writeHead(200).end(JSON.stringify(one));
+      if (url.pathname.includes('/leases/')) return void response.writeHead(404).end('{}');
+      const at = Number(url.searchParams.get('continue') ?? 0);
+      const limit = Number(url.searchParams.get('limit') ?? objects.size);
+      const next = at + limit < objects.size ? { continue: String(at + limit) } : {};
+      const metadata = { resourceVersion: String(version), ...next };
+      const items = [...objects.values()].slice(at, at + limit);
+      response.writeHead(200).end(JSON.stringify({ metadata, items }));
     },
-    put(path, name, object) {
-      const { objects } = of(path);
-      const type = objects.has(name) ? 'MODIFIED' : 'ADDED';
-      const { metadata } = object as { metadata: object };
-      const stored = {
-        ...object,
-        metadata: { uid: `uid-${name}`, ...metadata, name, resourceVersion: String(++version) },
-      };
-      objects.set(name, stored);
-      tell(path, type, stored);
-    },
+    put,
     remove(path, name) {
       const { objects } = of(path);
       const object = objects.get(name) as { metadata: object } | undefined;

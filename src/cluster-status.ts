@@ -1,0 +1,108 @@
+import type { ClusterIds } from './cluster-ids/cluster-ids.ts';
+import { assessPod, type Surroundings } from './cluster-ids/assess.ts';
+import type { ManifestFigures } from './cluster-ids/metrics.ts';
+import { createCounting, type Tally } from './cluster-ids/tally.ts';
+import type { FollowedCluster } from './followed-cluster.ts';
+import { eachPage } from './kubernetes/pages.ts';
+import { readNode, type Node } from './kubernetes/own-node.ts';
+import { readPod } from './kubernetes/pod.ts';
+import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import type { FederatedTrustDomain } from './manifests/federated-trust-domain.ts';
+
+/** What became of a manifest on this node. */
+export interface ManifestStatus {
+  readonly source: string;
+  /** Pods of this node that it selects; undefined for other kinds. */
+  readonly podsSelected: number | undefined;
+  /** Of them, those that get an ID by it. */
+  readonly entries: number | undefined;
+  readonly renderFailures: number | undefined;
+  /** Why a pod that it selects gets nothing, what is wrong with it, or what of it is not done. */
+  readonly note: string | undefined;
+}
+
+/** The parts that the status of manifests is made of. */
+export interface ClusterParts {
+  readonly manifests: () => readonly ClusterSpiffeId[];
+  readonly federated: () => readonly FederatedTrustDomain[];
+  readonly ids: ClusterIds;
+  readonly followed: FollowedCluster;
+  readonly around: Surroundings;
+}
+
+/** Each manifest, with what it comes to for the pods of this node. */
+export function manifestStatus(parts: ClusterParts): readonly ManifestStatus[] {
+  const { ids, followed } = parts;
+  const counting = createCounting(parts.manifests(), followed.namespaces(), parts.around);
+  for (const [pod, assessments] of ids.assessments()) counting.add(pod, assessments);
+  const none = { podsSelected: undefined, entries: undefined, renderFailures: undefined };
+  const refused = [
+    ['ClusterSPIFFEID', followed.clusterIds] as const,
+    ['ClusterStaticEntry', followed.entries] as const,
+    ['ClusterFederatedTrustDomain', followed.federated] as const,
+  ].flatMap(([kind, watched]) =>
+    watched.faults().map(({ name, fault, kept }) => ({
+      ...none,
+      source: `${kind}/${name}`,
+      note: `refused, ${kept ? 'its last good version stays' : 'it has no effect'}: ${fault}`,
+    })),
+  );
+  return [
+    ...[...counting.tallies()].map(([{ source }, { stats, failure }]) => ({
+      source,
+      podsSelected: stats.podsSelected,
+      entries: stats.entriesToSet,
+      renderFailures: stats.podEntryRenderFailures,
+      note: failure,
+    })),
+    ...parts.federated().map(({ source, trustDomain }) => ({
+      ...none,
+      source,
+      note: `bundles of ${trustDomain} are not fetched yet`,
+    })),
+    ...refused,
+  ];
+}
+
+/** The same as figures. */
+export function manifestFigures(parts: ClusterParts): ManifestFigures {
+  const { clusterIds, entries, federated } = parts.followed;
+  return {
+    inForce: () => parts.manifests().length + parts.federated().length + entries.values().length,
+    refused: () =>
+      [clusterIds, entries, federated].reduce((sum, { faults }) => sum + faults().length, 0),
+    renderFailures() {
+      let failures = 0;
+      for (const [, assessments] of parts.ids.assessments()) {
+        failures += assessments.filter(({ kind }) => kind === 'unrendered').length;
+      }
+      return failures;
+    },
+  };
+}
+
+/** Counts over all nodes: what one of them writes down for all. Rejects as the API does. */
+export async function countCluster(
+  { manifests, followed, around }: Omit<ClusterParts, 'ids' | 'federated'>,
+  options: { signal: AbortSignal },
+): Promise<ReadonlyMap<ClusterSpiffeId, Tally>> {
+  const ids = manifests();
+  const { api } = followed;
+  const nodes = new Map<string, Node>();
+  if (ids.some((id) => [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.')))) {
+    for await (const page of eachPage(api, '/api/v1/nodes', options)) {
+      for (const node of page.map(readNode)) nodes.set(node.name, node);
+    }
+  }
+  const counting = createCounting(ids, followed.namespaces(), around);
+  for await (const page of eachPage(api, '/api/v1/pods', options)) {
+    for (const object of page) {
+      const pod = readPod(object);
+      // One that no node has yet is nobody's.
+      if (!pod || pod.nodeName === '') continue;
+      const there = { ...around, node: () => nodes.get(pod.nodeName) };
+      counting.add(pod, assessPod(ids, pod, there));
+    }
+  }
+  return counting.tallies();
+}
