@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from '../core/errors.ts';
-import { policyFolder } from '../../test/support/policy-folder.ts';
+import { policyFolder, TD } from '../../test/support/policy-folder.ts';
+import { loadInThread } from './load-in-thread.ts';
 import { compilePolicy } from './policy.ts';
 
 const folder = policyFolder();
@@ -69,6 +70,16 @@ describe('loadPolicy() of manifests', () => {
     const list = { apiVersion: 'v1', kind: 'List', items: [item], metadata: {} };
     const text = JSON.stringify(list);
     assert.equal(folder.load(text, 'p.json').manifests.clusterIds[0]?.uid, 'u');
+  });
+
+  it('is the same when another thread reads them', async () => {
+    const text = [clusterId(TEMPLATE), federated(FEDERATED)].join('---\n');
+    const { entries, manifests } = folder.load(text);
+    const sources = { paths: [`${folder.path}/p.yaml`], trustDomain: TD };
+    const { policy } = await loadInThread(sources, new AbortController());
+    assert.deepEqual(policy.manifests, manifests);
+    assert.equal(policy.revision, compilePolicy(entries, manifests).revision);
+    assert.equal(policy.size, 1);
   });
 
   it('has another revision when a manifest says something else, and not when it moves', () => {
