@@ -11,6 +11,8 @@ const MAY_IMPORT = {
   attestation: ['identity'],
   cgroup: [],
   kubernetes: ['identity', 'cgroup'],
+  containers: ['identity', 'cgroup'],
+  systemd: ['identity'],
   manifests: ['identity'],
   policy: ['identity', 'manifests'],
   'cluster-ids': ['identity', 'manifests'],

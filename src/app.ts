@@ -22,6 +22,7 @@ import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { descriptorBudget } from './descriptors.ts';
 import { createExplaining } from './explaining.ts';
 import type { PodExplainer } from './kubernetes/explain.ts';
+import { askEngines, askSystemd } from './node-engines.ts';
 import { followNodePods } from './node-pods.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
@@ -78,13 +79,18 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   registerPolicyMetrics(registry, policy);
   if (config.issuer.keyManager === 'disk') cleanup.add(lockDataFolder(config.dataDir));
   const { connections, lingering, operator } = descriptorBudget();
-  const { kubernetes } = config.attestation;
+  const { kubernetes, docker, systemd } = config.attestation;
   const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
   const whole = cleanup.closing(createWholePolicy(config, policy, pods, deps));
   if (whole.cluster) registerManifestMetrics(registry, manifestFigures(whole.cluster));
+  const others = [
+    pods && { attestor: whole.patient(pods.attestor) },
+    docker && cleanup.closing(askEngines(docker, clock)),
+    systemd && cleanup.closing(askSystemd(systemd, clock)),
+  ].flatMap((one) => (one ? [one.attestor] : []));
   const attesting = createAttesting(config, registry, {
     ...{ clock, log, mostLingering: lingering },
-    others: pods ? [whole.patient(pods.attestor)] : [],
+    others,
   });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Attestor } from './attestation/attestor.ts';
 import { createClusterIds } from './cluster-ids/cluster-ids.ts';
 import { manifestStatus, type ClusterParts, type ManifestStatus } from './cluster-status.ts';
-import type { Config } from './config.ts';
+import { policySources, type Config } from './config.ts';
 import { unlessAborted } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
 import { createListeners } from './core/listeners.ts';
@@ -40,8 +40,8 @@ export function createWholePolicy(
   pods: NodePods | undefined,
   deps: ClusterDeps,
 ): WholePolicy {
-  const { kubernetes, unix } = config.attestation;
-  const attests = { discoverPath: unix.discoverPath, kubernetes: kubernetes !== undefined };
+  const { kubernetes } = config.attestation;
+  const { attests } = policySources(config);
   const none = { identities: [], verdicts: [] };
   if (!kubernetes || !pods) {
     return {

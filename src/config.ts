@@ -4,6 +4,12 @@ import { dirname, resolve } from 'node:path';
 import { checkCombinations } from './config-checks.ts';
 import { buildUpstream, type UpstreamConfig } from './config-upstream.ts';
 import { buildClusterPolicy, type ClusterPolicyConfig } from './config-cluster-policy.ts';
+import {
+  buildDocker,
+  buildSystemd,
+  type DockerConfig,
+  type SystemdConfig,
+} from './config-engines.ts';
 import { buildKubernetes, type KubernetesConfig } from './config-kubernetes.ts';
 import { getter, parseAddress, type Get } from './config-values.ts';
 import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
@@ -28,6 +34,8 @@ export interface Config {
     readonly unix: { enabled: boolean; discoverPath: boolean };
     /** Undefined: not enabled. */
     readonly kubernetes: KubernetesConfig | undefined;
+    readonly docker: DockerConfig | undefined;
+    readonly systemd: SystemdConfig | undefined;
   };
   readonly issuer: {
     readonly x509SvidTtlMs: number;
@@ -170,6 +178,8 @@ export function policySources(config: Config) {
     attests: {
       discoverPath: attestation.unix.discoverPath,
       kubernetes: attestation.kubernetes !== undefined,
+      docker: attestation.docker !== undefined,
+      systemd: attestation.systemd !== undefined,
     },
   } satisfies PolicySources;
 }
@@ -187,6 +197,8 @@ function toSources(file: string, values: Values): PolicySources {
     attests: {
       discoverPath: get('attestation.unix.discover_path'),
       kubernetes: get('attestation.kubernetes.enabled'),
+      docker: get('attestation.docker.enabled'),
+      systemd: get('attestation.systemd.enabled'),
     },
   };
 }
@@ -209,6 +221,8 @@ function build(file: string, values: Values, env: Environment, complain: Complai
         discoverPath: get('attestation.unix.discover_path'),
       },
       kubernetes: buildKubernetes(get, absolute, env, complain),
+      docker: buildDocker(get, absolute, complain),
+      systemd: buildSystemd(get, absolute),
     },
     issuer: { ...buildIssuer(get), upstream: buildUpstream(get, absolute, complain) },
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },

@@ -29,7 +29,7 @@ export interface Evidence {
  * has nothing to say answers no selectors.
  */
 export interface Attestor {
-  readonly name: 'unix' | 'kubernetes';
+  readonly name: 'unix' | 'kubernetes' | 'docker' | 'systemd';
   attest(peer: Peer, options: { signal: AbortSignal }): Evidence | Promise<Evidence>;
 }
 

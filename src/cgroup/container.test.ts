@@ -98,16 +98,20 @@ describe('the container in a cgroup', () => {
       `0::${USER}/app.slice/user.slice/user-0.slice/user@0.service/libpod-${C}.scope`,
       OF_1000,
     ],
-    ['a session, which may not make any', `0::/user.slice/user-1000.slice/session-3.scope/libpod-${C}`, undefined],
-    ["another user's manager", `0::/user.slice/user-1000.slice/user@0.service/libpod-${C}`, undefined],
+    [
+      'a session, which may not make any',
+      `0::/user.slice/user-1000.slice/session-3.scope/libpod-${C}`,
+      undefined,
+    ],
+    [
+      "another user's manager",
+      `0::/user.slice/user-1000.slice/user@0.service/libpod-${C}`,
+      undefined,
+    ],
     ['the colon form of a user', `0::${USER}/system.slice:docker:${V}`, undefined],
     ['a service that names docker', `0::/system.slice/evil.service/docker/${V}`, undefined],
     ['a service that names podman', `0::/system.slice/evil.service/libpod-${V}.scope`, undefined],
-    [
-      'a payload further down',
-      `0::/system.slice/evil.service/a/libpod-payload-${V}`,
-      undefined,
-    ],
+    ['a payload further down', `0::/system.slice/evil.service/a/libpod-payload-${V}`, undefined],
     ['another place', `0::/a/docker/${V}`, undefined],
   ] as const) {
     it(`is not taken from ${trick}`, () => {

@@ -60,7 +60,10 @@ export function findContainer(
     if (!place) continue;
     found ??= place;
     if (place.id !== found.id || place.uid !== found.uid || place.engine !== found.engine) {
-      throw new IdentityError('ERR_ATTESTATION', 'its cgroups put the process in several containers');
+      throw new IdentityError(
+        'ERR_ATTESTATION',
+        'its cgroups put the process in several containers',
+      );
     }
     // On another hierarchy the same container may be in an engine's own place.
     if (found.unproven && !place.unproven) found = place;

@@ -8,7 +8,7 @@ import { parseSelectorList, type Selector } from '../identity/selector.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { obstacles } from '../policy/obstacles.ts';
 import { compilePolicy } from '../policy/policy.ts';
-import { attestableHere, type Attests } from '../policy/unmatched.ts';
+import { ALL_ATTESTORS, attestableHere, type Attests } from '../policy/unmatched.ts';
 import { askAdminJson } from './admin-client.ts';
 import { textOf, type Action, type Given, type Terminal } from './command.ts';
 import { EXIT } from './exit.ts';
@@ -81,8 +81,8 @@ async function explainSelectors(
   const file = textOf(given, 'config');
   if (file === undefined || textOf(given, 'admin-socket') !== undefined) {
     const query = `/explain?selectors=${encodeURIComponent(selectors.join(','))}`;
-    // Whether that daemon looks for paths is not known here.
-    warnOfImpossible(selectors, { discoverPath: true, kubernetes: true }, terminal);
+    // Which attestors that daemon has on is not known here.
+    warnOfImpossible(selectors, ALL_ATTESTORS, terminal);
     return askAdminJson(await adminSocket(given, terminal), query, terminal);
   }
   const config = loadConfig(file, terminal.env);

@@ -5,7 +5,7 @@ import type { PolicyEntry } from './entry.ts';
 import { obstacles } from './obstacles.ts';
 import type { Policy } from './policy.ts';
 import { expandTemplate, parseTemplate } from './template.ts';
-import { attestableHere, type Attests } from './unmatched.ts';
+import { ALL_ATTESTORS, attestableHere, type Attests } from './unmatched.ts';
 
 /** Why an entry gives a caller an identity, or why it nearly does. */
 export type EntryVerdict =
@@ -59,7 +59,7 @@ export async function explainMatch(
   selectors: readonly Selector[],
   {
     limit = DEFAULT_LIMIT,
-    attests = { discoverPath: true, kubernetes: true },
+    attests = ALL_ATTESTORS,
   }: ExplainOptions = {},
 ): Promise<Explanation> {
   const held = new Set(selectors);

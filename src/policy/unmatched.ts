@@ -16,19 +16,53 @@ export interface Attestable {
   readonly discoverPath: boolean;
   /** `attestation.kubernetes.enabled` */
   readonly kubernetes?: boolean;
+  /** `attestation.docker.enabled` */
+  readonly docker?: boolean;
+  /** `attestation.systemd.enabled` */
+  readonly systemd?: boolean;
 }
 
 /** What the configuration says of it. */
-export type Attests = Pick<Attestable, 'discoverPath' | 'kubernetes'>;
+export type Attests = Pick<Attestable, 'discoverPath' | 'kubernetes' | 'docker' | 'systemd'>;
 
-/** Types of SPIRE's attestors. */
-const TYPES = ['unix', 'k8s', 'docker', 'systemd'];
+/** Of a daemon that looks for everything. */
+export const ALL_ATTESTORS: Attests = {
+  discoverPath: true,
+  kubernetes: true,
+  docker: true,
+  systemd: true,
+};
+
+/** Types of SPIRE's attestors, and whether they are on. */
+const TYPES: Readonly<Record<string, (machine: Attestable) => boolean>> = {
+  // There is no daemon without: nobody would be attested.
+  unix: () => true,
+  k8s: ({ kubernetes }) => kubernetes === true,
+  docker: ({ docker }) => docker === true,
+  systemd: ({ systemd }) => systemd === true,
+};
 /** What follows `k8s:`; SPIRE's, without those of image signatures and of namespaces. */
 const K8S = [
   ...['sa', 'ns', 'node-name', 'pod-uid', 'pod-name', 'pod-label', 'pod-owner', 'pod-owner-uid'],
   ...['pod-image', 'pod-image-count', 'pod-init-image', 'pod-init-image-count'],
   ...['container-name', 'container-image'],
 ];
+/** What follows `docker:` and `systemd:`, and the form of what follows that. */
+const FORMS = {
+  docker: {
+    label: [/^[^:]+:/, 'a name and a value, as in docker:label:app:web'],
+    env: [/=/, 'a variable and its value, as in docker:env:STAGE=production'],
+    image_id: [/./, 'the image as the container was made from it, as in docker:image_id:web:1'],
+    image_config_digest: [
+      /^sha256:[0-9a-f]{64}$/,
+      'sha256: and 64 hexadecimal digits in lower case',
+    ],
+  },
+  systemd: {
+    id: [/\.[a-z]+$/, 'the whole name of a unit, as in systemd:id:web.service'],
+    fragment_path: [/^\//, 'an absolute path'],
+  },
+} as const satisfies Record<string, Record<string, readonly [RegExp, string]>>;
 
 type Judge = (value: string, machine: Attestable) => string | undefined;
 
@@ -68,7 +102,7 @@ export function neverMatches(selector: Selector, machine: Attestable): string | 
   const why =
     type === 'unix'
       ? judgeUnix(kind, selector, machine)
-      : judgeType(type, kind, machine, `unix:${selector}`);
+      : (judgeType(type, kind, machine, `unix:${selector}`) ?? judgeForm(type, kind, selector));
   return why && `${selector} matches no process: ${why}`;
 }
 
@@ -108,25 +142,36 @@ function judgeType(
 ): string | undefined {
   const off = offType(type, machine);
   if (off !== undefined) return noAttestor(off);
-  if (type === 'k8s') return judgeK8s(kind);
+  if (type === 'k8s') return judgeKind(type, kind, K8S);
+  if (type === 'docker' || type === 'systemd') {
+    return judgeKind(type, kind, Object.keys(FORMS[type]));
+  }
   // `uid:0` is how SPIRE's JSON has it beside the type.
   if (Object.hasOwn(UNIX, type)) return `did you mean ${meant}?`;
-  const near = nearestWord(type, TYPES);
+  const near = nearestWord(type, Object.keys(TYPES));
   return near ? `did you mean ${near}?` : `no attestor makes selectors of the type ${type}`;
 }
 
 /** The type of a selector or placeholder that an attestor makes which this daemon does not have on. */
-export function offType(text: string, { kubernetes }: Attestable): string | undefined {
+export function offType(text: string, machine: Attestable): string | undefined {
   const [type = ''] = text.split(':', 1);
-  // Of the unix attestor there is no daemon without: nobody would be attested.
-  const isOn = type === 'unix' || (type === 'k8s' && kubernetes === true);
-  return !isOn && TYPES.includes(type) ? type : undefined;
+  const isOn = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
+  return isOn && !isOn(machine) ? type : undefined;
 }
 
-function judgeK8s(kind: string): string | undefined {
-  if (K8S.includes(kind)) return undefined;
-  const near = nearestWord(kind, K8S);
-  return near ? `did you mean k8s:${near}?` : `k8s has ${K8S.join(', ')}`;
+function judgeKind(type: string, kind: string, kinds: readonly string[]): string | undefined {
+  if (kinds.includes(kind)) return undefined;
+  const near = nearestWord(kind, kinds);
+  return near ? `did you mean ${type}:${near}?` : `${type} has ${kinds.join(', ')}`;
+}
+
+/** Of a type and kind that are known. */
+function judgeForm(type: string, kind: string, selector: Selector): string | undefined {
+  const forms: Readonly<Record<string, readonly [RegExp, string]>> =
+    type === 'docker' || type === 'systemd' ? FORMS[type] : {};
+  const [form, expected] = (Object.hasOwn(forms, kind) && forms[kind]) || [];
+  if (!form || form.test(selector.slice(`${type}:${kind}:`.length))) return undefined;
+  return `it takes ${expected}`;
 }
 
 /** Why nothing has a selector of such a type. */

@@ -1,0 +1,157 @@
+import { setMaxListeners } from 'node:events';
+import { unlessAborted, type Clock } from '../core/clock.ts';
+import { errorText, IdentityError, systemCode } from '../core/errors.ts';
+import { createTurns } from '../core/turns.ts';
+import type { Bus } from './bus.ts';
+import type { Message, MethodCall } from './wire.ts';
+
+/** A unit as systemd's manager of the machine knows it. */
+export interface Unit {
+  readonly id: string;
+  /** The file it is from; empty for one that is from none. */
+  readonly fragmentPath: string;
+}
+
+export interface Units {
+  /**
+   * The unit of the process that has this pid now; undefined when it is in none. Rejects with
+   * `ERR_ATTESTATION` when systemd cannot be asked, `ERR_LIMIT` when too many wait, or the signal's
+   * reason.
+   */
+  unitOf(pid: number, options: { signal: AbortSignal }): Promise<Unit | undefined>;
+  close(): void;
+}
+
+export interface UnitsDeps {
+  /** Of the bus; for what is said of it. */
+  readonly path: string;
+  readonly open: (options: { signal: AbortSignal }) => Promise<Bus>;
+  readonly clock: Clock;
+}
+
+const DEADLINE_MS = 5000;
+const AT_ONCE = { most: 32, waiting: 2048, restMs: 0 };
+const MANAGER = {
+  destination: 'org.freedesktop.systemd1',
+  path: '/org/freedesktop/systemd1',
+  interface: 'org.freedesktop.systemd1.Manager',
+} as const;
+const NO_UNIT = 'org.freedesktop.systemd1.NoUnitForPID';
+
+/** A connection, perhaps not made yet, and what ends it. */
+interface Link {
+  readonly bus: Promise<Bus>;
+  readonly end: AbortController;
+}
+
+export function createUnits({ path, open, clock }: UnitsDeps): Units {
+  const closing = new AbortController();
+  const { signal: closed } = closing;
+  setMaxListeners(0, closed);
+  const turns = createTurns(AT_ONCE, clock, () => undefined);
+  let link: Link | undefined;
+
+  function connect(): Link {
+    const end = new AbortController();
+    link = { bus: open({ signal: end.signal }), end };
+    return link;
+  }
+
+  /** One connection for all, and another one when that has ended. */
+  async function onBus<T>(work: (bus: Bus) => Promise<T>): Promise<T> {
+    const shared = link;
+    if (shared) {
+      const bus = await shared.bus.catch(() => undefined);
+      try {
+        if (bus && !bus.closed) return await work(bus);
+      } catch (thrown) {
+        // The bus was restarted since: it may be asked again.
+        if (!bus?.closed || thrown instanceof TooLate) throw thrown;
+      }
+    }
+    const next = link && link !== shared ? link : connect();
+    return work(await next.bus);
+  }
+
+  /** A connection on which nothing is answered in time is given up, and all that wait there. */
+  async function inTime<T>(begin: () => Promise<T>): Promise<T> {
+    const late = new TooLate(`no answer within ${DEADLINE_MS / 1000} s`);
+    const deadline = new AbortController();
+    const timer = clock.after(DEADLINE_MS, () => {
+      deadline.abort(late);
+      link?.end.abort(late);
+      link = undefined;
+    });
+    try {
+      return await unlessAborted(begin(), deadline.signal);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async function ask(pid: number): Promise<Unit | undefined> {
+    return onBus(async (bus) => {
+      const found = await bus.call({ ...MANAGER, member: 'GetUnitByPID', args: [pid] });
+      if (found.type === 'error' && found.errorName === NO_UNIT) return undefined;
+      const unit = textOf(found);
+      const [id, fragmentPath] = await Promise.all(
+        ['Id', 'FragmentPath'].map(async (name) => textOf(await bus.call(property(unit, name)))),
+      );
+      if (id === undefined || id === '' || fragmentPath === undefined) throw unexpected();
+      return { id, fragmentPath };
+    });
+  }
+
+  return {
+    async unitOf(pid, { signal }) {
+      const told = turns.take(() => inTime(() => ask(pid)), { signal: closed });
+      try {
+        return await unlessAborted(unlessAborted(told, closed), signal);
+      } catch (thrown) {
+        throw thrown instanceof IdentityError ? thrown : failed(path, thrown);
+      }
+    },
+    close() {
+      const reason = new IdentityError('ERR_SHUTDOWN', 'credence is shutting down');
+      closing.abort(reason);
+      link?.end.abort(reason);
+    },
+  };
+}
+
+/** An object path is names of letters, digits and underscores. */
+const OBJECT_PATH = /^(?:\/[A-Za-z0-9_]+)+$/;
+
+function property(unit: string, name: string): MethodCall {
+  if (!OBJECT_PATH.test(unit)) throw unexpected();
+  return {
+    destination: MANAGER.destination,
+    path: unit,
+    interface: 'org.freedesktop.DBus.Properties',
+    member: 'Get',
+    args: ['org.freedesktop.systemd1.Unit', name],
+  };
+}
+
+function textOf({ type, text, errorName }: Message): string {
+  if (type === 'error') throw new Error(`it answers with ${errorName}`);
+  if (text === undefined) throw unexpected();
+  return text;
+}
+
+class TooLate extends Error {}
+
+const unexpected = () => new Error('it answers something else than was asked');
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket',
+  ECONNREFUSED: 'nobody listens there',
+  EACCES: 'credence may not connect there',
+};
+
+function failed(path: string, thrown: unknown): IdentityError {
+  const why = REASONS[systemCode(thrown) ?? ''] ?? errorText(thrown);
+  return new IdentityError('ERR_ATTESTATION', `cannot ask systemd at ${path}: ${why}`, {
+    cause: thrown,
+  });
+}
