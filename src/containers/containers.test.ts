@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
+import { describe, it } from 'node:test';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
+import type { ContainerPlace } from '../cgroup/container.ts';
+import { IdentityError } from '../core/errors.ts';
+import { selector } from '../identity/selector.ts';
+import { createContainers, type Init } from './containers.ts';
+import type { EngineSocket } from './engine.ts';
+import type { Inspection } from './inspection.ts';
+
+const ID = 'ab'.repeat(32);
+const DOCKER: ContainerPlace = {
+  ...{ engine: 'docker', id: ID, uid: undefined, unproven: false },
+  path: ['docker', ID],
+};
+const PODMAN: ContainerPlace = {
+  ...DOCKER,
+  engine: 'podman',
+  path: ['machine.slice', `libpod-${ID}`],
+};
+const ROOTLESS: ContainerPlace = { ...PODMAN, uid: 1000, path: ['user.slice', `libpod-${ID}`] };
+const PAYLOAD: ContainerPlace = {
+  ...{ ...PODMAN, unproven: true },
+  path: ['system.slice', 'web.service', `libpod-payload-${ID}`],
+};
+const never = { signal: new AbortController().signal };
+setMaxListeners(0, never.signal);
+
+/** An engine of which a test says when it answers, and what. */
+function setUp(initPid = 7) {
+  const clock = new FakeClock();
+  const asked: EngineSocket[] = [];
+  const answers: ((answer: Inspection | Error) => void)[] = [];
+  const inits = new Map<number, Init>();
+  const containers = createContainers({
+    paths: { docker: '/docker.sock', podman: '/podman.sock', rootless: '/run/user/%d/p.sock' },
+    inspect: (engine, _, { signal }) =>
+      new Promise((resolve, reject) => {
+        asked.push(engine);
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+        answers.push((answer) => (answer instanceof Error ? reject(answer) : resolve(answer)));
+      }),
+    initOf: (pid) => inits.get(pid),
+    clock,
+  });
+  const say = (label: string) => {
+    answers.shift()?.({ selectors: [selector('docker', `label:a:${label}`)], initPid });
+  };
+  return { clock, asked, answers, inits, containers, say };
+}
+
+describe('what engines say of containers', () => {
+  it('is asked at the socket of the engine, or of the user, and nowhere else', async () => {
+    for (const [place, path, uid] of [
+      [DOCKER, '/docker.sock', undefined],
+      [PODMAN, '/podman.sock', undefined],
+      [ROOTLESS, '/run/user/1000/p.sock', 1000],
+    ] as const) {
+      const { asked, containers, say } = setUp();
+      const told = containers.selectorsOf(place, never);
+      await settle();
+      say('x');
+      assert.deepEqual(await told, ['docker:label:a:x']);
+      assert.deepEqual(
+        asked.map((engine) => [engine.path, engine.uid]),
+        [[path, uid]],
+      );
+    }
+  });
+
+  it('is asked once for all that wait for it', async () => {
+    const { asked, containers, say } = setUp();
+    const told = Array.from({ length: 100 }, () => containers.selectorsOf(DOCKER, never));
+    await settle();
+    say('x');
+    for (const one of await Promise.all(told)) assert.deepEqual(one, ['docker:label:a:x']);
+    assert.equal(asked.length, 1);
+  });
+
+  it('is known at once for as long as the container runs that was asked about', async () => {
+    const { asked, inits, containers, say } = setUp();
+    inits.set(7, { startTicks: 100, place: DOCKER });
+    const told = containers.selectorsOf(DOCKER, never);
+    await settle();
+    say('x');
+    await told;
+    assert.deepEqual(containers.selectorsOf(DOCKER, never), ['docker:label:a:x']);
+    assert.equal(asked.length, 1);
+  });
+
+  for (const [what, init] of [
+    ['restarted', { startTicks: 200, place: DOCKER }],
+    ['gone', undefined],
+    ['gone, and its pid is another container’s', { startTicks: 100, place: PODMAN }],
+  ] as const) {
+    it(`is asked again when the container was ${what}`, async () => {
+      const { inits, containers, say } = setUp();
+      inits.set(7, { startTicks: 100, place: DOCKER });
+      const first = containers.selectorsOf(DOCKER, never);
+      await settle();
+      say('x');
+      await first;
+      if (init) inits.set(7, init);
+      else inits.delete(7);
+      const second = containers.selectorsOf(DOCKER, never);
+      assert.ok(second instanceof Promise);
+      await settle();
+      say('y');
+      assert.deepEqual(await second, ['docker:label:a:y']);
+    });
+  }
+
+  it('is not kept while the engine names no process of it, nor of what users say', async () => {
+    for (const [place, pid] of [
+      [DOCKER, 0],
+      [ROOTLESS, 7],
+    ] as const) {
+      const { inits, containers, say, clock } = setUp(pid);
+      inits.set(7, { startTicks: 100, place });
+      const told = containers.selectorsOf(place, never);
+      await settle();
+      say('x');
+      await told;
+      await clock.advance(100);
+      const again = containers.selectorsOf(place, never);
+      assert.ok(again instanceof Promise);
+      await settle();
+      say('y');
+      assert.deepEqual(await again, ['docker:label:a:y']);
+    }
+  });
+
+  it('forgets the oldest of too many', async () => {
+    const { inits, containers, say } = setUp();
+    const places = Array.from({ length: 1025 }, (_, n) => {
+      const id = n.toString(16).padStart(64, '0');
+      return { ...DOCKER, id, path: ['docker', id] };
+    });
+    for (const place of places) {
+      inits.set(7, { startTicks: 100, place });
+      const told = containers.selectorsOf(place, never);
+      await settle();
+      say('x');
+      await told;
+    }
+    const [first = DOCKER, second = DOCKER] = places;
+    inits.set(7, { startTicks: 100, place: second });
+    assert.ok(!(containers.selectorsOf(second, never) instanceof Promise));
+    inits.set(7, { startTicks: 100, place: first });
+    const again = containers.selectorsOf(first, never);
+    assert.ok(again instanceof Promise);
+    await settle();
+    say('x');
+    await again;
+  });
+
+  it('is not kept when it failed: the next one asks again', async () => {
+    const { answers, containers, say } = setUp();
+    const first = containers.selectorsOf(DOCKER, never);
+    await settle();
+    answers.shift()?.(new IdentityError('ERR_ATTESTATION', 'no such container'));
+    await assert.rejects(async () => first, { code: 'ERR_ATTESTATION' });
+    const second = containers.selectorsOf(DOCKER, never);
+    await settle();
+    say('x');
+    assert.deepEqual(await second, ['docker:label:a:x']);
+  });
+
+  it('counts below a service only when the container runs in that very cgroup', async () => {
+    for (const [init, counts] of [
+      [{ startTicks: 1, place: PAYLOAD }, true],
+      [
+        { startTicks: 1, place: { ...PAYLOAD, path: ['system.slice', 'evil.service', 'x'] } },
+        false,
+      ],
+      [{ startTicks: 1, place: PODMAN }, false],
+      [{ startTicks: 1, place: undefined }, false],
+      [undefined, false],
+    ] as const) {
+      const { inits, containers, say } = setUp();
+      if (init) inits.set(7, init);
+      const told = containers.selectorsOf(PAYLOAD, never);
+      await settle();
+      say('x');
+      if (counts) assert.deepEqual(await told, ['docker:label:a:x']);
+      else await assert.rejects(async () => told, { code: 'ERR_ATTESTATION' });
+    }
+  });
+
+  it('fails where the socket of the engine is not told', async () => {
+    const containers = createContainers({
+      paths: { docker: '', podman: '/podman.sock', rootless: '' },
+      inspect: () => assert.fail('nobody is there'),
+      initOf: () => undefined,
+      clock: new FakeClock(),
+    });
+    await assert.rejects(async () => containers.selectorsOf(DOCKER, never), {
+      code: 'ERR_ATTESTATION',
+      message: 'the process is in a container of docker, whose socket credence was not told',
+    });
+  });
+
+  it("asks one user's engine one question at a time, and the machine's eight", async () => {
+    const { asked, containers, clock } = setUp();
+    const places = Array.from({ length: 20 }, (_, n) => n.toString(16).padStart(64, '0'));
+    const other = { ...ROOTLESS, uid: 1001 };
+    for (const kind of [ROOTLESS, other, DOCKER]) {
+      for (const id of places) {
+        const told = containers.selectorsOf({ ...kind, id }, never);
+        if (told instanceof Promise) told.catch(() => undefined);
+      }
+    }
+    await settle();
+    const counts = (path: string) => asked.filter((engine) => engine.path === path).length;
+    assert.deepEqual(
+      ['/run/user/1000/p.sock', '/run/user/1001/p.sock', '/docker.sock'].map(counts),
+      [1, 1, 8],
+    );
+    containers.close();
+    await clock.advance(5000);
+  });
+
+  it('ends all waiting when it is closed, and each by its own signal', async () => {
+    const { containers } = setUp();
+    const own = new AbortController();
+    const mine = containers.selectorsOf(DOCKER, own);
+    const others = containers.selectorsOf(DOCKER, never);
+    await settle();
+    own.abort(new Error('mine'));
+    await assert.rejects(async () => mine, /mine/);
+    containers.close();
+    await assert.rejects(async () => others, { code: 'ERR_SHUTDOWN' });
+  });
+});
