@@ -179,6 +179,7 @@ export function policySources(config: Config) {
       discoverPath: attestation.unix.discoverPath,
       kubernetes: attestation.kubernetes !== undefined,
       docker: attestation.docker !== undefined,
+      rootlessPodman: (attestation.docker?.podmanSocketPathTemplate ?? '') !== '',
       systemd: attestation.systemd !== undefined,
     },
   } satisfies PolicySources;
@@ -198,6 +199,7 @@ function toSources(file: string, values: Values): PolicySources {
       discoverPath: get('attestation.unix.discover_path'),
       kubernetes: get('attestation.kubernetes.enabled'),
       docker: get('attestation.docker.enabled'),
+      rootlessPodman: get('attestation.docker.podman_socket_path_template') !== '',
       systemd: get('attestation.systemd.enabled'),
     },
   };

@@ -3,7 +3,7 @@ import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import { createListeners } from '../core/listeners.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import type { Caller } from '../identity/caller.ts';
-import type { Selector } from '../identity/selector.ts';
+import { loggable, type Selector } from '../identity/selector.ts';
 import { gatherEvidence, type Attestor, type Evidence } from './attestor.ts';
 import type { Process } from './process.ts';
 import type { Processes } from './processes.ts';
@@ -55,7 +55,7 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
   if (signal.aborted) throw abortReason(signal);
   const { credentials } = peer;
   log.debug(
-    { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors },
+    { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors: loggable(selectors) },
     'process attested',
   );
   const current = followSelectors(process, { selectors, ...(follow ? { follow } : {}) }, deps);
@@ -94,7 +94,7 @@ function followSelectors(
     if (now.join('\n') === selectors.join('\n')) return;
     const before = selectors;
     selectors = now;
-    const [gained, lost] = [without(now, before), without(before, now)];
+    const [gained, lost] = [without(now, before), without(before, now)].map(loggable);
     log.info({ ...fields, gained, lost }, 'process has other selectors');
     changes.emit(undefined);
   });

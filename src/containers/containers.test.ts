@@ -71,7 +71,7 @@ describe('what engines say of containers', () => {
 
   it('is asked once for all that wait for it', async () => {
     const { asked, containers, say } = setUp();
-    const told = Array.from({ length: 100 }, () => containers.selectorsOf(DOCKER, never));
+    const told = Array.from({ length: 100 }, async () => containers.selectorsOf(DOCKER, never));
     await settle();
     say('x');
     for (const one of await Promise.all(told)) assert.deepEqual(one, ['docker:label:a:x']);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from '../core/errors.ts';
-import { parseSelector, parseSelectorList, selector } from './selector.ts';
+import { loggable, parseSelector, parseSelectorList, selector, type Selector } from './selector.ts';
 
 describe('parseSelector()', () => {
   it("keeps SPIRE's texts as they are", () => {
@@ -89,5 +89,14 @@ describe('parseSelectorList()', () => {
     const list = Array.from({ length: 4097 }, (_, n) => `unix:gid:${n}`).join(',');
     assert.equal(parseSelectorList(list.slice(0, list.lastIndexOf(','))).length, 4096);
     assert.throws(() => parseSelectorList(list), /more than 4096 selectors/);
+  });
+});
+
+describe('loggable()', () => {
+  it('keeps the values of variables out of the log, and nothing else', () => {
+    const texts = ['docker:env:A=b=c', 'docker:env:A=b\nc', 'docker:label:A=b', 'unix:uid:1'];
+    assert.deepEqual(loggable(texts.map((text) => text as Selector)), [
+      ...['docker:env:A=[redacted]', 'docker:env:A=[redacted]', 'docker:label:A=b', 'unix:uid:1'],
+    ]);
   });
 });

@@ -40,3 +40,8 @@ export function parseSelectorList(text: string): readonly Selector[] {
 export function selector(type: string, value: string): Selector {
   return `${type}:${value}` as Selector;
 }
+
+/** As a log may hold them: the environment of a container has passwords in it often enough. */
+export function loggable(selectors: readonly Selector[]): readonly string[] {
+  return selectors.map((one) => one.replace(/^(docker:env:[^=]*=).*$/s, '$1[redacted]'));
+}

@@ -1,5 +1,6 @@
 import { tooBroad } from './breadth.ts';
 import { restsOnLittle } from './pod-trust.ts';
+import { anybodysClaim } from './claims.ts';
 import type { PolicyEntry, PolicyWarning } from './entry.ts';
 import { obstacles } from './obstacles.ts';
 import { redundantEntries } from './redundancy.ts';
@@ -25,6 +26,7 @@ export function* entryFindings(
   yield* some(inVain(entries, machine), 'more entries can never apply');
   yield* some(redundantEntries(entries), 'more entries are redundant');
   yield* some(broad(entries), 'more entries are too broad');
+  yield* some(claimed(entries, machine), "more entries rest on a user's word");
 }
 
 /** What no attestor makes is said once of each document: such entries may wait for an attestor. */
@@ -47,6 +49,13 @@ function* inVain(entries: readonly PolicyEntry[], machine: Attestable): Generato
 function* broad(entries: readonly PolicyEntry[]): Generator<Finding> {
   for (const entry of entries) {
     const why = tooBroad(entry) ?? restsOnLittle(entry);
+    if (why !== undefined) yield { entry, why };
+  }
+}
+
+function* claimed(entries: readonly PolicyEntry[], machine: Attestable): Generator<Finding> {
+  for (const entry of entries) {
+    const why = anybodysClaim(entry, machine);
     if (why !== undefined) yield { entry, why };
   }
 }

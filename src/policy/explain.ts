@@ -57,10 +57,7 @@ export interface ExplainOptions {
 export async function explainMatch(
   policy: Policy,
   selectors: readonly Selector[],
-  {
-    limit = DEFAULT_LIMIT,
-    attests = ALL_ATTESTORS,
-  }: ExplainOptions = {},
+  { limit = DEFAULT_LIMIT, attests = ALL_ATTESTORS }: ExplainOptions = {},
 ): Promise<Explanation> {
   const held = new Set(selectors);
   const identities = policy.match(selectors);

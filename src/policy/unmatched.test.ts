@@ -60,6 +60,44 @@ describe('neverMatches()', () => {
     assert.match(judge('docker:label:a:b', machine) ?? '', /no attestor that is enabled/);
   });
 
+  it('knows what follows docker and systemd, and its form, where those attestors are on', () => {
+    const machine = { ...MACHINE, docker: true, systemd: true };
+    for (const text of [
+      ...[
+        'docker:label:app:web',
+        'docker:label:com.example/app:',
+        'docker:env:A=b:c',
+        'docker:env:A=',
+      ],
+      ...[
+        'docker:image_id:registry.example:5000/web:1',
+        `docker:image_config_digest:sha256:${DIGEST}`,
+      ],
+      ...['systemd:id:web.service', 'systemd:id:user@7.service', 'systemd:fragment_path:/etc/a'],
+    ]) {
+      assert.equal(judge(text, machine), undefined, text);
+      assert.match(judge(text) ?? '', /no attestor that is enabled makes (?:docker|systemd)$/);
+    }
+    for (const [text, why] of [
+      ['docker:lable:a:b', 'did you mean docker:label?'],
+      ['docker:zzzzzzzzzz:a', 'docker has label, env, image_id, image_config_digest'],
+      ['docker:constructor:a', 'docker has label, env, image_id, image_config_digest'],
+      ['docker:label:app', 'it takes a name and a value, as in docker:label:app:web'],
+      ['docker:env:STAGE', 'it takes a variable and its value, as in docker:env:STAGE=production'],
+      ['docker:image_id:', 'it takes the image as the container was made from it'],
+      ['docker:image_config_digest:web', 'it takes sha256: and 64 hexadecimal digits'],
+      ['systemd:unit:a.service', 'systemd has id, fragment_path'],
+      ['systemd:id:web', 'it takes the whole name of a unit, as in systemd:id:web.service'],
+      ['systemd:fragment_path:web.service', 'it takes an absolute path'],
+    ] as const) {
+      assert.ok(judge(text, machine)?.startsWith(`${text} matches no process: ${why}`), text);
+    }
+    assert.equal(neverFilled('docker:label:app', machine), undefined);
+    assert.equal(neverFilled('systemd:id', machine), undefined);
+    assert.match(neverFilled('docker:lable:app', machine) ?? '', /did you mean docker:label\?/);
+    assert.match(neverFilled('systemd:id', MACHINE) ?? '', /no attestor that is enabled/);
+  });
+
   it('says of a path or digest that it is not looked for', () => {
     const machine = { ...MACHINE, discoverPath: false };
     for (const text of ['unix:path:/bin/true', `unix:sha256:${DIGEST}`]) {

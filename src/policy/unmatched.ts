@@ -18,12 +18,14 @@ export interface Attestable {
   readonly kubernetes?: boolean;
   /** `attestation.docker.enabled` */
   readonly docker?: boolean;
+  /** Users' own containers are asked about too. */
+  readonly rootlessPodman?: boolean;
   /** `attestation.systemd.enabled` */
   readonly systemd?: boolean;
 }
 
 /** What the configuration says of it. */
-export type Attests = Pick<Attestable, 'discoverPath' | 'kubernetes' | 'docker' | 'systemd'>;
+export type Attests = Omit<Attestable, 'users' | 'groups'>;
 
 /** Of a daemon that looks for everything. */
 export const ALL_ATTESTORS: Attests = {

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { unlessAborted, type Clock } from '../core/clock.ts';
+import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
 import { createTurns } from '../core/turns.ts';
 import type { Bus } from './bus.ts';
@@ -52,6 +52,7 @@ export function createUnits({ path, open, clock }: UnitsDeps): Units {
   let link: Link | undefined;
 
   function connect(): Link {
+    if (closed.aborted) throw abortReason(closed);
     const end = new AbortController();
     link = { bus: open({ signal: end.signal }), end };
     return link;
