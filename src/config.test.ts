@@ -132,6 +132,45 @@ describe('parseConfig()', () => {
     // Lifetimes of authorities that are not made here do not matter.
     const lives = 'ca_ttl: 1h, x509_svid_ttl: 2h';
     assert.ok(parse(`${MINIMAL}issuer: { ${lives}, upstream: { type: disk, ${files} } }`));
+  it('takes the sockets of engines as paths, and wants the user in that of users', () => {
+    const of = (more: string) =>
+      parseConfig(
+        `trust_domain: a.b\nattestation: { docker: { enabled: true${more} }, systemd: { enabled: true } }\n`,
+        '/etc/c.yaml',
+        {},
+      ).attestation;
+    assert.deepEqual(of('').docker, {
+      socketPath: '/var/run/docker.sock',
+      podmanSocketPath: '/run/podman/podman.sock',
+      podmanSocketPathTemplate: '',
+      cgroupParents: [],
+    });
+    assert.deepEqual(of('').systemd, { busPath: '/run/dbus/system_bus_socket' });
+    const more = [
+      ", socket_path: ''",
+      "podman_socket_path: 'unix:///run/p.sock'",
+      "podman_socket_path_template: 'u/%d.sock'",
+      'cgroup_parents: [/a.slice, b/c]',
+    ];
+    assert.deepEqual(of(more.join(', ')).docker, {
+      socketPath: '',
+      podmanSocketPath: '/run/p.sock',
+      podmanSocketPathTemplate: '/etc/u/%d.sock',
+      cgroupParents: [['a.slice'], ['b', 'c']],
+    });
+    for (const [wrong, message] of [
+      [", podman_socket_path_template: '/run/p.sock'", /expected %d, once/],
+      [", podman_socket_path_template: '/run/%d/%d'", /expected %d, once/],
+      [", podman_socket_path_template: '/run/%s'", /expected %d, once/],
+      [', cgroup_parents: [/]', /cgroup_parents: expected paths such as/],
+      [
+        `, socket_path: '/${'a'.repeat(120)}'`,
+        /docker\.socket_path: a socket path has at most 107/,
+      ],
+    ] as const) {
+      assert.throws(() => of(wrong), message);
+    }
+    assert.equal(parseConfig('trust_domain: a.b\n', '/c.yaml', {}).attestation.docker, undefined);
   });
 
   it('shows the whole configuration as it counts, for the admin socket', () => {

@@ -94,7 +94,8 @@ function followSelectors(
     if (now.join('\n') === selectors.join('\n')) return;
     const before = selectors;
     selectors = now;
-    const [gained, lost] = [without(now, before), without(before, now)].map(loggable);
+    const gained = loggable(without(now, before));
+    const lost = loggable(without(before, now));
     log.info({ ...fields, gained, lost }, 'process has other selectors');
     changes.emit(undefined);
   });
