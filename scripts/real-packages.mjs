@@ -9,6 +9,8 @@ const NEEDED = {
   '/usr/bin/unshare': 'util-linux',
   '/usr/bin/mount': 'mount',
   '/usr/bin/systemd-analyze': 'systemd',
+  '/usr/bin/systemd-nspawn': 'systemd-container',
+  '/usr/bin/dbus-daemon': 'dbus',
   '/usr/bin/chromium': 'chromium',
 };
 

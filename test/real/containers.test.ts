@@ -24,6 +24,9 @@ const ENTRIES = [
 const WEB_CONTAINER = inspected({ id: ID, labels: { app: 'web' }, env: ['STAGE=test'] });
 const DB_CONTAINER = inspected({ id: VICTIM, labels: { app: 'db' }, env: ['STAGE=test'] });
 
+/** Of a path, with the containers by their first digits. */
+const short = (path: string) => path.replaceAll(/[0-9a-f]{60}/g, '…');
+
 /** Knows both containers. */
 const both: Parameters<FakeEngine['behave']>[0] = (request, response) =>
   answer(request.url?.includes(ID) ? WEB_CONTAINER : DB_CONTAINER)(request, response);
@@ -90,7 +93,7 @@ describe('a process in a container', { timeout: 60_000 }, () => {
     `/docker/${ID}/docker/${VICTIM}`,
     `/docker/${ID}/machine.slice/libpod-${VICTIM}.scope`,
   ]) {
-    it(`is what docker says of it at ${path.replaceAll(/(.)\1\w{20,}/g, '…')}`, async () => {
+    it(`is what docker says of it at ${short(path)}`, async () => {
       docker.behave(both);
       cgroups.moveTo(path);
       await gets(WEB);
@@ -103,7 +106,7 @@ describe('a process in a container', { timeout: 60_000 }, () => {
     `/machine.slice/libpod-${ID}.scope/container`,
     `/libpod_parent/libpod-${ID}`,
   ]) {
-    it(`is what podman says of it at ${path.replaceAll(/(.)\1\w{20,}/g, '…')}`, async () => {
+    it(`is what podman says of it at ${short(path)}`, async () => {
       podman.behave(both);
       cgroups.moveTo(path);
       await gets(WEB);
@@ -192,7 +195,7 @@ describe('a process in a container', { timeout: 60_000 }, () => {
     `${USERS_SLICE}/system.slice/docker-${ID}.scope`,
     `/system.slice/evil.service/machine.slice/libpod-${ID}.scope`,
   ]) {
-    it(`is nobody's container where somebody calls it one: ${path.slice(0, 60)}`, async () => {
+    it(`is nobody's container where somebody calls it one: ${short(path)}`, async () => {
       docker.behave(both);
       podman.behave(both);
       cgroups.moveTo(path);
