@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startChild } from './child.ts';
@@ -51,10 +51,33 @@ export async function bootSystemd(shared: string): Promise<SystemdMachine> {
   return {
     run: async (...words) => (await inside(leader, ...words)).stdout,
     async [Symbol.asyncDispose]() {
+      const cgroup = /^0::(.*)\/payload\b/m.exec(readFileSync(`/proc/${leader}/cgroup`, 'latin1'));
       // Its first process takes all others with it.
       execFileSync('kill', ['-KILL', leader]);
       await child.stop();
+      if (cgroup) await removeCgroups(cgroup[1] ?? '');
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Those that nspawn made for its machine and for itself. */
+async function removeCgroups(path: string): Promise<void> {
+  const v2 = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find((root) =>
+    existsSync(join(root, 'cgroup.procs')),
+  );
+  const remaining = () =>
+    ['payload', 'supervisor']
+      .map((name) => join(v2 ?? '', path, name))
+      .filter((folder) => existsSync(folder));
+  // What has been killed takes a moment to leave.
+  await eventually(
+    () => {
+      for (const folder of remaining()) {
+        execFileSync('find', [folder, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+']);
+      }
+      return remaining().length === 0;
+    },
+    { what: 'the end of its cgroups' },
+  );
 }
