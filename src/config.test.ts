@@ -132,6 +132,8 @@ describe('parseConfig()', () => {
     // Lifetimes of authorities that are not made here do not matter.
     const lives = 'ca_ttl: 1h, x509_svid_ttl: 2h';
     assert.ok(parse(`${MINIMAL}issuer: { ${lives}, upstream: { type: disk, ${files} } }`));
+  });
+
   it('takes the sockets of engines as paths, and wants the user in that of users', () => {
     const of = (more: string) =>
       parseConfig(
