@@ -107,6 +107,24 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./bundle.ts')).bundleShow,
   },
   {
+    words: 'ca create',
+    summary: 'make a root and an issuing CA that several daemons share',
+    flags: [
+      { name: 'out', value: 'DIR', doc: 'write tls.crt tls.key ca.crt, none of which may exist' },
+      {
+        name: 'secret',
+        value: 'NS/NAME',
+        doc: 'in a cluster: create this Secret unless it exists; needs --config',
+      },
+      { name: 'trust-domain', value: 'TD', doc: 'whose CA it is, all else by default' },
+      { name: 'config', value: 'FILE', doc: 'take trust domain, issuer and API server from it' },
+    ],
+    note:
+      'both certificates live for issuer.root_ttl. The key of the root is thrown away: they are\n' +
+      'replaced together, by calling this again',
+    load: async () => (await import('./ca-create.ts')).caCreate,
+  },
+  {
     words: 'config',
     summary: 'print every setting: key, environment variable, default, meaning',
     flags: [JSON_FLAG],

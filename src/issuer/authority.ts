@@ -38,10 +38,15 @@ export interface AuthoritiesConfig {
  */
 export type AuthorityMaker = (issuer: Authority | undefined) => Promise<Authority>;
 
+export interface MakerDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
 export function createAuthorityMaker(
   keys: Pick<KeyManager, 'generate'>,
   config: AuthoritiesConfig,
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  { clock, random }: MakerDeps,
 ): AuthorityMaker {
   const nextSerial = createSerials(random);
   return async (issuer) => {
