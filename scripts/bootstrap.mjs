@@ -11,7 +11,9 @@ const FLOOR = [20, 19];
 const BUILT_WITH = [
   'scripts/build.mjs',
   'scripts/build-page.mjs',
+  'scripts/external.mjs',
   'scripts/launcher.cjs',
+  'scripts/in-pod.cjs',
   'scripts/code-cache.cjs',
   'package.json',
 ];

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { buildPage } from './build-page.mjs';
+import { EXTERNAL } from './external.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const pkg = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
@@ -28,8 +29,7 @@ await build({
   minifySyntax: true,
   legalComments: 'none',
   sourcemap: false,
-  // koffi is native; proto-loader is asked for by one command, and by parts of grpc-js never used here.
-  external: ['koffi', '@grpc/proto-loader'],
+  external: EXTERNAL,
   // Parts that load when a command needs them are in the same file, evaluated on demand.
   supported: { 'dynamic-import': false },
   define: {
@@ -49,6 +49,7 @@ await writeFile(
 );
 await copyFile(join(root, 'scripts/launcher.cjs'), join(made, 'credence.js'));
 await chmod(join(made, 'credence.js'), 0o755);
+await copyFile(join(root, 'scripts/in-pod.cjs'), join(made, 'in-pod.js'));
 await writeFile(join(made, 'package.json'), '{ "type": "commonjs" }\n');
 await writeFile(join(made, 'ui.html'), await buildPage(root));
 await compile();

@@ -44,6 +44,6 @@ function outOfSight(): IdentityError {
   return new IdentityError(
     'ERR_ATTESTATION',
     'credence runs in a cgroup namespace of its own and cannot see which pod a process is in',
-    { hint: 'start it in the namespace of the host, as the image does with nsenter -t 1 -C' },
+    { hint: 'start it in that of the host, as the image does: it takes SYS_ADMIN and SYS_PTRACE' },
   );
 }
