@@ -12,6 +12,14 @@ const NEEDED = {
   '/usr/bin/systemd-nspawn': 'systemd-container',
   '/usr/bin/dbus-daemon': 'dbus',
   '/usr/bin/chromium': 'chromium',
+  '/usr/bin/etcd': 'etcd-server',
+  '/usr/bin/containerd': 'containerd',
+  '/usr/sbin/runc': 'runc',
+  '/usr/lib/cni/ptp': 'containernetworking-plugins',
+  '/bin/busybox': 'busybox-static',
+  '/usr/sbin/ip': 'iproute2',
+  '/usr/bin/buildah': 'buildah',
+  '/usr/sbin/debootstrap': 'debootstrap',
 };
 
 const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));

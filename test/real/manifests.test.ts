@@ -1,0 +1,242 @@
+// The manifests and the chart on a real API server, with this machine as the node: a kubelet,
+// containerd and the image that the Dockerfile gives. Needs root and a machine without Kubernetes. The
+// image of the SPIFFE CSI driver cannot be had without a registry: its pods do not start here, and the
+// example has a hostPath in the place of its volume.
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parse, parseAllDocuments } from 'yaml';
+import { startCluster, type Cluster } from '../support/real-cluster.ts';
+import { envoyBinary } from '../support/envoy-binary.ts';
+import { eventually } from '../support/eventually.ts';
+import { writeImage } from '../support/images.ts';
+import { startNode, type Node } from '../support/node.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const NODE = 'node-1';
+const BUSYBOX_APPLETS = ['sh', 'sleep', 'wget', 'httpd', 'mkdir', 'echo'];
+
+interface Manifest {
+  kind: string;
+  metadata: { name: string; annotations?: object };
+  data?: Record<string, string>;
+}
+
+/** The images that the manifests name, out of what is on this machine. */
+async function writeImages(folder: string): Promise<string[]> {
+  const own = join(ROOT, '.cache/image/credence.tar');
+  assert.ok(existsSync(own), `no ${own}: npm run test:real builds it`);
+  const busybox = { '/bin/busybox': '/bin/busybox' };
+  const others = [
+    {
+      ...{ name: 'credence.test/pause:1.0.0', executables: busybox },
+      ...{ links: { '/bin/sleep': 'busybox' }, entrypoint: ['/bin/sleep', '2147483647'] },
+    },
+    {
+      ...{ name: 'docker.io/library/busybox:1.37.0', executables: busybox },
+      links: Object.fromEntries(BUSYBOX_APPLETS.map((name) => [`/bin/${name}`, 'busybox'])),
+      entrypoint: ['/bin/sh'],
+    },
+    {
+      name: 'docker.io/envoyproxy/envoy:distroless-v1.40.0',
+      executables: { '/usr/local/bin/envoy': await envoyBinary('1.40') },
+      entrypoint: ['/usr/local/bin/envoy'],
+    },
+  ];
+  return [own, ...others.map((parts) => writeImage(folder, parts))];
+}
+
+describe('the manifests on a cluster', { timeout: 600_000 }, () => {
+  const images = mkdtempSync('/tmp/credence-images-');
+  let cluster: Cluster;
+  let node: Node;
+  const kubectl = (...args: string[]) => cluster.kubectl(args);
+  const inDaemon = (...args: string[]) =>
+    kubectl('-n', 'credence', 'exec', 'daemonset/credence', '--', ...args);
+  const pods = (namespace: string, name: string) =>
+    kubectl('-n', namespace, 'get', 'pods', '-l', `app.kubernetes.io/name=${name}`, '-o=name')
+      .split('\n')
+      .filter(Boolean);
+  const rollOut = (namespace: string, what: string) =>
+    kubectl('-n', namespace, 'rollout', 'status', what, '--timeout=120s');
+
+  before(async () => {
+    assert.equal(process.getuid?.(), 0, 'these tests start containers: run them as root');
+    cluster = await startCluster();
+    node = await startNode(cluster, NODE, await writeImages(images));
+  });
+  after(async () => {
+    await node[Symbol.asyncDispose]();
+    await cluster[Symbol.asyncDispose]();
+    rmSync(images, { recursive: true, force: true });
+  });
+
+  const chart = (...args: string[]) =>
+    cluster.helm([
+      ...['template', 'credence', join(ROOT, 'k8s/chart'), '--namespace=credence'],
+      ...['--kube-version=1.34.4', ...args],
+    ]);
+  const kustomize = (folder: string) => kubectl('kustomize', join(ROOT, folder));
+
+  it('are accepted by a server that validates strictly, those of the chart too', () => {
+    kubectl('create', 'namespace', 'credence');
+    kubectl('create', 'namespace', 'credence-example');
+    for (const text of [kustomize('k8s'), kustomize('k8s/example'), chart()]) {
+      const out = cluster.kubectl(
+        ['apply', '--dry-run=server', '--validate=strict', '-f', '-'],
+        text,
+      );
+      assert.doesNotMatch(out, /[Ww]arning/);
+    }
+    kubectl('delete', 'namespace', 'credence', 'credence-example', '--wait=true');
+  });
+
+  it('are the objects that the chart makes, but for the namespace', () => {
+    const ofKustomize = [...objects(kustomize('k8s')), ...objects(kustomize('k8s/monitoring'))];
+    const ofChart = objects(chart('--set', 'monitoring.enabled=true'));
+    const withoutNamespace = ofKustomize.filter(({ kind }) => kind !== 'Namespace');
+    assert.deepEqual(comparable(ofChart), comparable(withoutNamespace));
+  });
+
+  it('bring up a daemon on the node with a CA of its own making', () => {
+    kubectl('apply', '-k', join(ROOT, 'k8s'));
+    rollOut('credence', 'daemonset/credence');
+    assert.match(inDaemon('credence', 'status'), /on node-1, trust domain example\.org, ready/);
+    const secret = kubectl('-n', 'credence', 'get', 'secret', 'credence-ca', '-o=json');
+    const { data } = JSON.parse(secret) as { data: Record<string, string> };
+    assert.deepEqual(Object.keys(data).sort(), ['ca.crt', 'tls.crt', 'tls.key']);
+    const root = Buffer.from(data['ca.crt'] ?? '', 'base64').toString('latin1');
+    assert.equal(inDaemon('credence', 'bundle', 'show').trim(), root.trim());
+  });
+
+  it('leave the daemon without a capability', () => {
+    const status = inDaemon('/usr/bin/node', '-p', DAEMON_STATUS);
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) {
+      assert.match(status, new RegExp(`^${set}:\\s+0+$`, 'm'));
+    }
+    assert.match(status, /^NoNewPrivs:\s+1$/m);
+    assert.match(status, /^Seccomp:\s+2$/m);
+  });
+
+  it('let the daemon read pods and nothing else, and the Job create secrets there alone', () => {
+    const may = (account: string, ...what: string[]) => {
+      try {
+        return kubectl('auth', 'can-i', ...what, `--as=system:serviceaccount:credence:${account}`);
+      } catch {
+        return 'no';
+      }
+    };
+    for (const verb of ['list', 'watch']) assert.match(may('credence', verb, 'pods', '-A'), /^yes/);
+    for (const what of [
+      ['get', 'secrets', '-n', 'credence'],
+      ['update', 'pods', '-A'],
+      ['create', 'pods', '-n', 'credence'],
+      ['list', 'nodes'],
+    ]) {
+      assert.match(may('credence', ...what), /^no/, what.join(' '));
+    }
+    assert.match(may('credence-ca', 'create', 'secrets', '-n', 'credence'), /^yes/);
+    for (const what of [
+      ['get', 'secrets', '-n', 'credence'],
+      ['update', 'secrets', '-n', 'credence'],
+      ['create', 'secrets', '-n', 'default'],
+    ]) {
+      assert.match(may('credence-ca', ...what), /^no/, what.join(' '));
+    }
+  });
+
+  it('follow an edit of the policy without another pod', async () => {
+    const earlier = pods('credence', 'credence');
+    const entry = { spiffe_id: 'spiffe://example.org/more', selectors: ['k8s:ns:a', 'k8s:sa:b'] };
+    const data = { 'more.yaml': JSON.stringify({ entries: [entry] }) };
+    const patch = ['--type=merge', '-p', JSON.stringify({ data })];
+    kubectl('-n', 'credence', 'patch', 'configmap', 'credence-policy', ...patch);
+    await eventually(() => /^policy: 3 entries/m.test(inDaemon('credence', 'status')), {
+      ...{ what: 'the new policy', timeoutMs: 90_000 },
+    });
+    assert.deepEqual(pods('credence', 'credence'), earlier);
+  });
+
+  it('let two service accounts speak mTLS through their sidecars', async () => {
+    const volume = /csi:\n\s+driver: csi\.spiffe\.io\n\s+readOnly: true/g;
+    const example = kustomize('k8s/example')
+      .replaceAll(volume, 'hostPath: { path: /run/credence }')
+      .replaceAll(/(pod-security\S+: )restricted/g, '$1privileged');
+    assert.equal(example.match(/hostPath:/g)?.length, 2);
+    cluster.kubectl(['apply', '-f', '-'], example);
+    rollOut('credence-example', 'deployment/server');
+    // There is no DNS here: the name becomes that of the server's pod.
+    const ip = kubectl(
+      ...['-n', 'credence-example', 'get', 'pods', '-l', 'app.kubernetes.io/name=server'],
+      '-o=jsonpath={.items[0].status.podIP}',
+    );
+    const spec = { hostAliases: [{ ip, hostnames: ['server'] }] };
+    const patch = ['-p', JSON.stringify({ spec: { template: { spec } } })];
+    kubectl('-n', 'credence-example', 'patch', 'deployment', 'client', ...patch);
+    rollOut('credence-example', 'deployment/client');
+    await eventually(() => pods('credence-example', 'client').length === 1, { what: 'one client' });
+    await eventually(() => count(/hello over mTLS/g) >= 3, {
+      ...{ what: 'answers', timeoutMs: 60_000 },
+    });
+    const status = inDaemon('credence', 'status');
+    for (const name of ['client', 'server']) {
+      assert.match(status, new RegExp(`ns/credence-example/sa/${name}`));
+    }
+  });
+
+  it('are rolled over while requests flow, of which none fails', async () => {
+    const before = count(/hello over mTLS/g);
+    const failedBefore = count(/^failed$/gm);
+    kubectl('-n', 'credence', 'rollout', 'restart', 'daemonset/credence');
+    rollOut('credence', 'daemonset/credence');
+    await eventually(() => count(/hello over mTLS/g) > before + 3, {
+      ...{ what: 'answers after it', timeoutMs: 60_000 },
+    });
+    assert.equal(count(/^failed$/gm), failedBefore);
+    await eventually(() => /sa\/client/.test(inDaemon('credence', 'status')), {
+      what: 'the proxy at the new daemon',
+    });
+  });
+
+  const count = (what: RegExp) =>
+    kubectl('-n', 'credence-example', 'logs', 'deployment/client', '-c', 'app').match(what)
+      ?.length ?? 0;
+});
+
+/** With hostPID the daemon is one of many processes: the one whose parent is the container's. */
+const DAEMON_STATUS = `
+  const fs = require('node:fs');
+  const text = (pid, name) => { try { return fs.readFileSync('/proc/' + pid + '/' + name, 'utf8'); } catch { return ''; } };
+  const isDaemon = (pid) => text(pid, 'cmdline').includes('/opt/credence/dist/credence.js\\0run');
+  text(fs.readdirSync('/proc').find(isDaemon), 'status')`;
+
+function objects(text: string): Manifest[] {
+  return parseAllDocuments(text)
+    .map((document) => document.toJS() as Manifest | null)
+    .filter((manifest) => manifest !== null);
+}
+
+/** By kind and name; without the hash in a name, and the annotation that does its work in the chart. */
+function comparable(manifests: readonly Manifest[]): Record<string, unknown> {
+  const entries = manifests.map((manifest) => {
+    const text = JSON.stringify(manifest).replaceAll(
+      /"credence-config-[a-z0-9]+"/g,
+      '"credence-config"',
+    );
+    const plain = JSON.parse(text) as Manifest & {
+      spec?: { template?: { metadata?: { annotations?: object } } };
+    };
+    delete plain.spec?.template?.metadata?.annotations;
+    const data = Object.entries(plain.data ?? {}).map(([name, value]) => [
+      name,
+      parse(value) as unknown,
+    ]);
+    return [
+      `${plain.kind}/${plain.metadata.name}`,
+      plain.data ? { ...plain, data: Object.fromEntries(data) as unknown } : plain,
+    ] as const;
+  });
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
