@@ -175,6 +175,30 @@ describe('parseConfig()', () => {
     assert.equal(parseConfig('trust_domain: a.b\n', '/c.yaml', {}).attestation.docker, undefined);
   });
 
+  it('asks the kubelet of this node for its pods where it is told to, and no API server then', () => {
+    const of = (more: string) => {
+      const kubernetes = `enabled: true, node_name: n1, source: kubelet${more}`;
+      const text = `trust_domain: a.b\nattestation: { kubernetes: { ${kubernetes} } }\n`;
+      return parseConfig(text, '/etc/c.yaml', {}).attestation.kubernetes?.kubelet;
+    };
+    assert.deepEqual(of(', ca_file: ca.crt'), {
+      address: { host: '127.0.0.1', port: 10_250 },
+      access: 'verified',
+      caFile: '/etc/ca.crt',
+      pollIntervalMs: 5000,
+    });
+    assert.equal(of(', kubelet_ca_file: k.crt')?.caFile, '/etc/k.crt');
+    const plain = of(', kubelet_access: insecure_read_only_port');
+    assert.deepEqual(plain?.address, { host: '127.0.0.1', port: 10_255 });
+    assert.deepEqual(of(', kubelet_address: "[::1]:99"')?.address, { host: '::1', port: 99 });
+    assert.throws(() => of(', kubelet_address: nobody'), /kubelet_address: expected host:port/);
+    assert.throws(
+      () => of(', kubelet_access: insecure'),
+      /expected one of verified, insecure_skip/,
+    );
+    assert.throws(() => of(', kubelet_poll_interval: 10ms'), /kubelet_poll_interval: expected/);
+  });
+
   it('shows the whole configuration as it counts, for the admin socket', () => {
     const { written } = parse(`${MINIMAL}sds: {denied_park: 0s}`);
     assert.deepEqual(Object.keys(written), [...new Set(SETTINGS.map((s) => s.key.split('.')[0]))]);

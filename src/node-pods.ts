@@ -9,14 +9,15 @@ import type { Clock } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
-import { fromFiles } from './kubernetes/access.ts';
+import { fromFiles, type AccessFiles } from './kubernetes/access.ts';
 import { createApi } from './kubernetes/api.ts';
 import { createKubernetesAttestor } from './kubernetes/attestor.ts';
 import { createPodExplainer, type PodExplainer } from './kubernetes/explain.ts';
-import { follow, listInto, type Mirror } from './kubernetes/follow.ts';
+import { followKubelet } from './kubernetes/kubelet.ts';
 import { registerPodMetrics } from './kubernetes/metrics.ts';
 import { createPodIndex, type PodIndex } from './kubernetes/pod-index.ts';
-import { readPod, type Pod } from './kubernetes/pod.ts';
+import { createPodMirror } from './kubernetes/pod-mirror.ts';
+import { followApiServer } from './kubernetes/pod-source.ts';
 import { createPods } from './kubernetes/pods.ts';
 
 /** What is known of the pods of this node, and who says it of a process. */
@@ -41,39 +42,26 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   // Of any process: paths that are relative to a namespace of the daemon's own name no pod.
   parseCgroupLines(readFileSync('/proc/1/cgroup', 'latin1'));
   const own = parseCgroupLines(readFileSync('/proc/self/cgroup', 'latin1'));
-  const { cgroupRoots: kubeletRoots, runtimeUnits, caFile: ca, tokenFile: token } = config;
+  const { cgroupRoots: kubeletRoots, runtimeUnits } = config;
   const prefix = podPrefix(own, kubeletRoots) ?? config.cgroupPrefix;
 
-  const api = createApi(fromFiles({ ...config.apiServer, ca, token }, clock), clock);
+  const api = createApi(fromFiles(accessFiles(config), clock), clock);
   const index = createPodIndex(config.nodeName, (err) => log.error({ err }, 'a listener failed'));
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   const { signal } = closing;
-  let heardAtMs: number | undefined;
-  const mirror: Mirror = {
-    replace: (objects) => index.replace(objects.flatMap(toPod)),
-    put: (object) => toPod(object).forEach((pod) => index.put(pod)),
-    remove: (object) => toPod(object).forEach(({ uid }) => index.remove(uid)),
-    heard: () => void (heardAtMs = clock.now()),
-  };
-  const what = {
-    path: '/api/v1/pods',
-    query: `fieldSelector=${encodeURIComponent(`spec.nodeName=${config.nodeName}`)}`,
-    right: 'pods: list, watch',
-  };
-  const followDeps = { api, clock, random, log, signal };
-  follow(what, mirror, followDeps).catch((thrown: unknown) => {
-    if (!signal.aborted) log.error({ err: thrown }, 'the pods are not followed any more');
-  });
-  const pods = createPods({
-    index,
-    clock,
-    closing: signal,
-    relist: async () => {
-      await listInto(mirror, what, '', followDeps);
-    },
-  });
-  const heardAgoMs = () => (heardAtMs === undefined ? undefined : clock.now() - heardAtMs);
+  if (config.kubelet && config.kubelet.access !== 'verified') {
+    const { address, access } = config.kubelet;
+    const fields = { path: `${address.host}:${address.port}`, detail: access };
+    log.warn(fields, 'whoever listens at the address of the kubelet is believed to be it');
+  }
+  const mirror = createPodMirror(index, clock);
+  const sourceDeps = { api, clock, random, log, signal };
+  const { relist } = config.kubelet
+    ? followKubelet(config.kubelet.pollIntervalMs, mirror, sourceDeps)
+    : followApiServer(config.nodeName, mirror, sourceDeps);
+  const pods = createPods({ index, clock, closing: signal, relist });
+  const heardAgoMs = () => mirror.heardAgoMs();
   registerPodMetrics(registry, {
     pods: () => index.size,
     waiting: () => pods.waiting,
@@ -92,7 +80,16 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   };
 }
 
-function toPod(object: unknown): readonly Pod[] {
-  const pod = readPod(object);
-  return pod ? [pod] : [];
+/** Whom the pods are asked of, with what credentials. */
+function accessFiles({ kubelet, ...config }: KubernetesConfig): AccessFiles {
+  const { apiServer, caFile: ca, tokenFile: token, nodeName: serverName } = config;
+  if (!kubelet) return { ...apiServer, ca, token };
+  const { access, caFile, address } = kubelet;
+  return { ...address, ca: caFile, token, serverName, transport: TRANSPORTS[access] };
 }
+
+const TRANSPORTS = {
+  verified: 'tls',
+  insecure_skip_verify: 'unverified-tls',
+  insecure_read_only_port: 'plain',
+} as const;

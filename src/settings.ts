@@ -192,6 +192,12 @@ export const SETTINGS: readonly Setting[] = [
     'spec.nodeName of the pods on this node; required when enabled',
   ),
   setting(
+    'attestation.kubernetes.source',
+    oneOf('api', 'kubelet'),
+    'api',
+    'who tells of the pods: the API server, or the kubelet of this node',
+  ),
+  setting(
     'attestation.kubernetes.api_server',
     text,
     undefined,
@@ -208,6 +214,30 @@ export const SETTINGS: readonly Setting[] = [
     text,
     '/var/run/secrets/kubernetes.io/serviceaccount/token',
     'bearer token for it; may list and watch pods',
+  ),
+  setting(
+    'attestation.kubernetes.kubelet_address',
+    text,
+    undefined,
+    'host:port of the kubelet; 127.0.0.1:10250, or 10255 for its read-only port, by default',
+  ),
+  setting(
+    'attestation.kubernetes.kubelet_ca_file',
+    text,
+    undefined,
+    'what the kubelet is verified with, as a node of this name; ca_file by default',
+  ),
+  setting(
+    'attestation.kubernetes.kubelet_access',
+    oneOf('verified', 'insecure_skip_verify', 'insecure_read_only_port'),
+    'verified',
+    'the insecure ones believe whoever listens at that address; the first of them shows it the token',
+  ),
+  setting(
+    'attestation.kubernetes.kubelet_poll_interval',
+    duration(1000, 300_000),
+    '5s',
+    'how often the kubelet is asked while nobody waits for a pod',
   ),
   setting(
     'attestation.kubernetes.ephemeral_containers',

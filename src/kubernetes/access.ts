@@ -2,10 +2,14 @@ import { readFileSync } from 'node:fs';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
 
-/** Where the API server is and how it is talked to. */
+/** Where an API server or a kubelet is and how it is talked to. */
 export interface ApiAccess {
   readonly host: string;
   readonly port: number;
+  /** `tls` unless told; the others are for a kubelet whose operator wants no better. */
+  readonly transport?: Transport;
+  /** Name that its certificate has to be of; `host` unless told. */
+  readonly serverName?: string;
   /** PEM of what its certificate is verified with. */
   ca(): string;
   /** Bearer token; never to be written anywhere. */
@@ -13,6 +17,12 @@ export interface ApiAccess {
   /** Reads both anew at the next use: the server did not know the token. */
   refresh(): void;
 }
+
+/**
+ * `unverified-tls` believes any certificate, and shows whoever has one the token. `plain` shows no
+ * token: everybody could read it.
+ */
+export type Transport = 'tls' | 'unverified-tls' | 'plain';
 
 /** Tokens are replaced on disk well before they end, and the CA now and then. */
 const KEEP_MS = 60_000;
@@ -22,18 +32,19 @@ export interface AccessFiles {
   readonly port: number;
   readonly ca: string;
   readonly token: string;
+  readonly transport?: Transport;
+  readonly serverName?: string;
 }
 
 /** Access with a CA and a token that others replace on disk, as the kubelet does for a pod. */
 export function fromFiles(
-  { host, port, ca, token }: AccessFiles,
+  { ca, token, ...where }: AccessFiles,
   clock: Pick<Clock, 'monotonic'>,
 ): ApiAccess {
   const caFile = createKeptFile(ca, clock);
   const tokenFile = createKeptFile(token, clock);
   return {
-    host,
-    port,
+    ...where,
     ca: caFile.read,
     token: () => tokenFile.read().trim(),
     refresh() {

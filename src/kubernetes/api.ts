@@ -1,5 +1,7 @@
-import type { IncomingMessage } from 'node:http';
+import { Agent as PlainAgent, request as plainRequest, type IncomingMessage } from 'node:http';
 import { Agent, request, type RequestOptions } from 'node:https';
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import { abortReason, type Clock } from '../core/clock.ts';
 import { errorText } from '../core/errors.ts';
 import type { ApiAccess } from './access.ts';
@@ -19,7 +21,7 @@ export class ApiRefusal extends Error {
   }
 }
 
-/** The few calls that are made of an API server. */
+/** The few calls that are made of an API server, or of a kubelet. */
 export interface Api {
   /** The document at a path. Rejects with `ApiRefusal`, a system error, or the signal's reason. */
   get(path: string, options: { signal: AbortSignal }): Promise<unknown>;
@@ -49,16 +51,17 @@ const MAX_DOCUMENT_BYTES = 256 * 1024 * 1024;
 const KEEP_ALIVE_MS = 15_000;
 
 export function createApi(access: ApiAccess, clock: Clock): Api {
+  const pool = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxSockets: 8 };
+  const plain = access.transport === 'plain';
+  const createAgent = () => (plain ? new PlainAgent(pool) : new Agent(pool));
   // A watch holds its connection for minutes: none of the pool that lists go through.
-  const agents = [0, 1].map(
-    () => new Agent({ keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxSockets: 8 }),
-  ) as [Agent, Agent];
-  const [short, long] = agents;
+  const short = createAgent();
+  const long = createAgent();
 
   /** Gives up when there is no answer within the time; what follows it may take longer. */
   function open(
     path: string,
-    agent: Agent,
+    agent: PlainAgent,
     signal: AbortSignal,
     sent?: { method: string; body: string },
   ): Promise<IncomingMessage> {
@@ -67,21 +70,23 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
         ...{ agent, path, signal },
         host: access.host,
         port: access.port,
-        ca: access.ca(),
         method: sent?.method ?? 'GET',
         headers: {
-          authorization: `Bearer ${access.token()}`,
           accept: 'application/json',
+          ...authorization(access),
           ...(sent ? { 'content-type': contentType(sent.method) } : {}),
         },
+        ...verification(access),
       };
-      const call = request(options, resolve);
+      const call = (plain ? plainRequest : request)(options, resolve);
       const timer = clock.after(CONNECT_TIMEOUT_MS, () => {
         call.destroy(late(CONNECT_TIMEOUT_MS));
       });
       call.once('response', () => timer.cancel());
       call.once('error', (error) => {
         timer.cancel();
+        // Its certificate may be of a CA that has come since.
+        access.refresh();
         reject(signal.aborted ? abortReason(signal) : error);
       });
       call.once('socket', (socket) => socket.setKeepAlive(true, KEEP_ALIVE_MS));
@@ -124,13 +129,32 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
       if (signal.aborted) throw abortReason(signal);
     },
     close() {
-      for (const agent of agents) agent.destroy();
+      for (const agent of [short, long]) agent.destroy();
     },
   };
 }
 
 const contentType = (method: string) =>
   method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+
+function authorization(access: ApiAccess): { authorization?: string } {
+  return access.transport === 'plain' ? {} : { authorization: `Bearer ${access.token()}` };
+}
+
+/** How the certificate of the other side is looked at. */
+function verification(access: ApiAccess): RequestOptions {
+  const { transport = 'tls', serverName } = access;
+  if (transport === 'plain') return {};
+  if (transport === 'unverified-tls') return { rejectUnauthorized: false };
+  const ca = access.ca();
+  if (serverName === undefined) return { ca };
+  return {
+    ca,
+    // An address cannot be asked for by name, only looked for in the certificate.
+    servername: isIP(serverName) === 0 ? serverName : '',
+    checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
+  };
+}
 
 const late = (ms: number) => new Error(`no answer within ${ms / 1000} s`);
 

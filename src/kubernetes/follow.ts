@@ -1,9 +1,8 @@
-import { backoffDelay } from '../core/backoff.ts';
 import { sleep, type Clock } from '../core/clock.ts';
-import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { ApiRefusal, type Api } from './api.ts';
+import { createFailures, isRefused } from './failures.ts';
 import { record, text, type Fields } from './fields.ts';
 
 /** What a list and the events after it are put into. */
@@ -41,54 +40,34 @@ export interface FollowDeps {
 const WATCH_S = { least: 240, most: 360 };
 /** Beyond that time a server that said nothing, not even a bookmark, is gone. */
 const GRACE_MS = 15_000;
-const BACKOFF = { baseMs: 100, maxMs: 10_000 };
-/** A right that is missing, or a version that is unknown, does not come within milliseconds. */
-const REFUSED_MS = 10_000;
 
 /**
  * Lists a collection and follows what becomes of it until the signal; rejects with its reason alone.
  * Whatever fails is tried again, and the mirror keeps what it has meanwhile.
  */
 export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): Promise<never> {
-  const { clock, random, log, signal } = deps;
+  const { clock, signal } = deps;
   // Any version will do at first, and is answered from the server's cache; after a gap the newest.
   let version: string | undefined;
   let anyVersion = '0';
-  let failures = 0;
-  let said = -1;
+  const failures = createFailures({ who: 'the API server', ...what }, deps);
   for (;;) {
     try {
       version ??= await listInto(mirror, what, anyVersion, deps);
-      version = await watchInto(mirror, what, version, deps);
-      if (failures > 0) log.info({ path: what.path }, 'the API server answers again');
-      failures = 0;
-      said = -1;
+      version = await watchInto(mirror, what, version, deps, () => failures.over());
+      failures.over();
     } catch (thrown) {
       signal.throwIfAborted();
-      const code = thrown instanceof ApiRefusal ? thrown.code : 0;
-      if (code === 410) {
+      // Its version is too old to go on from; the newest of all cannot be.
+      const newest = version === undefined && anyVersion === '';
+      if (thrown instanceof ApiRefusal && thrown.code === 410 && !newest) {
         [version, anyVersion] = [undefined, ''];
         continue;
       }
-      const refused = code === 403 || code === 404;
-      if (refused) mirror.refused?.();
-      // Once, and again when it is another refusal: it is tried for ever.
-      if (failures === 0 || (refused && code !== said)) {
-        said = code;
-        const detail = meaning(what, code);
-        const fields = { path: what.path, reason: errorText(thrown), detail };
-        log.warn(fields, 'the API server cannot be followed');
-      }
-      const delayMs = backoffDelay(failures++, BACKOFF, random);
-      const wished = thrown instanceof ApiRefusal ? thrown.retryAfterMs : 0;
-      await sleep(clock, Math.max(delayMs, wished, refused ? REFUSED_MS : 0), { signal });
+      if (isRefused(thrown)) mirror.refused?.();
+      await sleep(clock, failures.add(thrown), { signal });
     }
   }
-}
-
-function meaning({ right, absent }: Followed, code: number): string {
-  if (code === 403) return `the service account lacks ${right}`;
-  return code === 404 && absent !== undefined ? absent : `code ${code}`;
 }
 
 /** Puts all there is into the mirror; the version that watching goes on from. */
@@ -116,6 +95,7 @@ async function watchInto(
   { path, query }: Followed,
   from: string,
   { api, clock, random, signal }: FollowDeps,
+  onLine: () => void,
 ): Promise<string> {
   const { least, most } = WATCH_S;
   const seconds = Math.round(least + random.unit() * (most - least));
@@ -131,6 +111,7 @@ async function watchInto(
       else if (type === 'DELETED') mirror.remove(object);
       version = text(record(record(object)['metadata'])['resourceVersion']) || version;
       mirror.heard();
+      onLine();
     },
     { signal, silenceMs: seconds * 1000 + GRACE_MS },
   );

@@ -4,7 +4,7 @@ import { Gauge, type Registry } from 'prom-client';
 export interface PodFigures {
   readonly pods: () => number;
   readonly waiting: () => number;
-  /** Since the API server was last heard, in milliseconds; undefined before the first time. */
+  /** Since the API server, or the kubelet, was last heard, in milliseconds; undefined before the first time. */
   readonly heardAgoMs: () => number | undefined;
 }
 
@@ -26,7 +26,7 @@ export function registerPodMetrics(registry: Registry, figures: PodFigures): voi
   );
   gauge(
     'credence_kubernetes_heard_seconds',
-    'Time since the API server last told anything, bookmarks included',
+    'Time since the API server or the kubelet last told anything, bookmarks included',
     () => {
       const ms = figures.heardAgoMs();
       return ms === undefined ? undefined : ms / 1000;

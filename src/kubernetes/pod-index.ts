@@ -99,7 +99,9 @@ class NodePods implements PodIndex {
   #take(pod: Pod): boolean {
     if (pod.nodeName !== this.#node) return this.#drop(pod.uid);
     const known = this.#pods.get(pod.uid);
-    if (known && known.resourceVersion === pod.resourceVersion) return false;
+    // A static pod has none where its kubelet tells of it.
+    const version = pod.resourceVersion;
+    if (version !== '' && known?.resourceVersion === version) return false;
     this.#drop(pod.uid);
     this.#pods.set(pod.uid, pod);
     for (const { id } of pod.containers) {

@@ -110,11 +110,14 @@ class WaitingPods implements Pods {
     try {
       for (let n = 0, before = 0; this.#waiters.size > 0; n++) {
         const at = RELIST_AT_MS[n] ?? before + RELIST_EVERY_MS;
-        const pauseMs = Math.max(at - before, this.#relistedAtMs + RELIST_APART_MS - clock.now());
+        const pauseMs = Math.max(
+          at - before,
+          this.#relistedAtMs + RELIST_APART_MS - clock.monotonic(),
+        );
         before = at;
         await sleep(clock, pauseMs, { signal: closing });
         if (this.#waiters.size === 0) return;
-        this.#relistedAtMs = clock.now();
+        this.#relistedAtMs = clock.monotonic();
         // Who follows the pods says why they cannot be listed.
         await relist({ signal: closing }).catch(() => undefined);
       }

@@ -1,0 +1,125 @@
+import type { ServerResponse } from 'node:http';
+import type { Behaviour } from './api-server.ts';
+
+/** A pod as `pod()` of `pods.ts` makes it, as far as it is looked into here. */
+interface PodObject {
+  readonly metadata: {
+    readonly uid: string;
+    readonly name: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec: { readonly nodeName: string };
+}
+
+interface Event {
+  readonly version: number;
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  readonly object: PodObject;
+}
+
+/** The pods of a cluster, told of by its API server and by the kubelet of a node alike. */
+export interface Cluster {
+  /** Answers `/api/v1/pods`, also with `watch`, and `/pods`. */
+  readonly serve: Behaviour;
+  /** Puts a pod in the place of what has its uid. */
+  put(pod: object): void;
+  /**
+   * A static pod: the kubelet knows it by the hash of its configuration, and the API server by a
+   * mirror that has another uid and names the hash.
+   */
+  putStatic(pod: object, hash: string): void;
+  remove(uid: string): void;
+  /** Watches that are open. */
+  readonly watches: number;
+  /** Ends them, as a server does every few minutes. */
+  endWatches(): void;
+}
+
+/** @param node whose kubelet it is. */
+export function createCluster(node = 'node-1'): Cluster {
+  const pods = new Map<string, PodObject>();
+  const statics = new Map<string, PodObject>();
+  const events: Event[] = [];
+  const watches = new Map<ServerResponse, string | undefined>();
+  let version = 1;
+
+  function tell(type: Event['type'], pod: PodObject): void {
+    version++;
+    const metadata = { ...pod.metadata, resourceVersion: String(version) };
+    const event = { version, type, object: { ...pod, metadata } };
+    if (type === 'DELETED') pods.delete(pod.metadata.uid);
+    else pods.set(pod.metadata.uid, event.object);
+    events.push(event);
+    for (const [response, of] of watches) write(response, event, of);
+  }
+
+  const serve: Behaviour = (request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://cluster');
+    response.setHeader('content-type', 'application/json');
+    if (pathname === '/pods') return void response.end(JSON.stringify(ofKubelet()));
+    if (pathname !== '/api/v1/pods') return void response.writeHead(404).end('{}');
+    const of = /^spec\.nodeName=(.*)$/.exec(searchParams.get('fieldSelector') ?? '')?.[1];
+    if (searchParams.get('watch') !== 'true') {
+      const items = [...pods.values()].filter((pod) => isOf(pod, of));
+      const metadata = { resourceVersion: String(version) };
+      return void response.end(JSON.stringify({ kind: 'PodList', metadata, items }));
+    }
+    const from = Number(searchParams.get('resourceVersion'));
+    response.writeHead(200).flushHeaders();
+    for (const event of events.filter((one) => one.version > from)) write(response, event, of);
+    watches.set(response, of);
+    response.once('close', () => watches.delete(response));
+  };
+
+  /** The kubelet's list has no version, nor have its static pods; without pods it has no items. */
+  function ofKubelet(): object {
+    const isMirror = ({ metadata }: PodObject) =>
+      metadata.annotations?.['kubernetes.io/config.mirror'] !== undefined;
+    const own = [...pods.values()].filter((pod) => isOf(pod, node) && !isMirror(pod));
+    const items = [...own, ...statics.values()];
+    return { kind: 'PodList', metadata: {}, items: items.length === 0 ? null : items };
+  }
+
+  return {
+    serve,
+    put(pod) {
+      const object = pod as PodObject;
+      tell(pods.has(object.metadata.uid) ? 'MODIFIED' : 'ADDED', object);
+    },
+    putStatic(pod, hash) {
+      const object = pod as PodObject;
+      const { annotations } = object.metadata;
+      const source = { ...annotations, 'kubernetes.io/config.hash': hash };
+      const bare = {
+        ...object.metadata,
+        uid: hash,
+        annotations: source,
+        resourceVersion: undefined,
+      };
+      statics.set(hash, { ...object, metadata: bare });
+      const mirror = { ...source, 'kubernetes.io/config.mirror': hash };
+      const type = pods.has(object.metadata.uid) ? 'MODIFIED' : 'ADDED';
+      tell(type, { ...object, metadata: { ...object.metadata, annotations: mirror } });
+    },
+    remove(uid) {
+      const pod = pods.get(uid);
+      if (!pod) return;
+      statics.delete(pod.metadata.annotations?.['kubernetes.io/config.hash'] ?? '');
+      tell('DELETED', pod);
+    },
+    get watches() {
+      return watches.size;
+    },
+    endWatches() {
+      for (const response of watches.keys()) response.end();
+    },
+  };
+}
+
+function isOf({ spec }: PodObject, node: string | undefined): boolean {
+  return node === undefined || spec.nodeName === node;
+}
+
+function write(response: ServerResponse, { type, object }: Event, node: string | undefined): void {
+  if (isOf(object, node)) response.write(`${JSON.stringify({ type, object })}\n`);
+}
