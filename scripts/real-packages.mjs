@@ -8,6 +8,8 @@ const NEEDED = {
   '/usr/bin/setpriv': 'util-linux',
   '/usr/bin/unshare': 'util-linux',
   '/usr/bin/mount': 'mount',
+  '/usr/sbin/runc': 'runc',
+  '/usr/bin/crun': 'crun',
   '/usr/bin/systemd-analyze': 'systemd',
   '/usr/bin/systemd-nspawn': 'systemd-container',
   '/usr/bin/dbus-daemon': 'dbus',

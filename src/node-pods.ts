@@ -57,10 +57,13 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   }
   const mirror = createPodMirror(index, clock);
   const sourceDeps = { api, clock, random, log, signal };
-  const { relist } = config.kubelet
+  const source = config.kubelet
     ? followKubelet(config.kubelet.pollIntervalMs, mirror, sourceDeps)
     : followApiServer(config.nodeName, mirror, sourceDeps);
-  const pods = createPods({ index, clock, closing: signal, relist });
+  const pods = createPods({
+    ...{ index, clock, closing: signal },
+    relist: () => source.relist(),
+  });
   const heardAgoMs = () => mirror.heardAgoMs();
   registerPodMetrics(registry, {
     pods: () => index.size,

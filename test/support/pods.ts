@@ -8,15 +8,18 @@ export interface PodParts {
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly ownerReferences?: readonly object[];
-  /** Names; the id of each is `id-NAME`. */
+  /** Names; the id of each is `id-NAME`, unless `ids` has another. */
   readonly containers?: readonly string[];
   readonly inits?: readonly string[];
   readonly ephemeral?: readonly string[];
+  readonly ids?: Readonly<Record<string, string>>;
 }
 
 /** A pod as the API server writes it. */
 export function pod(parts: PodParts): object {
   const { uid = 'uid-1', name = 'web-1', version = '1', nodeName = 'node-1' } = parts;
+  const { ids = {} } = parts;
+  const status = (container: string) => statusOf(container, ids[container]);
   const { labels, annotations, ownerReferences, containers = ['web'] } = parts;
   const serviceAccountName = 'serviceAccountName' in parts ? parts.serviceAccountName : 'web';
   return {
@@ -33,9 +36,9 @@ export function pod(parts: PodParts): object {
   };
 }
 
-const status = (name: string) => ({
+const statusOf = (name: string, id = `id-${name}`) => ({
   name,
   image: `registry.example/${name}:1`,
   imageID: `registry.example/${name}@sha256:${name}`,
-  containerID: `containerd://id-${name}`,
+  containerID: `containerd://${id}`,
 });
