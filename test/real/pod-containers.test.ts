@@ -2,6 +2,7 @@
 // What this machine's kernel shows is what can be built: where it has v1 and v2 the lines of both are
 // there, and what v1 alone or v2 alone reads like is in src/cgroup/pod.test.ts.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -70,8 +71,11 @@ describe('a real container', { timeout: 120_000 }, () => {
             ...how,
             ...{ cgroupsPath, uid, mounts: { '/sock': server.folder } },
           });
-          await using _peer = await startPeer('/sock/api.sock', container.exec);
+          await using peer = await startPeer('/sock/api.sock', container.exec);
           const selectors = await server.attested();
+          // The runtime waits long for what is not ended by itself.
+          peer.child.stdin?.end();
+          await once(peer.child, 'exit');
           const lines = cgroupOf(container.pid);
           assert.ok(lines.includes(`:${cgroupsPath}\n`), `${shape}: ${lines}`);
           for (const one of [`pod-uid:${UID}`, 'container-name:web', `unix:uid:${uid}`]) {
