@@ -47,7 +47,7 @@ export interface Bench {
 /** A group of figures that are taken together. */
 export interface Part {
   readonly name: string;
-  /** Only root can run processes as other users. */
+  /** Only root can run processes as other users, or in the cgroups of pods. */
   readonly needsRoot?: boolean;
   readonly run: () => Promise<Figure[]>;
 }

@@ -35,6 +35,7 @@ export interface Grant {
 /** Writes a configuration that grants the user of this process one identity, or others theirs. */
 export async function createHome(
   grants: readonly Grant[] = [{ uid: process.getuid?.() ?? 0 }],
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<Home> {
   // A socket's path has at most 107 bytes; some systems' folder for temporary files is longer.
   const parent = tmpdir().length > 60 ? '/tmp' : tmpdir();
@@ -50,6 +51,7 @@ export async function createHome(
     data_dir: 'data',
     policy: { paths: ['policy.yaml'] },
     telemetry: { metrics_address: '', log_format: 'json' },
+    ...more,
   };
   const policy = join(dir, 'policy.yaml');
   await writeFile(config, JSON.stringify(settings));

@@ -10,6 +10,7 @@ import { idle, idleWithStreams } from './figures/idle.ts';
 import { memoryPerStream } from './figures/memory.ts';
 import { mint } from './figures/mint.ts';
 import { IDENTITY_GRANTS, oneIdentity } from './figures/one-identity.ts';
+import { pods } from './figures/pods.ts';
 import { pushes } from './figures/push.ts';
 import { coldStart } from './figures/start.ts';
 import { describeMachine } from './machine.ts';
@@ -76,7 +77,11 @@ async function other(bench: Bench, into: Figure[]): Promise<void> {
 }
 
 async function credence(bench: Bench, into: Figure[]): Promise<void> {
-  await measure(wanted(bench, [mint(bench), coldStart(bench)]), into);
+  const alone = wanted(bench, [mint(bench), coldStart(bench), pods(bench)]);
+  await measure(
+    alone.filter((part) => !leftOut(part)),
+    into,
+  );
   await withServer(startCredence, (server) => [
     idle(bench, server.pid ?? 0),
     firstSecretIdle(bench, server),
@@ -136,7 +141,9 @@ const NO_HOME: Home = {
 /** Says so when a part cannot be taken by this user. */
 function leftOut({ name, needsRoot = false }: Part): boolean {
   if (!needsRoot || process.getuid?.() === 0) return false;
-  process.stderr.write(`  ${name}: left out, only root can run proxies as other users\n`);
+  process.stderr.write(
+    `  ${name}: left out, only root can run proxies as other users or in pods\n`,
+  );
   return true;
 }
 

@@ -25,12 +25,16 @@ export interface FleetPlan {
   readonly retryMs?: number;
   /** Users that the processes belong to, in turn; only root can give them any. Default: ours. */
   readonly uids?: readonly number[];
+  /** Cgroup folders that the processes are put into, in turn. Default: they stay in ours. */
+  readonly cgroups?: readonly string[];
 }
 
 /** How long one proxy waited, from connect(), in milliseconds. */
 export interface Served {
   readonly firstNameMs: number;
   readonly allNamesMs: number;
+  /** When it had the first name, monotonic. */
+  readonly firstNameAtMs: number;
 }
 
 /** Monotonic milliseconds, the same for all processes of the machine. */
@@ -71,10 +75,10 @@ export class Fleet implements AsyncDisposable {
   static async create(plan: FleetPlan, options: { closeServed?: boolean } = {}): Promise<Fleet> {
     const fleet = new Fleet(plan, options.closeServed ?? false);
     if (plan.perProcess > 0) {
-      const { path, perProcess, uids = [], retryMs = 0 } = plan;
+      const { path, perProcess, uids = [], cgroups = [], retryMs = 0 } = plan;
       const count = Math.ceil(plan.count / perProcess);
       fleet.#peers = await createPeers(
-        { path, count, perProcess, uids, retryMs, opening: fleet.#opening.bytes },
+        { path, count, perProcess, uids, cgroups, retryMs, opening: fleet.#opening.bytes },
         {
           connected: (peer) => fleet.#adopt(peer),
           refused: (error) => fleet.#fail(error),
@@ -127,7 +131,7 @@ export class Fleet implements AsyncDisposable {
     const startedMs = Number(startedNs) / 1e6;
     this.firstConnectMs = Math.min(this.firstConnectMs, startedMs);
     let missing = this.#plan.names.length;
-    let firstNameMs = 0;
+    let firstNameAtMs = 0;
     const connection = new SdsConnection(
       socket,
       this.#opening,
@@ -137,9 +141,10 @@ export class Fleet implements AsyncDisposable {
           this.deliveries++;
           this.lastDeliveryMs = now;
           if (earlier === 0) {
-            if (index === 0) firstNameMs = now - startedMs;
+            if (index === 0) firstNameAtMs = now;
             if (--missing === 0) {
-              this.served.push({ firstNameMs, allNamesMs: now - startedMs });
+              const firstNameMs = firstNameAtMs - startedMs;
+              this.served.push({ firstNameMs, allNamesMs: now - startedMs, firstNameAtMs });
               if (this.#closeServed) setImmediate(() => this.#drop(connection));
             }
           }

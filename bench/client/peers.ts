@@ -1,7 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, writeSync } from 'node:fs';
+import { closeSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pipe, unconnectedSocket } from './system.ts';
 
@@ -44,13 +45,15 @@ export async function createPeers(
     count: number;
     perProcess: number;
     uids: readonly number[];
+    /** Folders of cgroups that they are put into, in turn; none: they stay in ours. */
+    cgroups?: readonly string[];
     /** 0: a refused connection is an error. */
     retryMs: number;
     opening: Buffer;
   },
   events: PeerEvents,
 ): Promise<Peers> {
-  const { path, count, perProcess, uids, retryMs, opening } = options;
+  const { path, count, perProcess, uids, cgroups = [], retryMs, opening } = options;
   const sockets = Array.from({ length: count * perProcess }, () => unconnectedSocket());
   const go = pipe();
   const report = pipe();
@@ -85,6 +88,7 @@ export async function createPeers(
       startedNs: record.readBigUInt64LE(16),
     });
   });
+  moveChildren(child.pid ?? 0, cgroups);
   return {
     connect: (more) => void writeSync(go.writeFd, Buffer.alloc(more)),
     async close() {
@@ -93,6 +97,15 @@ export async function createPeers(
       await ended(child);
     },
   };
+}
+
+/** The processes are forks of one that stays where it is. */
+function moveChildren(pid: number, cgroups: readonly string[]): void {
+  if (cgroups.length === 0) return;
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+  for (const [n, child] of children.entries()) {
+    writeFileSync(join(cgroups[n % cgroups.length] ?? '', 'cgroup.procs'), child);
+  }
 }
 
 /** Reads records for ever; resolves when the processes are ready. */
