@@ -167,5 +167,10 @@ async function measure(parts: readonly Part[], into: Figure[]): Promise<void> {
 }
 
 function text(thrown: unknown): string {
+  // What failed first, and then what failed when it was cleaned up.
+  if (thrown instanceof Error && 'suppressed' in thrown) {
+    const { error, suppressed } = thrown as { error?: unknown; suppressed?: unknown };
+    return `${text(suppressed)}; then ${text(error)}`;
+  }
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

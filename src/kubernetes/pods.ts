@@ -18,7 +18,7 @@ export interface Pods {
 }
 
 export interface PodsDeps {
-  readonly index: Pick<PodIndex, 'find' | 'onChange'>;
+  readonly index: Pick<PodIndex, 'find' | 'byUid' | 'onChange'>;
   /** Asks for the newest list, for what the watch has yet to tell; may reject. */
   readonly relist: (options: { signal: AbortSignal }) => Promise<void>;
   readonly clock: Clock;
@@ -37,6 +37,8 @@ const RELIST_EVERY_MS = 2000;
 const RELIST_APART_MS = 500;
 /** A pod has a few containers with a few processes each. */
 const MAX_WAITING = { pod: 64, all: 2048 };
+/** Each of them goes on to be signed for: a node that starts must not keep all others waiting. */
+const SETTLED_IN_A_TURN = 16;
 
 interface Waiter {
   readonly podUid: string;
@@ -52,12 +54,19 @@ export function createPods(deps: PodsDeps): Pods {
 class WaitingPods implements Pods {
   readonly #deps: PodsDeps;
   readonly #waiters = new Set<Waiter>();
+  /** Uids of pods that have changed, not looked at yet. */
+  readonly #changed = new Set<string>();
+  #looking = false;
   #relisting = false;
   #relistedAtMs = -Infinity;
 
   constructor(deps: PodsDeps) {
     this.#deps = deps;
-    deps.index.onChange(() => this.#look());
+    deps.index.onChange((uid) => {
+      if (this.#waiters.size === 0) return;
+      this.#changed.add(uid);
+      this.#lookSoon();
+    });
   }
 
   get waiting(): number {
@@ -91,15 +100,45 @@ class WaitingPods implements Pods {
     }
   }
 
+  #lookSoon(): void {
+    if (this.#looking || this.#changed.size === 0) return;
+    this.#looking = true;
+    setImmediate(() => {
+      this.#looking = false;
+      this.#look();
+      this.#lookSoon();
+    });
+  }
+
+  /** Settles some of those that wait for what has changed. */
   #look(): void {
-    for (const { podUid, containerId, settle, fail } of [...this.#waiters]) {
-      try {
-        const found = this.#deps.index.find(podUid, containerId);
-        if (found) settle(found);
-      } catch (thrown) {
-        fail(thrown);
+    let settled = 0;
+    for (const uid of this.#changed) {
+      for (const waiter of this.#waitersOf(uid)) {
+        if (settled >= SETTLED_IN_A_TURN) return;
+        settled += this.#settle(waiter) ? 1 : 0;
       }
+      this.#changed.delete(uid);
     }
+  }
+
+  /** A static pod's processes wait for it by another uid, so what counts is the container. */
+  #waitersOf(uid: string): readonly Waiter[] {
+    const ids = new Set(this.#deps.index.byUid(uid)?.containers.map(({ id }) => id));
+    return ids.size === 0 ? [] : [...this.#waiters].filter((one) => ids.has(one.containerId));
+  }
+
+  #settle(waiter: Waiter): boolean {
+    try {
+      const found = this.#deps.index.find(waiter.podUid, waiter.containerId);
+      if (!found) return false;
+      waiter.settle(found);
+    } catch (thrown) {
+      waiter.fail(thrown);
+    }
+    // Its turn is over; the promise that it waits on removes it only later.
+    this.#waiters.delete(waiter);
+    return true;
   }
 
   /** One list for all that wait, however many they are. */
