@@ -16,7 +16,6 @@ const NEEDED = {
   '/usr/bin/chromium': 'chromium',
   '/usr/bin/etcd': 'etcd-server',
   '/usr/bin/containerd': 'containerd',
-  '/usr/sbin/runc': 'runc',
   '/usr/lib/cni/ptp': 'containernetworking-plugins',
   '/bin/busybox': 'busybox-static',
   '/usr/sbin/ip': 'iproute2',

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -48,6 +48,8 @@ export interface Daemon extends AsyncDisposable {
   admin(path: string): Promise<string>;
   /** What `/status` says. */
   status(): Promise<Status>;
+  /** Bytes of it in RAM, told by the kernel: it is not woken for that. */
+  resident(): number;
   /** Sum of a metric over its labels that match. */
   metric(name: string, labels?: RegExp): Promise<number>;
   /** Replaces the policy; the daemon reloads by itself. */
@@ -136,6 +138,7 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
     status: async () => JSON.parse(await adminGet(adminPath, '/status')) as Status,
     metric: async (name, labels) =>
       sumOfMetric(await adminGet(adminPath, '/metrics'), name, labels),
+    resident: () => residentBytes(child?.pid ?? 0),
     log: () => past + (child?.log() ?? ''),
     died: () => {
       const ended = child?.ended();
@@ -170,6 +173,12 @@ export async function fetchX509(socketPath: string, out: string): Promise<readon
 /** A folder for temporary files short enough for a socket path (107 bytes at most). */
 function shortTmp(): string {
   return tmpdir().length <= 60 ? tmpdir() : '/tmp';
+}
+
+function residentBytes(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  if (kilobytes === undefined) throw new Error(`process ${pid} has no resident memory`);
+  return Number(kilobytes) * 1024;
 }
 
 function adminGet(socketPath: string, path: string): Promise<string> {
