@@ -83,7 +83,7 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
   it('are accepted by a server that validates strictly, those of the chart too', () => {
     kubectl('create', 'namespace', 'credence');
     kubectl('create', 'namespace', 'credence-example');
-    for (const text of [kustomize('k8s'), kustomize('k8s/example'), chart()]) {
+    for (const text of [...['k8s', 'k8s/example', 'k8s/cluster-ids'].map(kustomize), chart()]) {
       const out = cluster.kubectl(
         ['apply', '--dry-run=server', '--validate=strict', '-f', '-'],
         text,
@@ -184,6 +184,37 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     for (const name of ['client', 'server']) {
       assert.match(status, new RegExp(`ns/credence-example/sa/${name}`));
     }
+  });
+
+  it('give pods what a ClusterSPIFFEID grants, and tell of it in its status', async () => {
+    cluster.kubectl(['apply', '-f', '-'], kustomize('k8s/cluster-ids'));
+    kubectl(
+      ...['-n', 'credence', 'set', 'env', 'daemonset/credence'],
+      ...[
+        'CREDENCE_POLICY_KUBERNETES_ENABLED=true',
+        'CREDENCE_POLICY_KUBERNETES_WRITE_STATUS=true',
+      ],
+    );
+    rollOut('credence', 'daemonset/credence');
+    const [client] = pods('credence-example', 'client');
+    assert.ok(client);
+    const spec = {
+      spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/pod/{{ .PodMeta.Name }}',
+      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'client' } },
+      namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'credence-example' } },
+    };
+    const id = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID', spec };
+    const named = { ...id, metadata: { name: 'clients' } };
+    cluster.kubectl(['apply', '--validate=strict', '-f', '-'], JSON.stringify(named));
+    const name = client.replace('pod/', '');
+    const granted = `spiffe://example.org/pod/${name}`;
+    const explained = () => inDaemon('credence', 'explain', '--pod', `credence-example/${name}`);
+    await eventually(() => explained().includes(granted), { what: granted, timeoutMs: 30_000 });
+    const selected = () =>
+      kubectl('get', 'clusterspiffeid', 'clients', '-o=jsonpath={.status.stats.podsSelected}');
+    await eventually(() => selected() === '1', { what: 'the status', timeoutMs: 90_000 });
+    kubectl('delete', 'clusterspiffeid', 'clients');
+    await eventually(() => !explained().includes(granted), { what: 'its end', timeoutMs: 30_000 });
   });
 
   it('are rolled over while requests flow, of which none fails', async () => {
