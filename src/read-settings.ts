@@ -2,7 +2,8 @@ import convict from 'convict';
 import { IdentityError } from './core/errors.ts';
 import { nearestWord } from './core/nearest-word.ts';
 import { faultText, kindOf, type YamlDocument } from './core/yaml.ts';
-import { environmentName, SETTINGS, type Setting } from './settings.ts';
+import type { Setting } from './setting-formats.ts';
+import { environmentName, SETTINGS } from './settings.ts';
 
 /** The variables of the process, or those of a test. */
 export type Environment = Readonly<Record<string, string | undefined>>;

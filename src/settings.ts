@@ -1,105 +1,23 @@
-import { formatDuration, parseDuration } from './core/duration.ts';
-import { trustDomainFault } from './identity/spiffe-id.ts';
 import { SVID_TTL_MS } from './identity/svid.ts';
-
-/** The kinds of values a setting can have; `parse` turns a plain value into ours or complains. */
-export interface Format {
-  /** What is expected, to end the sentence «expected …». */
-  readonly expected: string;
-  /** Undefined when the value does not fit. Text comes from YAML or from the environment. */
-  readonly parse: (value: unknown) => unknown;
-}
-
-/** One setting: its place in the file, its default as one would write it, and what it means. */
-export interface Setting {
-  readonly key: string;
-  readonly format: Format;
-  /** Undefined: there is no default. */
-  readonly fallback: unknown;
-  readonly doc: string;
-}
-
-const text: Format = {
-  expected: 'a text',
-  parse: (value) => (typeof value === 'string' && value !== '' ? value : undefined),
-};
-
-const optionalText: Format = {
-  expected: 'a text, which may be empty',
-  parse: (value) => (typeof value === 'string' ? value : undefined),
-};
-
-const texts: Format = {
-  expected: 'a list of texts',
-  parse(value) {
-    const list: unknown = typeof value === 'string' ? value.split(',').filter(Boolean) : value;
-    const fits = Array.isArray(list) && list.every((item) => typeof item === 'string' && item);
-    return fits ? list : undefined;
-  },
-};
-
-const flag: Format = {
-  expected: 'true or false',
-  parse: (value) =>
-    value === true || value === 'true'
-      ? true
-      : value === false || value === 'false'
-        ? false
-        : undefined,
-};
-
-const trustDomain: Format = {
-  expected: 'a trust domain name: a-z, 0-9, dot, dash and underscore, without spiffe://',
-  parse: (value) =>
-    typeof value === 'string' && trustDomainFault(value) === undefined ? value : undefined,
-};
-
-function duration(minMs: number, maxMs: number): Format {
-  const atLeast = minMs > 0 ? `at least ${formatDuration(minMs)} and ` : '';
-  const range = `${atLeast}at most ${formatDuration(maxMs)}`;
-  return {
-    expected: `a duration such as 250ms, 30s, 10m, 1h or 7d, ${range}`,
-    parse(value) {
-      const ms = typeof value === 'string' ? parseDuration(value) : undefined;
-      return ms !== undefined && ms >= minMs && ms <= maxMs ? ms : undefined;
-    },
-  };
-}
-
-function number(min: number, max: number, whole: boolean): Format {
-  return {
-    expected: `a ${whole ? 'whole ' : ''}number from ${min} to ${max}`,
-    parse(value) {
-      const read = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-      const fits =
-        typeof read === 'number' &&
-        read >= min &&
-        read <= max &&
-        (!whole || Number.isInteger(read));
-      return fits ? read : undefined;
-    },
-  };
-}
-
-function oneOf(...words: readonly string[]): Format {
-  return {
-    expected: `one of ${words.join(', ')}`,
-    parse: (value) => (typeof value === 'string' && words.includes(value) ? value : undefined),
-  };
-}
+import {
+  duration,
+  flag,
+  number,
+  oneOf,
+  optionalText,
+  setting,
+  text,
+  texts,
+  trustDomain,
+  type Setting,
+} from './setting-formats.ts';
+import { ATTESTATION_SETTINGS } from './settings-attestation.ts';
 
 const DAY_MS = 86_400_000;
 const svidTtl = duration(SVID_TTL_MS.min, SVID_TTL_MS.max);
 const caTtl = duration(20_000, 3650 * DAY_MS);
 const wait = duration(0, DAY_MS);
 const keyType = oneOf('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096');
-
-const setting = (key: string, format: Format, fallback: unknown, doc: string): Setting => ({
-  key,
-  format,
-  fallback,
-  doc,
-});
 
 /** Where `socket_path` and `admin_socket_path` are when nothing says otherwise. */
 export const DEFAULT_SOCKET_PATH = '/run/credence/api.sock';
@@ -172,139 +90,7 @@ export const SETTINGS: readonly Setting[] = [
     'credence/credence-status',
     'namespace/name of that lease',
   ),
-  setting('attestation.unix.enabled', flag, true, 'selectors of the Unix user and groups'),
-  setting(
-    'attestation.unix.discover_path',
-    flag,
-    false,
-    'adds unix:path and unix:sha256 of the executable',
-  ),
-  setting(
-    'attestation.kubernetes.enabled',
-    flag,
-    false,
-    'k8s selectors of processes in pods, which get nothing while their pod is not known',
-  ),
-  setting(
-    'attestation.kubernetes.node_name',
-    text,
-    undefined,
-    'spec.nodeName of the pods on this node; required when enabled',
-  ),
-  setting(
-    'attestation.kubernetes.source',
-    oneOf('api', 'kubelet'),
-    'api',
-    'who tells of the pods: the API server, or the kubelet of this node',
-  ),
-  setting(
-    'attestation.kubernetes.api_server',
-    text,
-    undefined,
-    'host:port of the API server; that of the environment by default, as a pod has it',
-  ),
-  setting(
-    'attestation.kubernetes.ca_file',
-    text,
-    '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
-    'what the API server is verified with',
-  ),
-  setting(
-    'attestation.kubernetes.token_file',
-    text,
-    '/var/run/secrets/kubernetes.io/serviceaccount/token',
-    'bearer token for it; may list and watch pods',
-  ),
-  setting(
-    'attestation.kubernetes.kubelet_address',
-    text,
-    undefined,
-    'host:port of the kubelet; 127.0.0.1:10250, or 10255 for its read-only port, by default',
-  ),
-  setting(
-    'attestation.kubernetes.kubelet_ca_file',
-    text,
-    undefined,
-    'what the kubelet is verified with, as a node of this name; ca_file by default',
-  ),
-  setting(
-    'attestation.kubernetes.kubelet_access',
-    oneOf('verified', 'insecure_skip_verify', 'insecure_read_only_port'),
-    'verified',
-    'the insecure ones believe whoever listens at that address; the first of them shows it the token',
-  ),
-  setting(
-    'attestation.kubernetes.kubelet_poll_interval',
-    duration(1000, 300_000),
-    '5s',
-    'how often the kubelet is asked while nobody waits for a pod',
-  ),
-  setting(
-    'attestation.kubernetes.ephemeral_containers',
-    flag,
-    false,
-    'whether containers that are added to a running pod (kubectl debug) have its identities',
-  ),
-  setting(
-    'attestation.kubernetes.cgroup_roots',
-    texts,
-    [],
-    "values of the kubelet's --cgroup-root, as kubelet in kind",
-  ),
-  setting(
-    'attestation.kubernetes.cgroup_prefix',
-    optionalText,
-    '',
-    "what stands before the pods' cgroups on this node; found by itself where credence is a pod",
-  ),
-  setting(
-    'attestation.kubernetes.runtime_units',
-    texts,
-    ['containerd.service', 'crio.service', 'k3s.service', 'k3s-agent.service'],
-    'units of system.slice under which a runtime may put containers of pods',
-  ),
-  setting(
-    'attestation.docker.enabled',
-    flag,
-    false,
-    'docker selectors of processes in containers of docker and podman',
-  ),
-  setting(
-    'attestation.docker.socket_path',
-    optionalText,
-    '/var/run/docker.sock',
-    'where docker listens; empty: processes in its containers are refused',
-  ),
-  setting(
-    'attestation.docker.podman_socket_path',
-    optionalText,
-    '/run/podman/podman.sock',
-    "where the machine's podman listens; likewise",
-  ),
-  setting(
-    'attestation.docker.podman_socket_path_template',
-    optionalText,
-    '',
-    "where a user's own podman listens, as /run/user/%d/podman/podman.sock; not asked by default: what it says is that user's word",
-  ),
-  setting(
-    'attestation.docker.cgroup_parents',
-    texts,
-    [],
-    'cgroups that an engine was told to put containers under (--cgroup-parent), as /shop.slice',
-  ),
-  setting(
-    'attestation.systemd.enabled',
-    flag,
-    false,
-    'systemd selectors: the unit of a process, and the file that is from',
-  ),
-  setting(
-    'attestation.systemd.bus_path',
-    text,
-    '/run/dbus/system_bus_socket',
-    'socket of the system bus, where systemd is asked',
-  ),
+  ...ATTESTATION_SETTINGS,
   setting('issuer.x509_svid_ttl', svidTtl, '1h', 'lifetime of an X.509-SVID'),
   setting('issuer.ca_ttl', caTtl, '24h', 'lifetime of the signing CA'),
   setting('issuer.root_ttl', caTtl, '8760h', 'lifetime of a self-signed root'),
