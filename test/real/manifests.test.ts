@@ -3,49 +3,23 @@
 // image of the SPIFFE CSI driver cannot be had without a registry: its pods do not start here, and the
 // example has a hostPath in the place of its volume.
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parse, parseAllDocuments } from 'yaml';
 import { startCluster, type Cluster } from '../support/real-cluster.ts';
-import { envoyBinary } from '../support/envoy-binary.ts';
 import { eventually } from '../support/eventually.ts';
-import { writeImage } from '../support/images.ts';
+import { writeClusterImages } from '../support/cluster-images.ts';
 import { startNode, type Node } from '../support/node.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NODE = 'node-1';
-const BUSYBOX_APPLETS = ['sh', 'sleep', 'wget', 'httpd', 'mkdir', 'echo'];
 
 interface Manifest {
   kind: string;
   metadata: { name: string; annotations?: object };
   data?: Record<string, string>;
-}
-
-/** The images that the manifests name, out of what is on this machine. */
-async function writeImages(folder: string): Promise<string[]> {
-  const own = join(ROOT, '.cache/image/credence.tar');
-  assert.ok(existsSync(own), `no ${own}: npm run test:real builds it`);
-  const busybox = { '/bin/busybox': '/bin/busybox' };
-  const others = [
-    {
-      ...{ name: 'credence.test/pause:1.0.0', executables: busybox },
-      ...{ links: { '/bin/sleep': 'busybox' }, entrypoint: ['/bin/sleep', '2147483647'] },
-    },
-    {
-      ...{ name: 'docker.io/library/busybox:1.37.0', executables: busybox },
-      links: Object.fromEntries(BUSYBOX_APPLETS.map((name) => [`/bin/${name}`, 'busybox'])),
-      entrypoint: ['/bin/sh'],
-    },
-    {
-      name: 'docker.io/envoyproxy/envoy:distroless-v1.40.0',
-      executables: { '/usr/local/bin/envoy': await envoyBinary('1.40') },
-      entrypoint: ['/usr/local/bin/envoy'],
-    },
-  ];
-  return [own, ...others.map((parts) => writeImage(folder, parts))];
 }
 
 describe('the manifests on a cluster', { timeout: 600_000 }, () => {
@@ -65,7 +39,7 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
   before(async () => {
     assert.equal(process.getuid?.(), 0, 'these tests start containers: run them as root');
     cluster = await startCluster();
-    node = await startNode(cluster, NODE, await writeImages(images));
+    node = await startNode(cluster, NODE, await writeClusterImages(images));
   });
   after(async () => {
     await node[Symbol.asyncDispose]();
@@ -184,37 +158,6 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     for (const name of ['client', 'server']) {
       assert.match(status, new RegExp(`ns/credence-example/sa/${name}`));
     }
-  });
-
-  it('give pods what a ClusterSPIFFEID grants, and tell of it in its status', async () => {
-    cluster.kubectl(['apply', '-f', '-'], kustomize('k8s/cluster-ids'));
-    kubectl(
-      ...['-n', 'credence', 'set', 'env', 'daemonset/credence'],
-      ...[
-        'CREDENCE_POLICY_KUBERNETES_ENABLED=true',
-        'CREDENCE_POLICY_KUBERNETES_WRITE_STATUS=true',
-      ],
-    );
-    rollOut('credence', 'daemonset/credence');
-    const [client] = pods('credence-example', 'client');
-    assert.ok(client);
-    const spec = {
-      spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/pod/{{ .PodMeta.Name }}',
-      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'client' } },
-      namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'credence-example' } },
-    };
-    const id = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID', spec };
-    const named = { ...id, metadata: { name: 'clients' } };
-    cluster.kubectl(['apply', '--validate=strict', '-f', '-'], JSON.stringify(named));
-    const name = client.replace('pod/', '');
-    const granted = `spiffe://example.org/pod/${name}`;
-    const explained = () => inDaemon('credence', 'explain', '--pod', `credence-example/${name}`);
-    await eventually(() => explained().includes(granted), { what: granted, timeoutMs: 30_000 });
-    const selected = () =>
-      kubectl('get', 'clusterspiffeid', 'clients', '-o=jsonpath={.status.stats.podsSelected}');
-    await eventually(() => selected() === '1', { what: 'the status', timeoutMs: 90_000 });
-    kubectl('delete', 'clusterspiffeid', 'clients');
-    await eventually(() => !explained().includes(granted), { what: 'its end', timeoutMs: 30_000 });
   });
 
   it('are rolled over while requests flow, of which none fails', async () => {

@@ -22,6 +22,8 @@ const FOLDERS = ['/run/credence', '/var/lib/credence', '/var/lib/kubelet'];
 /** This machine as a node of the cluster: a kubelet with a containerd of its own. */
 export interface Node extends AsyncDisposable {
   readonly name: string;
+  /** Where the kubelet finds manifests of static pods. */
+  readonly staticPods: string;
   /** What the kubelet and containerd wrote. */
   log(): string;
 }
@@ -36,6 +38,8 @@ export async function startNode(
   if (there.length > 0) throw new Error(`this machine has ${there.join(', ')}: it is no blank one`);
   const folder = join(cluster.folder, name);
   mkdirSync(join(folder, 'cni'), { recursive: true });
+  const staticPods = join(folder, 'static');
+  mkdirSync(staticPods);
   const socket = join(folder, 'c.sock');
   writeFileSync(join(folder, 'containerd.toml'), containerdConfig(folder, socket));
   writeFileSync(join(folder, 'cni/10-ptp.conflist'), cniConfig(folder));
@@ -71,6 +75,7 @@ export async function startNode(
   }
   return {
     name,
+    staticPods,
     log,
     [Symbol.asyncDispose]: close,
   };
@@ -169,6 +174,7 @@ function kubeletConfig({ folder, socket, port, health, pki, name }: KubeletParts
     ...{ imageGCHighThresholdPercent: 100, podLogsDir: join(folder, 'logs') },
     volumePluginDir: join(folder, 'plugins'),
     syncFrequency: '5s',
+    ...{ staticPodPath: join(folder, 'static'), fileCheckFrequency: '1s' },
     // A changed ConfigMap is in the pods within seconds, not a minute.
     configMapAndSecretChangeDetectionStrategy: 'Watch',
     tlsCertFile: join(pki, `${name}-serving.crt`),
