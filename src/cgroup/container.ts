@@ -1,5 +1,6 @@
 import { IdentityError } from '../core/errors.ts';
 import type { CgroupLine } from './lines.ts';
+import { namesAPod } from './pod.ts';
 
 export type Engine = 'docker' | 'podman';
 
@@ -41,6 +42,9 @@ const MONITOR = new RegExp(`^(?:conmon|libpod-conmon-${ID}(?:\\.scope)?)$`);
 const POD = new RegExp(`^(?:[a-z]+-libpod_pod_${ID}\\.slice|${ID})$`);
 const USER = /^user-(\d{1,10})\.slice$/;
 
+/** Names that engines alone give. */
+const CONTAINERS = [DOCKER_SCOPE, LIBPOD, PAYLOAD, COLON_FORM];
+
 /** A name, and the same in an engine's own way of writing it, that no valid id follows. */
 const LOOKS_LIKE_ONE = /^(?:docker[-:].*\.scope|libpod[-_].*|[^:]*:(?:docker|libpod):.*)$/;
 
@@ -57,7 +61,10 @@ export function findContainer(
   let found: ContainerPlace | undefined;
   for (const { segments } of lines) {
     const place = placeOf(segments, roots);
-    if (!place) continue;
+    if (!place) {
+      refuseUnknownPlace(segments);
+      continue;
+    }
     found ??= place;
     if (place.id !== found.id || place.uid !== found.uid || place.engine !== found.engine) {
       throw new IdentityError(
@@ -95,6 +102,18 @@ function placeOf(path: readonly string[], { parents }: ContainerRoots): Containe
       if (LOOKS_LIKE_ONE.test(root)) throw unnamed();
       return undefined;
   }
+}
+
+/**
+ * Below a user's own manager names mean nothing, and of pods others tell; elsewhere an engine was told
+ * to put its containers where nobody told us of.
+ */
+function refuseUnknownPlace(segments: readonly string[]): void {
+  const [root, , manager = ''] = segments;
+  if (root === 'user.slice' && manager.startsWith('user@')) return;
+  const named = (segment: string) => CONTAINERS.some((name) => name.test(segment));
+  const ofPods = /^kubepods(?:\.slice)?$/.test(root ?? '') || namesAPod(segments);
+  if (segments.some(named) && !ofPods) throw unnamed();
 }
 
 /** What is below a cgroup that holds nothing but containers, and the pods of podman. */

@@ -34,17 +34,29 @@ const COLON_FORM = new RegExp(
   `^kubepods(?:-(?:burstable|besteffort))?-pod(${UNDERSCORED}|${HASH})\\.slice:cri-containerd:(${ID})$`,
 );
 
+/** The name of a pod's cgroup, wherever it stands and whatever stands before it. */
+const POD_SHAPED = new RegExp(`(?:^|-)pod(?:${UUID}|${UNDERSCORED}|${HASH})(?:\\.slice)?(?::|$)`);
+
+/** Whether one of the segments is called what a pod's cgroup is called. */
+export function namesAPod(segments: readonly string[]): boolean {
+  return segments.some((segment) => POD_SHAPED.test(segment));
+}
+
 /**
  * The pod a process is in, or undefined when it is in none. The outermost pod counts, and its
  * container is the very next segment: whoever may make cgroups below its own can call them what it
  * likes. Throws `ERR_ATTESTATION` when the lines disagree, or when a process is below the root of
- * all pods in a way that names none: it must not pass for one of the host's own.
+ * all pods in a way that names none, or where no pods are known to be and in a cgroup with the name of
+ * one: it must not pass for one of the host's own.
  */
 export function findPod(lines: readonly CgroupLine[], roots: PodRoots): PodPlace | undefined {
   let found: PodPlace | undefined;
   for (const { segments } of lines) {
     const place = placeOf(segments, roots);
-    if (!place) continue;
+    if (!place) {
+      refuseUnknownRoot(segments);
+      continue;
+    }
     found ??= place;
     if (place.podUid !== found.podUid || place.containerId !== found.containerId) {
       throw new IdentityError('ERR_ATTESTATION', 'its cgroups put the process in several pods');
@@ -71,6 +83,16 @@ function placeOf(all: readonly string[], roots: PodRoots): PodPlace | undefined 
     }
   }
   return undefined;
+}
+
+/** Below a user's own manager names mean nothing; elsewhere pods have a root that nobody told of. */
+function refuseUnknownRoot(segments: readonly string[]): void {
+  const [root, , manager = ''] = segments;
+  if (root === 'user.slice' && manager.startsWith('user@')) return;
+  if (!namesAPod(segments)) return;
+  throw new IdentityError('ERR_ATTESTATION', 'the process is in a pod, where none is expected', {
+    hint: 'attestation.kubernetes.cgroup_roots, cgroup_prefix and runtime_units say where pods are',
+  });
 }
 
 function colonForm(segment: string): PodPlace | undefined {
