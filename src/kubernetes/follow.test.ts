@@ -102,6 +102,30 @@ describe('follow()', () => {
     assert.match(server.asked[2] ?? '', /resourceVersion=12&watch=true/);
   });
 
+  it('goes on from the last event when a watch breaks, and hears no past again', async () => {
+    server.behave(
+      listOf('7', of('a')),
+      (_, response) => {
+        const event = JSON.stringify({ type: 'ADDED', object: of('b', '13') });
+        response.writeHead(200).write(`${event}\n`, () => response.destroy());
+      },
+      events({ type: 'ADDED', object: of('c', '14') }),
+    );
+    start();
+    await has('a', 'b', 'c');
+    assert.match(server.asked[2] ?? '', /resourceVersion=13&watch=true/);
+  });
+
+  it('pauses when each version is too old at once', async () => {
+    const gone = document({ code: 410, message: 'too old' }, 410);
+    const turns = Array.from({ length: 50 }, (_, n) => [listOf(String(20 + n), of('b')), gone]);
+    server.behave(listOf('7', of('a')), gone, ...turns.flat());
+    start();
+    await has('b');
+    await eventually(() => log.count('warn', 'cannot be followed') === 1, { what: 'the line' });
+    assert.ok(server.asked.length <= 5, `${server.asked.length} requests`);
+  });
+
   for (const [how, gone] of [
     ['as an event', events({ type: 'ERROR', object: { kind: 'Status', code: 410 } })],
     ['as an answer', document({ code: 410, message: 'too old' }, 410)],

@@ -50,11 +50,19 @@ export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): 
   // Any version will do at first, and is answered from the server's cache; after a gap the newest.
   let version: string | undefined;
   let anyVersion = '0';
+  // Whether all was listed for an old version, and nothing was told since.
+  let relisted = false;
   const failures = createFailures({ who: 'the API server', ...what }, deps);
   for (;;) {
     try {
       version ??= await listInto(mirror, what, anyVersion, deps);
-      version = await watchInto(mirror, what, version, deps, () => failures.over());
+      const from = version;
+      // Kept line by line: a watch that breaks must not be followed by one that tells of the past.
+      version = await watchInto(mirror, what, from, deps, (seen) => {
+        version = seen;
+        relisted = false;
+        failures.over();
+      });
       failures.over();
     } catch (thrown) {
       signal.throwIfAborted();
@@ -62,7 +70,9 @@ export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): 
       const newest = version === undefined && anyVersion === '';
       if (thrown instanceof ApiRefusal && thrown.code === 410 && !newest) {
         [version, anyVersion] = [undefined, ''];
-        continue;
+        const again = relisted;
+        relisted = true;
+        if (!again) continue;
       }
       if (isRefused(thrown)) mirror.refused?.();
       await sleep(clock, failures.add(thrown), { signal });
@@ -95,7 +105,7 @@ async function watchInto(
   { path, query }: Followed,
   from: string,
   { api, clock, random, signal }: FollowDeps,
-  onLine: () => void,
+  onLine: (version: string) => void,
 ): Promise<string> {
   const { least, most } = WATCH_S;
   const seconds = Math.round(least + random.unit() * (most - least));
@@ -111,7 +121,7 @@ async function watchInto(
       else if (type === 'DELETED') mirror.remove(object);
       version = text(record(record(object)['metadata'])['resourceVersion']) || version;
       mirror.heard();
-      onLine();
+      onLine(version);
     },
     { signal, silenceMs: seconds * 1000 + GRACE_MS },
   );
