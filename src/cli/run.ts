@@ -1,6 +1,7 @@
 import { build, type App } from '../app.ts';
 import { loadConfig, type Config } from '../config.ts';
 import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
+import { libc } from '../core/libc.ts';
 import { createLogger } from '../core/log.ts';
 import { prettyLine } from '../core/pretty-log.ts';
 import { systemRandom } from '../core/random.ts';
@@ -19,6 +20,7 @@ export const run: Action = async (given, _operands, terminal) => {
       hint: 'envoy-configs/quickstart/credence.yaml is one to start from',
     });
   }
+  hideProcess();
   const config = loadConfig(file, terminal.env);
   const pretty = (config.telemetry.logFormat ?? (terminal.isTTY ? 'pretty' : 'json')) === 'pretty';
   const log = createLogger({
@@ -39,6 +41,15 @@ export const run: Action = async (given, _operands, terminal) => {
   log.info({}, 'stopped');
   return EXIT.done;
 };
+
+/**
+ * Keeps other processes of this user, and root that was left no capabilities, from this one's memory,
+ * open files and mounts, where keys are (PR_SET_DUMPABLE in prctl(2)). No core is dumped either.
+ */
+function hideProcess(): void {
+  const PR_SET_DUMPABLE = 4;
+  libc().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
 
 async function start(config: Config, deps: Parameters<typeof build>[1]): Promise<App> {
   try {

@@ -17,6 +17,9 @@ function bind() {
     epollCtl: func('int epoll_ctl(int epfd, int op, int fd, void *event)'),
     epollWait: func('int epoll_wait(int epfd, void *events, int max, int timeout)'),
     eventfd: func('int eventfd(unsigned int start, int flags)'),
+    prctl: func(
+      'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+    ),
     flock: func('int flock(int fd, int operation)'),
     statx: func('int statx(int folder, const char *path, int flags, uint32_t mask, void *into)'),
   };

@@ -120,6 +120,19 @@ describe('Credence among the users of a machine', () => {
     }
   });
 
+  it('lets no other process look into it, its own user neither, nor root without capabilities', async (t) => {
+    const { dir } = folderOf();
+    const { pid } = await startAsOperator(t, dir);
+    const ids = ['--reuid', String(OPERATOR), '--regid', String(OPERATOR), '--clear-groups'];
+    for (const who of [ids, ['--bounding-set=-all', '--inh-caps=-all']]) {
+      for (const file of ['environ', 'maps']) {
+        const { status } = spawnSync('setpriv', [...who, 'cat', `/proc/${pid}/${file}`]);
+        assert.notEqual(status, 0, `${who.join(' ')} ${file}`);
+      }
+      assert.equal(spawnSync('setpriv', [...who, 'cat', `/proc/${pid}/stat`]).status, 0);
+    }
+  });
+
   it('does not use what belongs to another user', async (t) => {
     const { dir, run } = folderOf();
     const child = await startAsOperator(t, dir);
