@@ -20,6 +20,8 @@ export interface CertificateFacts {
   readonly isCa: boolean;
   /** How many CAs may stand between this one and a leaf (RFC 5280 4.2.1.9); undefined: any number. */
   readonly pathLength: number | undefined;
+  /** RFC 5280 4.2.1.10: validators hold them against leaves, critical or not. */
+  readonly hasNameConstraints: boolean;
   /** OIDs, in hex, of critical extensions of which nothing here says what they mean. */
   readonly unreadCritical: readonly string[];
   readonly uris: readonly string[];
@@ -71,6 +73,7 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   return {
     ...{ serial, issuer, subject, notBeforeMs, notAfterMs, publicKey, unreadCritical },
     ...constraints,
+    hasNameConstraints: extensions.has(NAME_CONSTRAINTS),
     keyUsage: readKeyUsage(extensions.get(EXTENSION.keyUsage)),
     purposes: readPurposes(extensions.get(EXTENSION.extendedKeyUsage)),
     uris: readUris(extensions.get(EXTENSION.subjectAltName)),
@@ -79,6 +82,8 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   };
 }
 
+/** 2.5.29.30, which nothing here reads. */
+const NAME_CONSTRAINTS = 30;
 const READ_HERE: readonly number[] = Object.values(EXTENSION);
 
 /** The values of the extensions 2.5.29.x, by x. */

@@ -7,7 +7,6 @@ import type { UpstreamCertificate } from './upstream-certificates.ts';
 /** anyExtendedKeyUsage (RFC 5280 4.2.1.12), as DER. */
 const ANY_PURPOSE = Buffer.from('0604551d2500', 'hex');
 const EMPTY_NAME = 2;
-const NAME_CONSTRAINTS = '551d1e';
 /** Signatures that peers refuse: MD5 and SHA-1 with RSA, SHA-1 with ECDSA; OIDs as DER. */
 const WEAK = ['06092a864886f70d010104', '06092a864886f70d010105', '06072a8648ce3d0401'].map((oid) =>
   Buffer.from(oid, 'hex'),
@@ -72,13 +71,13 @@ export function caDoubts({ subjectText, facts }: UpstreamCertificate): readonly 
 
 /** Validators that read an extended key usage of a CA hold it against the leaves. */
 function useFault({ facts, der }: UpstreamCertificate, isRoot: boolean): string | undefined {
-  const { purposes, unreadCritical } = facts;
+  const { purposes, unreadCritical, hasNameConstraints } = facts;
   const all = purposes?.some((one) => one.equals(ANY_PURPOSE)) ?? true;
   const both = [SERVER_AUTH, CLIENT_AUTH].every((want) => purposes?.some((p) => p.equals(want)));
   if (!all && !both) {
     return 'X5-30: its extended key usage lacks serverAuth or clientAuth, which leaves then lack too';
   }
-  if (unreadCritical.includes(NAME_CONSTRAINTS)) {
+  if (hasNameConstraints) {
     return 'X5-29: it has name constraints, which credence does not check';
   }
   if (unreadCritical.length > 0) {

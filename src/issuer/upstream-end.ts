@@ -6,6 +6,8 @@ import { isoTime, type Authority } from './authority.ts';
 /** Lifetimes of an SVID that a CA should have left: below that SVIDs are cut short soon. */
 export const FEW_LIFETIMES = 3;
 const HOUR_MS = 3_600_000;
+/** Somebody else has to be asked for the next one: a month before, or a sixth of what lives shorter. */
+const NOTICE = { mostMs: 30 * 24 * HOUR_MS, share: 1 / 6 };
 
 /** Says in the log, early and then hourly, that a CA ends which somebody else has to replace. */
 export interface EndNotice {
@@ -22,8 +24,9 @@ export function createEndNotice(
   function look(authority: Authority): void {
     const { certificate, validity } = authority;
     const nowMs = clock.now();
-    const { notAfterMs } = validity;
-    const noticeMs = notAfterMs - FEW_LIFETIMES * svidTtlMs;
+    const { notBeforeMs, notAfterMs } = validity;
+    const earlyMs = Math.min(NOTICE.mostMs, NOTICE.share * (notAfterMs - notBeforeMs));
+    const noticeMs = notAfterMs - Math.max(earlyMs, FEW_LIFETIMES * svidTtlMs);
     const fields = { not_after: isoTime(notAfterMs), detail: certificate.subjectText };
     if (nowMs >= notAfterMs) log.error(fields, 'the issuing CA has expired, nothing can be signed');
     else if (nowMs >= noticeMs) log.warn(fields, 'the issuing CA ends soon, and SVIDs before it');

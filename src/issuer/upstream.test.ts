@@ -230,7 +230,8 @@ describe('files that are replaced', () => {
     const short = make({ name: 'short', issuer: root, days: 1 });
     const from = { cert: short.cert, key: short.key, bundle: root.cert };
     const { deps } = await start(t, from);
-    await deps.clock.advance(DAY_MS - 4 * HOUR_MS);
+    // A sixth of its life, which is more than three of those of SVIDs.
+    await deps.clock.advance(DAY_MS - 5 * HOUR_MS);
     assert.equal(deps.log.count('warn', 'the issuing CA ends soon'), 0);
     await deps.clock.advance(HOUR_MS + 60_000);
     assert.equal(deps.log.count('warn', 'the issuing CA ends soon'), 1);
