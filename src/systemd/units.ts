@@ -78,13 +78,17 @@ export function createUnits({ path, open, clock }: UnitsDeps): Units {
   async function inTime<T>(begin: () => Promise<T>): Promise<T> {
     const late = new TooLate(`no answer within ${DEADLINE_MS / 1000} s`);
     const deadline = new AbortController();
+    const told = begin();
+    const used = link;
     const timer = clock.after(DEADLINE_MS, () => {
       deadline.abort(late);
+      // Another one, opened since, is not to blame.
+      if (used !== link) return;
       link?.end.abort(late);
       link = undefined;
     });
     try {
-      return await unlessAborted(begin(), deadline.signal);
+      return await unlessAborted(told, deadline.signal);
     } finally {
       timer.cancel();
     }
@@ -99,6 +103,8 @@ export function createUnits({ path, open, clock }: UnitsDeps): Units {
         ['Id', 'FragmentPath'].map(async (name) => textOf(await bus.call(property(unit, name)))),
       );
       if (id === undefined || id === '' || fragmentPath === undefined) throw unexpected();
+      // The root of all: newer managers name it for processes that are in no unit.
+      if (id === '-.slice') return undefined;
       return { id, fragmentPath };
     });
   }
