@@ -61,7 +61,10 @@ function giveUpCapabilities(keep) {
     data.writeUInt32LE(0, 20);
     capset(header, data);
   }
-  if (failed.length > 0) note(`keeps ${failed.length} capabilities: giving them up takes SETPCAP`);
+  if (failed.length === 0) return;
+  note(`cannot give up ${failed.length} capabilities: that takes SETPCAP`);
+  // Another user has none of them once the daemon runs; root has all that are left.
+  if (process.getuid() === 0) process.exit(1);
 }
 
 function main(argv) {
