@@ -193,7 +193,6 @@ describe('a process in a container', { timeout: 60_000 }, () => {
   for (const path of [
     `${USERS_SLICE}/docker/${ID}`,
     `${USERS_SLICE}/system.slice/docker-${ID}.scope`,
-    `/system.slice/evil.service/machine.slice/libpod-${ID}.scope`,
   ]) {
     it(`is nobody's container where somebody calls it one: ${short(path)}`, async () => {
       docker.behave(both);
@@ -204,6 +203,13 @@ describe('a process in a container', { timeout: 60_000 }, () => {
       assert.deepEqual([docker.asked, podman.asked], [[], []]);
     });
   }
+
+  it('is nothing at all where a service calls it a container', async () => {
+    cgroups.moveTo(`/system.slice/evil.service/machine.slice/libpod-${ID}.scope`);
+    await isRefused(WEB, 14);
+    await isRefused(HOST, 14);
+    assert.deepEqual([docker.asked, podman.asked], [[], []]);
+  });
 
   it('is a process of the host outside of all containers', async () => {
     await gets(HOST);
