@@ -22,8 +22,8 @@ const CALLS_A_TURN = 16;
 const MS_A_TURN = 5;
 /** Calls that had gone cost next to nothing, but there may be thousands. */
 const LOOKS_A_TURN = 512;
-/** A connection that is read may bring 64 kB: a thousand calls. */
-const READS_A_TURN = 2;
+/** A connection that is read may bring 64 kB: a thousand calls, 25 ms. */
+const READS_A_TURN = 1;
 
 /** Users take turns, and the processes of one user among themselves. */
 export function createCallTurns(clock: Pick<Clock, 'monotonic'>): CallTurns {
