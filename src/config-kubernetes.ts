@@ -10,6 +10,10 @@ export interface KubernetesConfig {
   readonly caFile: string;
   readonly tokenFile: string;
   readonly ephemeralContainers: boolean;
+  /** Whether processes of one pod are told apart by their containers. */
+  readonly containerSelectors: boolean;
+  /** Whether the labels of a pod's namespace are selectors. */
+  readonly namespaceLabels: boolean;
   readonly cgroupRoots: readonly string[];
   /** Segments of the path. */
   readonly cgroupPrefix: readonly string[];
@@ -49,8 +53,10 @@ export function buildKubernetes(
   const ofPod = host === '' ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const server = get<string | null>('attestation.kubernetes.api_server') ?? ofPod;
   const apiServer = parseAddress('attestation.kubernetes.api_server', server, complain);
-  // Manifests are the API server's, whoever tells of the pods.
-  if (server === '' && (!kubelet || get<boolean>('policy.kubernetes.enabled'))) {
+  const namespaceLabels = get<boolean>('attestation.kubernetes.namespace_labels');
+  // Manifests and namespaces are the API server's, whoever tells of the pods.
+  const needed = !kubelet || namespaceLabels || get<boolean>('policy.kubernetes.enabled');
+  if (server === '' && needed) {
     complain('attestation.kubernetes.api_server', 'expected host:port: this is no pod');
   }
   return {
@@ -60,6 +66,8 @@ export function buildKubernetes(
     caFile: absolute(get('attestation.kubernetes.ca_file')),
     tokenFile: absolute(get('attestation.kubernetes.token_file')),
     ephemeralContainers: get('attestation.kubernetes.ephemeral_containers'),
+    containerSelectors: get('attestation.kubernetes.container_selectors'),
+    namespaceLabels,
     cgroupRoots: get('attestation.kubernetes.cgroup_roots'),
     cgroupPrefix: get('attestation.kubernetes.cgroup_prefix').split('/').filter(Boolean),
     runtimeUnits: get('attestation.kubernetes.runtime_units'),

@@ -178,6 +178,8 @@ export function policySources(config: Config) {
     attests: {
       discoverPath: attestation.unix.discoverPath,
       kubernetes: attestation.kubernetes !== undefined,
+      namespaceLabels: attestation.kubernetes?.namespaceLabels ?? false,
+      containerSelectors: attestation.kubernetes?.containerSelectors ?? true,
       docker: attestation.docker !== undefined,
       rootlessPodman: (attestation.docker?.podmanSocketPathTemplate ?? '') !== '',
       systemd: attestation.systemd !== undefined,
@@ -198,6 +200,8 @@ function toSources(file: string, values: Values): PolicySources {
     attests: {
       discoverPath: get('attestation.unix.discover_path'),
       kubernetes: get('attestation.kubernetes.enabled'),
+      namespaceLabels: get('attestation.kubernetes.namespace_labels'),
+      containerSelectors: get('attestation.kubernetes.container_selectors'),
       docker: get('attestation.docker.enabled'),
       rootlessPodman: get('attestation.docker.podman_socket_path_template') !== '',
       systemd: get('attestation.systemd.enabled'),

@@ -17,8 +17,11 @@ import { followKubelet } from './kubernetes/kubelet.ts';
 import { registerPodMetrics } from './kubernetes/metrics.ts';
 import { createPodIndex, type PodIndex } from './kubernetes/pod-index.ts';
 import { createPodMirror } from './kubernetes/pod-mirror.ts';
-import { followApiServer } from './kubernetes/pod-source.ts';
+import { createPodView, type PodView } from './kubernetes/pod-view.ts';
+import { followApiServer, type PodSourceDeps } from './kubernetes/pod-source.ts';
 import { createPods } from './kubernetes/pods.ts';
+import { follow } from './kubernetes/follow.ts';
+import { createNamespaces } from './kubernetes/namespaces.ts';
 
 /** What is known of the pods of this node, and who says it of a process. */
 export interface NodePods {
@@ -60,8 +63,15 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   const source = config.kubelet
     ? followKubelet(config.kubelet.pollIntervalMs, mirror, sourceDeps)
     : followApiServer(config.nodeName, mirror, sourceDeps);
+  const labelled = config.namespaceLabels ? followNamespaces(config, sourceDeps) : undefined;
+  const view = createPodView(index, {
+    containers: config.containerSelectors,
+    namespaceLabels: labelled?.labelsOf,
+    onListenerError: (err) => log.error({ err }, 'a listener failed'),
+  });
+  labelled?.tell(view);
   const pods = createPods({
-    ...{ index, clock, closing: signal },
+    ...{ index: view, clock, closing: signal },
     relist: () => source.relist(),
   });
   const heardAgoMs = () => mirror.heardAgoMs();
@@ -71,10 +81,13 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
     heardAgoMs,
   });
   const roots = { prefix, kubeletRoots, runtimeUnits };
-  const ephemeral = config.ephemeralContainers;
+  const shown = { ephemeral: config.ephemeralContainers, containers: config.containerSelectors };
   return {
-    attestor: createKubernetesAttestor({ roots, pods, index, ephemeral }),
-    explainer: createPodExplainer({ roots, index, ephemeral, heardAgoMs, node: config.nodeName }),
+    attestor: createKubernetesAttestor({ roots, pods, index: view, ...shown }),
+    explainer: createPodExplainer({
+      ...{ roots, index, heardAgoMs, node: config.nodeName, seen: view.of },
+      ...shown,
+    }),
     index,
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
@@ -96,3 +109,29 @@ const TRANSPORTS = {
   insecure_skip_verify: 'unverified-tls',
   insecure_read_only_port: 'plain',
 } as const;
+
+/** Labels of all namespaces: a pod is known once those of its own are. */
+function followNamespaces(
+  { apiServer, caFile: ca, tokenFile: token }: KubernetesConfig,
+  deps: Omit<PodSourceDeps, 'api'>,
+) {
+  const { clock, log, signal } = deps;
+  const api = createApi(fromFiles({ ...apiServer, ca, token }, clock), clock);
+  signal.addEventListener('abort', () => api.close(), { once: true });
+  let view: PodView | undefined;
+  const told = { heard: () => undefined };
+  const namespaces = createNamespaces(() => view?.namespacesChanged(), told);
+  follow(NAMESPACES, namespaces.mirror, { ...deps, api }).catch((thrown: unknown) => {
+    if (!signal.aborted) log.error({ err: thrown }, 'the namespaces are not followed any more');
+  });
+  return {
+    labelsOf: namespaces.labelsOf,
+    tell: (to: PodView) => void (view = to),
+  };
+}
+
+const NAMESPACES = {
+  path: '/api/v1/namespaces',
+  query: '',
+  right: 'namespaces: list, watch; until then no process in a pod is attested',
+};

@@ -84,6 +84,18 @@ export const ATTESTATION_SETTINGS: readonly Setting[] = [
     'whether containers that are added to a running pod (kubectl debug) have its identities',
   ),
   setting(
+    'attestation.kubernetes.container_selectors',
+    flag,
+    true,
+    'whether the containers of a pod are told apart; without, each one has what the pod has',
+  ),
+  setting(
+    'attestation.kubernetes.namespace_labels',
+    flag,
+    false,
+    "adds k8s:ns-label, the labels of the pod's namespace; takes the right to list and watch these",
+  ),
+  setting(
     'attestation.kubernetes.cgroup_roots',
     texts,
     [],

@@ -32,6 +32,8 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'attestation.kubernetes.kubelet_access': 'verified',
   'attestation.kubernetes.kubelet_poll_interval': '5s',
   'attestation.kubernetes.ephemeral_containers': false,
+  'attestation.kubernetes.container_selectors': true,
+  'attestation.kubernetes.namespace_labels': false,
   'attestation.kubernetes.cgroup_roots': [],
   'attestation.kubernetes.cgroup_prefix': '',
   'attestation.kubernetes.runtime_units': [

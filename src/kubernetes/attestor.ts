@@ -2,7 +2,7 @@ import { findPod, type PodRoots } from '../cgroup/pod.ts';
 import { parseCgroupLines } from '../cgroup/lines.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
-import type { Found, PodIndex } from './pod-index.ts';
+import type { PodView, Seen } from './pod-view.ts';
 import type { Pods } from './pods.ts';
 import { podSelectors } from './selectors.ts';
 
@@ -12,12 +12,18 @@ interface Peer {
   cgroup(): string;
 }
 
-export interface KubernetesAttestorDeps {
+export interface KubernetesAttestorDeps extends Shown {
   readonly roots: PodRoots;
   readonly pods: Pick<Pods, 'locate'>;
-  readonly index: Pick<PodIndex, 'find' | 'byUid' | 'onChange'>;
+  readonly index: Pick<PodView, 'find' | 'onChange'>;
+}
+
+/** Which selectors there are. */
+export interface Shown {
   /** Whether containers that somebody added to a running pod have its identity. */
   readonly ephemeral: boolean;
+  /** Whether a container has selectors of its own; unless told otherwise it has. */
+  readonly containers?: boolean;
 }
 
 /**
@@ -35,7 +41,7 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
     if (containerId === undefined) {
       throw new IdentityError('ERR_ATTESTATION', `it is in pod ${podUid}, in no container of it`);
     }
-    const evidence = (found: Found) => {
+    const evidence = (found: Seen) => {
       // What was true before the wait may be so no more.
       if (peer.cgroup() !== cgroup) throw moved();
       return {
@@ -45,7 +51,7 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
           const look = () => tell(selectorsNow(podUid, containerId));
           const stop = index.onChange((uid) => uid === found.pod.uid && look());
           // What has happened since it was found, while others were asked.
-          if (index.byUid(found.pod.uid) !== found.pod) look();
+          if (!isStill(found, () => index.find(podUid, containerId))) look();
           return stop;
         },
       };
@@ -66,16 +72,26 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
   return { name: 'kubernetes', attest } as const;
 }
 
+function isStill(seen: Seen, look: () => Seen | undefined): boolean {
+  try {
+    const now = look();
+    return now?.pod === seen.pod && now.namespaceLabels === seen.namespaceLabels;
+  } catch {
+    return false;
+  }
+}
+
 /** Of a process in this container; throws `ERR_ATTESTATION` when it is not to have any. */
-export function selectorsOf({ pod, container }: Found, { ephemeral }: { ephemeral: boolean }) {
-  if (container.kind === 'ephemeral' && !ephemeral) {
+export function selectorsOf(seen: Seen, { ephemeral, containers = true }: Shown) {
+  const { pod, container } = seen;
+  if (container?.kind === 'ephemeral' && !ephemeral) {
     throw new IdentityError(
       'ERR_ATTESTATION',
       `${container.name} was added to pod ${pod.namespace}/${pod.name} while it ran`,
       { hint: 'attestation.kubernetes.ephemeral_containers gives it the identities of the pod' },
     );
   }
-  return podSelectors(pod, container);
+  return podSelectors(containers ? seen : { ...seen, container: undefined });
 }
 
 function moved(): IdentityError {

@@ -18,6 +18,7 @@ function explainer(parts: PodParts, heard: { readonly agoMs?: number } = { agoMs
   index.put({ ...known, containers });
   return createPodExplainer({
     ...{ roots: ROOTS, index, node: 'node-1', ephemeral: false },
+    seen: (pod, container) => ({ pod, container }),
     heardAgoMs: () => heard.agoMs,
   });
 }

@@ -1,14 +1,15 @@
 import { findPod, type PodRoots } from '../cgroup/pod.ts';
 import { parseCgroupLines, type CgroupLine } from '../cgroup/lines.ts';
-import { toIdentityError } from '../core/errors.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
-import { selectorsOf } from './attestor.ts';
+import { selectorsOf, type Shown } from './attestor.ts';
 import type { PodIndex } from './pod-index.ts';
+import type { PodView } from './pod-view.ts';
 import type { Container, Pod } from './pod.ts';
 
 /** A step on the way from a process to its selectors, in words. */
 interface Step {
-  readonly name: 'cgroup' | 'container' | 'pod' | 'known';
+  readonly name: 'cgroup' | 'container' | 'pod' | 'namespace' | 'known';
   readonly text: string;
 }
 
@@ -33,11 +34,11 @@ export interface PodAccount {
   readonly containers: readonly ContainerAccount[];
 }
 
-export interface PodExplainerDeps {
+export interface PodExplainerDeps extends Shown {
   readonly roots: PodRoots;
   readonly index: Pick<PodIndex, 'find' | 'byUid' | 'named' | 'size'>;
+  readonly seen: PodView['of'];
   readonly node: string;
-  readonly ephemeral: boolean;
   /** Milliseconds since anything was heard of the pods; undefined before the first time. */
   readonly heardAgoMs: () => number | undefined;
 }
@@ -55,7 +56,7 @@ export interface PodExplainer {
 const SECOND_MS = 1000;
 
 export function createPodExplainer(deps: PodExplainerDeps): PodExplainer {
-  const { roots, index, node, ephemeral } = deps;
+  const { roots, index, node } = deps;
 
   function known(): string {
     const agoMs = deps.heardAgoMs();
@@ -78,6 +79,9 @@ export function createPodExplainer(deps: PodExplainerDeps): PodExplainer {
     yield { name: 'container', text: containerText(containerId, found?.container) };
     const pod = found?.pod ?? index.byUid(podUid);
     yield { name: 'pod', text: pod ? podText(pod) : `uid ${podUid}, which is not known here` };
+    if (pod && !deps.seen(pod, undefined)) {
+      yield { name: 'namespace', text: unlabelled(pod.namespace) };
+    }
     yield { name: 'known', text: known() };
   }
 
@@ -96,21 +100,30 @@ export function createPodExplainer(deps: PodExplainerDeps): PodExplainer {
     pods: (namespace, name) =>
       index.named(namespace, name).map((pod) => ({
         ...{ namespace, name, uid: pod.uid, serviceAccount: pod.serviceAccount },
-        containers: pod.containers.map((container) => accountOf(pod, container, ephemeral)),
+        containers: pod.containers.map((container) => accountOf(pod, container, deps)),
       })),
   };
 }
 
-function accountOf(pod: Pod, container: Container, ephemeral: boolean): ContainerAccount {
+function accountOf(
+  pod: Pod,
+  container: Container,
+  deps: Shown & Pick<PodExplainerDeps, 'seen'>,
+): ContainerAccount {
   const { name, kind, id, image } = container;
   try {
-    const selectors = [...selectorsOf({ pod, container }, { ephemeral })].sort();
+    const seen = deps.seen(pod, container);
+    if (!seen) throw new IdentityError('ERR_ATTESTATION', unlabelled(pod.namespace));
+    const selectors = [...selectorsOf(seen, deps)].sort();
     return { name, kind, id, image, selectors, refusal: undefined };
   } catch (thrown) {
     const { message } = toIdentityError(thrown, 'ERR_ATTESTATION');
     return { name, kind, id, image, selectors: [], refusal: message };
   }
 }
+
+const unlabelled = (namespace: string) =>
+  `the labels of the namespace ${namespace} are not known yet`;
 
 /** Each path once: under v1 all hierarchies mostly have the same. */
 function pathsOf(lines: readonly CgroupLine[]): string {

@@ -122,7 +122,7 @@ describe('createPods()', () => {
     await settle();
     assert.equal(pods.waiting, 1);
     index.put(read({ version: '2' }));
-    assert.equal((await found).container.id, 'id-web');
+    assert.equal((await found).container?.id, 'id-web');
     assert.equal(pods.waiting, 0);
   });
 

@@ -1,6 +1,6 @@
 import { unlessAborted, sleep, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
-import type { Found, PodIndex } from './pod-index.ts';
+import type { PodView, Seen } from './pod-view.ts';
 
 /** Where a container is, by its pod; who is not known yet is waited for. */
 export interface Pods {
@@ -12,13 +12,13 @@ export interface Pods {
     podUid: string,
     containerId: string,
     options: { signal: AbortSignal },
-  ): Found | Promise<Found>;
+  ): Seen | Promise<Seen>;
   /** Containers that are waited for. */
   readonly waiting: number;
 }
 
 export interface PodsDeps {
-  readonly index: Pick<PodIndex, 'find' | 'byUid' | 'onChange'>;
+  readonly index: Pick<PodView, 'find' | 'byUid' | 'onChange'>;
   /** Asks for the newest list, for what the watch has yet to tell; may reject. */
   readonly relist: (options: { signal: AbortSignal }) => Promise<void>;
   readonly clock: Clock;
@@ -43,7 +43,7 @@ const SETTLED_IN_A_TURN = 16;
 interface Waiter {
   readonly podUid: string;
   readonly containerId: string;
-  readonly settle: (found: Found) => void;
+  readonly settle: (found: Seen) => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -78,7 +78,7 @@ class WaitingPods implements Pods {
     return found ?? this.#wait(podUid, containerId, signal);
   }
 
-  async #wait(podUid: string, containerId: string, signal: AbortSignal): Promise<Found> {
+  async #wait(podUid: string, containerId: string, signal: AbortSignal): Promise<Seen> {
     const all = [...this.#waiters];
     const ofPod = all.filter((waiter) => waiter.podUid === podUid).length;
     if (all.length >= MAX_WAITING.all || ofPod >= MAX_WAITING.pod) {
@@ -86,7 +86,7 @@ class WaitingPods implements Pods {
     }
     const { clock } = this.#deps;
     let waiter: Waiter | undefined;
-    const told = new Promise<Found>((settle, fail) => {
+    const told = new Promise<Seen>((settle, fail) => {
       waiter = { podUid, containerId, settle, fail };
       this.#waiters.add(waiter);
     });
@@ -122,10 +122,10 @@ class WaitingPods implements Pods {
     }
   }
 
-  /** A static pod's processes wait for it by another uid, so what counts is the container. */
+  /** A static pod's processes wait for it by another uid, so the container counts as well. */
   #waitersOf(uid: string): readonly Waiter[] {
     const ids = new Set(this.#deps.index.byUid(uid)?.containers.map(({ id }) => id));
-    return ids.size === 0 ? [] : [...this.#waiters].filter((one) => ids.has(one.containerId));
+    return [...this.#waiters].filter((one) => one.podUid === uid || ids.has(one.containerId));
   }
 
   #settle(waiter: Waiter): boolean {

@@ -17,7 +17,9 @@ describe('podSelectors()', () => {
     );
     assert.ok(read);
     assert.deepEqual(
-      podSelectors(read, read.containers[0]).map((one) => one.replace(/^k8s:/, '')),
+      podSelectors({ pod: read, container: read.containers[0] }).map((one) =>
+        one.replace(/^k8s:/, ''),
+      ),
       [
         'sa:web',
         'ns:shop',
@@ -46,7 +48,11 @@ describe('podSelectors()', () => {
   it('leaves out the container where there is none, and a service account that is empty', () => {
     const read = readPod(pod({ serviceAccountName: undefined }));
     assert.ok(read);
-    assert.ok(!podSelectors(read, undefined).some((one) => /^k8s:(sa|container)/.test(one)));
+    assert.ok(
+      !podSelectors({ pod: read, container: undefined }).some((one) =>
+        /^k8s:(sa|container)/.test(one),
+      ),
+    );
   });
 });
 
@@ -81,7 +87,8 @@ describe('readPod()', () => {
       fc.property(document, (any) => {
         const read = readPod(any);
         if (read)
-          for (const one of podSelectors(read, read.containers[0])) assert.match(one, /^k8s:/);
+          for (const one of podSelectors({ pod: read, container: read.containers[0] }))
+            assert.match(one, /^k8s:/);
       }),
     );
   });

@@ -1,13 +1,13 @@
 import { selector, type Selector } from '../identity/selector.ts';
-import type { Container, Pod } from './pod.ts';
+import type { Container } from './pod.ts';
+import type { Seen } from './pod-view.ts';
 
 /**
  * SPIRE's `k8s` selectors of a container in a pod, to the letter: images as they are reported, each
- * once, and native sidecars counted among the init containers.
- *
- * @param container undefined: those of the pod alone.
+ * once, and native sidecars counted among the init containers. Without a container those of the pod
+ * alone.
  */
-export function podSelectors(pod: Pod, container: Container | undefined): Selector[] {
+export function podSelectors({ pod, container, namespaceLabels }: Seen): Selector[] {
   const selectors: Selector[] = [];
   const add = (value: string) => selectors.push(selector('k8s', value));
   // A static pod has no service account; a selector with an empty value matches nothing on purpose.
@@ -25,6 +25,7 @@ export function podSelectors(pod: Pod, container: Container | undefined): Select
     for (const image of images(containers)) add(`${prefix}-image:${image}`);
   }
   for (const [key, value] of pod.labels) add(`pod-label:${key}:${value}`);
+  for (const [key, value] of namespaceLabels ?? []) add(`ns-label:${key}:${value}`);
   for (const { kind, name, uid } of pod.owners) {
     add(`pod-owner:${kind}:${name}`);
     add(`pod-owner-uid:${kind}:${uid}`);

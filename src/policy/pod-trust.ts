@@ -31,7 +31,7 @@ export function restsOnLittle({
 }
 
 function footing(selector: string): Footing {
-  if (/^k8s:(?:ns|node-name):/.test(selector)) return 'namespace';
+  if (/^k8s:(?:ns|ns-label|node-name):/.test(selector)) return 'namespace';
   if (selector.startsWith('k8s:pod-label:')) return 'label';
   return IMAGE.test(selector) && !DIGEST.test(selector) ? 'tag' : 'other';
 }

@@ -60,6 +60,17 @@ describe('neverMatches()', () => {
     assert.match(judge('docker:label:a:b', machine) ?? '', /no attestor that is enabled/);
   });
 
+  it('knows what the settings of pods leave out', () => {
+    const machine = { ...MACHINE, kubernetes: true };
+    const labelled = { ...machine, namespaceLabels: true };
+    assert.match(judge('k8s:ns-label:env:prod', machine) ?? '', /namespace_labels is not on/);
+    assert.equal(judge('k8s:ns-label:env:prod', labelled), undefined);
+    assert.match(neverFilled('k8s:ns-label:env', machine) ?? '', /namespace_labels is not on/);
+    const whole = { ...machine, containerSelectors: false };
+    assert.match(judge('k8s:container-name:web', whole) ?? '', /container_selectors is off/);
+    assert.equal(judge('k8s:pod-image:web', whole), undefined);
+  });
+
   it('knows what follows docker and systemd, and its form, where those attestors are on', () => {
     const machine = { ...MACHINE, docker: true, systemd: true };
     for (const text of [

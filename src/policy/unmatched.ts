@@ -16,6 +16,10 @@ export interface Attestable {
   readonly discoverPath: boolean;
   /** `attestation.kubernetes.enabled` */
   readonly kubernetes?: boolean;
+  /** `attestation.kubernetes.namespace_labels` */
+  readonly namespaceLabels?: boolean;
+  /** `attestation.kubernetes.container_selectors`; on unless it is said to be off. */
+  readonly containerSelectors?: boolean;
   /** `attestation.docker.enabled` */
   readonly docker?: boolean;
   /** Users' own containers are asked about too. */
@@ -31,6 +35,7 @@ export type Attests = Omit<Attestable, 'users' | 'groups'>;
 export const ALL_ATTESTORS: Attests = {
   discoverPath: true,
   kubernetes: true,
+  namespaceLabels: true,
   docker: true,
   systemd: true,
 };
@@ -43,11 +48,11 @@ const TYPES: Readonly<Record<string, (machine: Attestable) => boolean>> = {
   docker: ({ docker }) => docker === true,
   systemd: ({ systemd }) => systemd === true,
 };
-/** What follows `k8s:`; SPIRE's, without those of image signatures and of namespaces. */
+/** What follows `k8s:`; SPIRE's, without those of image signatures. */
 const K8S = [
-  ...['sa', 'ns', 'node-name', 'pod-uid', 'pod-name', 'pod-label', 'pod-owner', 'pod-owner-uid'],
+  ...['sa', 'ns', 'node-name', 'pod-uid', 'pod-name', 'pod-owner', 'pod-owner-uid'],
   ...['pod-image', 'pod-image-count', 'pod-init-image', 'pod-init-image-count'],
-  ...['container-name', 'container-image'],
+  ...['pod-label', 'ns-label', 'container-name', 'container-image'],
 ];
 /** What follows `docker:` and `systemd:`, and the form of what follows that. */
 const FORMS = {
@@ -144,7 +149,7 @@ function judgeType(
 ): string | undefined {
   const off = offType(type, machine);
   if (off !== undefined) return noAttestor(off);
-  if (type === 'k8s') return judgeKind(type, kind, K8S);
+  if (type === 'k8s') return judgeKind(type, kind, K8S) ?? judgePod(kind, machine);
   if (type === 'docker' || type === 'systemd') {
     return judgeKind(type, kind, Object.keys(FORMS[type]));
   }
@@ -159,6 +164,18 @@ export function offType(text: string, machine: Attestable): string | undefined {
   const [type = ''] = text.split(':', 1);
   const isOn = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
   return isOn && !isOn(machine) ? type : undefined;
+}
+
+function judgePod(
+  kind: string,
+  { namespaceLabels, containerSelectors }: Attestable,
+): string | undefined {
+  if (kind === 'ns-label' && namespaceLabels !== true) {
+    return 'attestation.kubernetes.namespace_labels is not on';
+  }
+  return kind.startsWith('container-') && containerSelectors === false
+    ? 'attestation.kubernetes.container_selectors is off'
+    : undefined;
 }
 
 function judgeKind(type: string, kind: string, kinds: readonly string[]): string | undefined {
