@@ -99,7 +99,7 @@ function lacks(
 
 /** Nothing that a template gives is taken for what it should be. */
 function render(id: ClusterSpiffeId, facts: TemplateFacts): Assessment {
-  const spiffeId = renderTemplate(id.spiffeId, facts);
+  const spiffeId = renderTemplate(id.spiffeId, facts, beyondSegment);
   if (spiffeId.kind === 'none') return unrendered(id, `spiffeIDTemplate: ${spiffeId.reason}`);
   const fault = idFault(spiffeId.text, facts.trustDomain);
   if (fault !== undefined) {
@@ -120,6 +120,11 @@ function render(id: ClusterSpiffeId, facts: TemplateFacts): Assessment {
     source: id.source,
   });
   return { kind: 'rendered', id, entitlement, selectors: selectors.texts as readonly Selector[] };
+}
+
+/** What somebody writes into an annotation does not reach into the path above or below it. */
+function beyondSegment(value: string): string | undefined {
+  return value.includes('/') ? `"${shown(value)}" is more than one path segment` : undefined;
 }
 
 function idFault(text: string, trustDomain: string): string | undefined {

@@ -190,6 +190,21 @@ describe('a ClusterSPIFFEID', () => {
       /its path holds a character other than/,
     ],
     [
+      'more segments than the template has, out of an annotation',
+      { spiffeIDTemplate: 'spiffe://example.org/ns/{{ index .PodMeta.Annotations "path" }}' },
+      /^spiffeIDTemplate: "other\/sa\/admin" is more than one path segment$/,
+    ],
+    [
+      'more segments than the template has, by what a function makes of a label',
+      { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.dots | replace "." "/" }}x' },
+      /^spiffeIDTemplate: "\/\/" is more than one path segment$/,
+    ],
+    [
+      'a whole ID out of an annotation',
+      { spiffeIDTemplate: '{{ index .PodMeta.Annotations "id" }}' },
+      /is more than one path segment$/,
+    ],
+    [
       'dots for a segment',
       { spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.dots }}' },
       /dots only/,
@@ -214,7 +229,11 @@ describe('a ClusterSPIFFEID', () => {
     it(`gives nothing where it comes to ${name}, and says so once`, () => {
       const { pods, match, ids, held, log } = setUp(manifest('a', spec), manifest('b', {}));
       const labels = { domain: 'other.org', dots: '..', under: 'a_b' };
-      const annotations = new Map([['a', 'x y']]);
+      const annotations = new Map([
+        ['a', 'x y'],
+        ['path', 'other/sa/admin'],
+        ['id', 'spiffe://example.org/admin'],
+      ]);
       pods.put(pod({ labels, annotations }));
       assert.deepEqual(match('unix:uid:0'), ['spiffe://example.org/b']);
       pods.put(pod({ labels, annotations }));
@@ -225,6 +244,17 @@ describe('a ClusterSPIFFEID', () => {
       assert.equal(log.count('warn', 'a pod gets no identity of a ClusterSPIFFEID'), 1);
     });
   }
+
+  it('takes a slash that the template itself brings, and none that the pod is left with', () => {
+    const { pods, match } = setUp(
+      manifest('a', {
+        spiffeIDTemplate:
+          'spiffe://example.org/{{ .PodMeta.Labels.none | default "no/team" }}/{{ index .PodMeta.Annotations "path" | replace "/" "." }}',
+      }),
+    );
+    pods.put(pod({ annotations: new Map([['path', 'a/b']]) }));
+    assert.deepEqual(match(), ['spiffe://example.org/no/team/a.b']);
+  });
 
   it('tells of pods whose annotations give another ID, and of no others', () => {
     const id = manifest('a', {

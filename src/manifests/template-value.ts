@@ -7,31 +7,46 @@ export type Rendered =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'none'; readonly reason: string };
 
+/** Besides, whether any of it was taken from a pod or a node, rather than written by the operator. */
+type Value =
+  | { readonly kind: 'text'; readonly text: string; readonly taken: boolean }
+  | Extract<Rendered, { kind: 'none' }>;
+
 /** More than any SPIFFE ID, DNS name or selector has. */
 const MAX_VALUE = 8192;
 
-/** Evaluates a template; never throws, whatever the facts are. */
-export function renderTemplate({ parts }: GoTemplate, facts: TemplateFacts): Rendered {
+/**
+ * Evaluates a template; never throws, whatever the facts are.
+ *
+ * @param takenFault what is wrong with a value that was taken from a pod or a node, when something is
+ */
+export function renderTemplate(
+  { parts }: GoTemplate,
+  facts: TemplateFacts,
+  takenFault: (value: string) => string | undefined = () => undefined,
+): Rendered {
   let whole = '';
   for (const part of parts) {
     const value = evaluate(part, facts);
     if (value.kind === 'none') return value;
+    const fault = value.taken ? takenFault(value.text) : undefined;
+    if (fault !== undefined) return none(fault);
     whole += value.text;
     if (whole.length > MAX_VALUE) return tooLong();
   }
-  return text(whole);
+  return { kind: 'text', text: whole };
 }
 
-function evaluate(expression: Expression, facts: TemplateFacts): Rendered {
+function evaluate(expression: Expression, facts: TemplateFacts): Value {
   switch (expression.kind) {
     case 'text':
-      return text(expression.value);
+      return text(expression.value, false);
     case 'field': {
       const field = fieldOf(expression.name);
       const value = field?.type === 'text' ? field.read(facts) : undefined;
       return value === undefined
         ? none(`.${expression.name}: ${field?.absent ?? 'there is no such field'}`)
-        : bounded(value);
+        : bounded(value, expression.name.includes('.'));
     }
     case 'member':
       return member(expression, facts);
@@ -43,18 +58,18 @@ function evaluate(expression: Expression, facts: TemplateFacts): Rendered {
 function member(
   { map, key, by }: Extract<Expression, { kind: 'member' }>,
   facts: TemplateFacts,
-): Rendered {
+): Value {
   const name = evaluate(key, facts);
   if (name.kind === 'none') return name;
   const field = fieldOf(map);
   const members = field?.type === 'texts' ? field.read(facts) : undefined;
   if (!members) return none(`.${map}: ${field?.absent ?? 'there is no such field'}`);
   const value = members.get(name.text);
-  if (value !== undefined) return bounded(value);
-  return by === 'index' ? text('') : none(`.${map} has no ${shown(name.text)}`);
+  if (value !== undefined) return bounded(value, true);
+  return by === 'index' ? text('', true) : none(`.${map} has no ${shown(name.text)}`);
 }
 
-function call(name: string, args: readonly Expression[], facts: TemplateFacts): Rendered {
+function call(name: string, args: readonly Expression[], facts: TemplateFacts): Value {
   const values = args.map((arg) => evaluate(arg, facts));
   if (name === 'default') {
     const [fallback = none('nothing'), given] = values;
@@ -63,42 +78,43 @@ function call(name: string, args: readonly Expression[], facts: TemplateFacts): 
   const missing = values.find((value) => value.kind === 'none');
   if (missing) return missing;
   const [a = '', b = '', c = ''] = values.map((value) => (value.kind === 'text' ? value.text : ''));
+  const taken = values.some((value) => value.kind === 'text' && value.taken);
   switch (name) {
     case 'lower':
-      return bounded(a.toLowerCase());
+      return bounded(a.toLowerCase(), taken);
     case 'upper':
-      return bounded(a.toUpperCase());
+      return bounded(a.toUpperCase(), taken);
     case 'trimPrefix':
-      return text(b.startsWith(a) ? b.slice(a.length) : b);
+      return text(b.startsWith(a) ? b.slice(a.length) : b, taken);
     case 'trimSuffix':
-      return text(b.endsWith(a) ? b.slice(0, b.length - a.length) : b);
+      return text(b.endsWith(a) ? b.slice(0, b.length - a.length) : b, taken);
     case 'replace':
-      return replaceAll(a, b, c);
+      return replaceAll(a, b, c, taken);
     default:
       return none(`there is no function ${name}`);
   }
 }
 
 /** Bounded before it is made: each of many may be ten times as long as the one before. */
-function replaceAll(old: string, by: string, within: string): Rendered {
+function replaceAll(old: string, by: string, within: string, taken: boolean): Value {
   if (old === '') return none('replace: what is to be replaced is empty');
   const parts = within.split(old);
   const length = within.length + (parts.length - 1) * (by.length - old.length);
-  return length > MAX_VALUE ? tooLong() : text(parts.join(by));
+  return length > MAX_VALUE ? tooLong() : text(parts.join(by), taken);
 }
 
-function bounded(value: string): Rendered {
-  return value.length > MAX_VALUE ? tooLong() : text(value);
+function bounded(value: string, taken: boolean): Value {
+  return value.length > MAX_VALUE ? tooLong() : text(value, taken);
 }
 
-function text(value: string): Rendered {
-  return { kind: 'text', text: value };
+function text(value: string, taken: boolean): Value {
+  return { kind: 'text', text: value, taken };
 }
 
-function none(reason: string): Rendered {
+function none(reason: string): Extract<Rendered, { kind: 'none' }> {
   return { kind: 'none', reason };
 }
 
-function tooLong(): Rendered {
+function tooLong(): Extract<Rendered, { kind: 'none' }> {
   return none(`it gives more than ${MAX_VALUE} characters`);
 }
