@@ -7,7 +7,7 @@ import { IdentityError } from './core/errors.ts';
 import { createListeners } from './core/listeners.ts';
 import type { Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
-import { pathText } from './core/yaml.ts';
+import { withPath } from './core/yaml.ts';
 import { fromFiles } from './kubernetes/access.ts';
 import { createApi, type Api } from './kubernetes/api.ts';
 import { follow, type Followed, type Mirror } from './kubernetes/follow.ts';
@@ -156,11 +156,10 @@ function createManifests(
     return (object: Mapping): Reading<T> => {
       const faults: string[] = [];
       const warnings: string[] = [];
-      const report: ManifestContext['report'] = (path, expected) => {
-        const key = pathText(path);
-        faults.push(key === '' ? expected : `${key}: ${expected}`);
-      };
-      const warn = (message: string) => void warnings.push(message);
+      const report: ManifestContext['report'] = (path, expected) =>
+        void faults.push(withPath(expected, path));
+      const warn: ManifestContext['warn'] = (message, path = []) =>
+        void warnings.push(withPath(message, path));
       const manifest = readManifest(
         { apiVersion: API_VERSION, kind, ...object },
         {

@@ -122,9 +122,13 @@ export function faultText(
   path: YamlPath,
   expectation: string,
 ): string {
-  const key = pathText(path);
-  const text = `${at.line}:${at.column}: ${key === '' ? '' : `${key}: `}`;
-  return `${file}:${text}${shown(expectation, MAX_EXPECTATION)}`;
+  const place = `${file}:${at.line}:${at.column}`;
+  return `${place}: ${withPath(shown(expectation, MAX_EXPECTATION), path)}`;
+}
+
+/** What is said of a key, with the key before it. */
+export function withPath(message: string, path: YamlPath): string {
+  return path.length === 0 ? message : `${pathText(path)}: ${message}`;
 }
 
 /** A path as people write it: `entries[3].spiffe_id`. */

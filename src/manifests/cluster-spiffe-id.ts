@@ -3,6 +3,7 @@ import { shown } from '../core/yaml.ts';
 import { dnsNameFault } from '../identity/dns-name.ts';
 import { selectorFault } from '../identity/selector.ts';
 import { spiffeIdFault, type TrustDomain } from '../identity/spiffe-id.ts';
+import { doubtsAbout } from './doubts.ts';
 import {
   checkKeys,
   readFlag,
@@ -62,7 +63,8 @@ export function readClusterSpiffeId(
   refuseFlags(spec, REFUSED_HERE);
   const federatesWith = readTrustDomains(spec, 'federatesWith');
   if (federatesWith.includes(trustDomain)) {
-    warn(`federatesWith names ${trustDomain}, which is the own trust domain: it has no effect`);
+    const why = `it names ${trustDomain}, which is the own trust domain: that has no effect`;
+    warn(why, [...spec.path, 'federatesWith']);
   }
   const id = {
     ...{ name, source, uid, createdAt },
@@ -77,30 +79,13 @@ export function readClusterSpiffeId(
     hint: readHint(spec),
     fallback: readFlag(spec, 'fallback'),
   };
-  const doubt = openToAll(id);
-  if (doubt !== undefined) warn(doubt);
+  for (const { key, why } of doubtsAbout(id)) warn(why, [...spec.path, ...key]);
   return id;
 }
 
 /** Fields of all templates of a manifest. */
 export function fieldsUsed({ spiffeId, dnsNames, selectors }: ClusterSpiffeId): Set<string> {
   return new Set([spiffeId, ...dnsNames, ...selectors].flatMap((one) => [...fieldsOf(one)]));
-}
-
-/**
- * Whoever may make a pod anywhere chooses its labels. An ID that neither says the namespace nor is
- * bound to some is theirs for the asking.
- */
-function openToAll(id: ClusterSpiffeId): string | undefined {
-  const bound = id.selectors.some(({ text }) => /^k8s:(?:ns|pod-uid):/.test(text));
-  if (id.namespaceSelector.length > 0 || bound) return undefined;
-  if (fieldsOf(id.spiffeId).has('PodMeta.Namespace')) return undefined;
-  if (fieldsOf(id.spiffeId).has('PodMeta.UID')) return undefined;
-  const who =
-    id.podSelector.length > 0
-      ? 'labels alone select its pods: whoever may make a pod in any namespace may have this ID'
-      : 'it selects every pod of the cluster, whatever its namespace';
-  return `${who}; add a namespaceSelector, or .PodMeta.Namespace to the ID`;
 }
 
 function readIdTemplate(spec: Section, trustDomain: TrustDomain): GoTemplate {

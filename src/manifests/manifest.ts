@@ -1,4 +1,4 @@
-import { kindOf, shown } from '../core/yaml.ts';
+import { kindOf, shown, type YamlPath } from '../core/yaml.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import {
   checkKeys,
@@ -50,8 +50,8 @@ export interface ManifestContext {
   /** `file:line` where it is a file. */
   readonly place: string | undefined;
   readonly report: Report;
-  /** Called with what works and is probably not meant so. */
-  readonly warn: (message: string) => void;
+  /** Called with what works and is probably not meant so, and the key that it is about, if one is. */
+  readonly warn: (message: string, path?: YamlPath) => void;
 }
 
 /** Whether a document is a manifest of Kubernetes at all. */

@@ -1,5 +1,5 @@
 import { IdentityError, toIdentityError } from '../core/errors.ts';
-import { faultText, kindOf, type YamlPath } from '../core/yaml.ts';
+import { faultText, kindOf, withPath, type YamlPath } from '../core/yaml.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { readListItems } from './documents.ts';
 import { doubtsAbout } from './doubts.ts';
@@ -136,13 +136,16 @@ function readManifestItem(into: Collected, file: string, item: ListItem): void {
   const before = into.faultCount;
   const report: Report = (path, expected, which) =>
     addFault(into, faultText(file, item.locate(path, which), path, expected));
-  const warnings: string[] = [];
+  const warnings: { line: number; message: string }[] = [];
   const entry = into.manifests.take(item.value, `${file}:${item.line}`, {
     report,
-    warn: (message) => void warnings.push(message),
+    warn: (message, path = []) => {
+      const { line } = path.length > 0 ? item.locate(path, 'key') : item;
+      warnings.push({ line, message: withPath(message, path) });
+    },
     good: () => into.faultCount === before,
   });
-  for (const message of warnings) warn(into, file, item.line, message);
+  for (const { line, message } of warnings) warn(into, file, line, message);
   const { attests } = into.sources;
   if (attests && attests.kubernetes !== true && isMapping(item.value)) {
     if (item.value['kind'] === 'ClusterSPIFFEID') warn(into, file, item.line, NO_PODS);

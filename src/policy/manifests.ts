@@ -1,7 +1,13 @@
 import { kindOf } from '../core/yaml.ts';
 import { readClusterSpiffeId } from '../manifests/cluster-spiffe-id.ts';
 import { readFederatedTrustDomain } from '../manifests/federated-trust-domain.ts';
-import { isOurs, readManifest, type Classes, type Manifest } from '../manifests/manifest.ts';
+import {
+  isOurs,
+  readManifest,
+  type Classes,
+  type Manifest,
+  type ManifestContext,
+} from '../manifests/manifest.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { PolicyEntry, PolicyManifests } from './entry.ts';
 import { isMapping, type Report } from './fields.ts';
@@ -10,7 +16,7 @@ import { readStaticEntry } from './static-entry.ts';
 /** Those who hear what is wrong with a manifest, or probably not meant so. */
 interface Findings {
   readonly report: Report;
-  readonly warn: (message: string) => void;
+  readonly warn: ManifestContext['warn'];
   /** Whether nothing was reported of this manifest so far. */
   readonly good: () => boolean;
 }

@@ -1,11 +1,10 @@
+import { isImageTag } from '../identity/image-selector.ts';
 import type { PolicyEntry } from './entry.ts';
 
 /** How much of a pod's identity a selector vouches for. */
 type Footing = 'namespace' | 'label' | 'tag' | 'other';
 
 const PLACEHOLDER = /\{([^{}]*)\}/g;
-const IMAGE = /^k8s:(?:container|pod|pod-init)-image:/;
-const DIGEST = /(?:^|[@:/])sha256:[0-9a-f]{64}$/;
 
 /**
  * Why an entry for pods rests on what others than the operator choose: a namespace, in which many may
@@ -33,5 +32,5 @@ export function restsOnLittle({
 function footing(selector: string): Footing {
   if (/^k8s:(?:ns|ns-label|node-name):/.test(selector)) return 'namespace';
   if (selector.startsWith('k8s:pod-label:')) return 'label';
-  return IMAGE.test(selector) && !DIGEST.test(selector) ? 'tag' : 'other';
+  return isImageTag(selector) ? 'tag' : 'other';
 }
