@@ -1,4 +1,5 @@
 import type { TrustDomain } from './identity/spiffe-id.ts';
+import { namespaceFault, namespacesOf } from './config-namespaces.ts';
 import type { Get } from './config-values.ts';
 import type { Complain } from './read-settings.ts';
 
@@ -9,6 +10,7 @@ export interface ClusterPolicyConfig {
   readonly classes: { readonly className: string; readonly classless: boolean };
   readonly clusterName: string;
   readonly clusterDomain: string;
+  /** Patterns of names. */
   readonly ignoredNamespaces: readonly string[];
   /** The lease that says which node writes the status; undefined: none does. */
   readonly statusLease: { readonly namespace: string; readonly name: string } | undefined;
@@ -40,9 +42,19 @@ export function buildClusterPolicy(get: Get, complain: Complain): ClusterPolicyC
     },
     clusterName: get('policy.kubernetes.cluster_name'),
     clusterDomain: get('policy.kubernetes.cluster_domain'),
-    ignoredNamespaces: get('policy.kubernetes.ignore_namespaces'),
+    ignoredNamespaces: ignoredNamespaces(get, complain),
     statusLease: writes ? { namespace, name } : undefined,
   };
+}
+
+function ignoredNamespaces(get: Get, complain: Complain): readonly string[] {
+  const key = 'policy.kubernetes.ignore_namespaces';
+  const patterns = get<readonly string[]>(key);
+  for (const text of patterns) {
+    const fault = namespaceFault(text);
+    if (fault !== undefined) complain(key, `${fault}, found "${text}"`);
+  }
+  return patterns;
 }
 
 /** What templates know of the configuration. */
@@ -56,6 +68,6 @@ export function surroundingsOf({
   const { clusterName, clusterDomain, ignoredNamespaces } = clusterPolicy;
   return {
     ...{ trustDomain, clusterName, clusterDomain },
-    ignoredNamespaces: new Set(ignoredNamespaces),
+    ignoredNamespaces: namespacesOf(ignoredNamespaces),
   };
 }

@@ -76,7 +76,7 @@ export const SETTINGS: readonly Setting[] = [
     'policy.kubernetes.ignore_namespaces',
     texts,
     ['kube-system', 'kube-public', 'spire-system'],
-    'namespaces whose pods get nothing of a ClusterSPIFFEID',
+    'namespaces whose pods get nothing of a ClusterSPIFFEID; * in a name stands for any text',
   ),
   setting(
     'policy.kubernetes.write_status',

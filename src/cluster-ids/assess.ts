@@ -14,7 +14,7 @@ export interface Surroundings extends Pick<
   TemplateFacts,
   'trustDomain' | 'clusterName' | 'clusterDomain'
 > {
-  readonly ignoredNamespaces: ReadonlySet<string>;
+  readonly ignoredNamespaces: Pick<ReadonlySet<string>, 'has'>;
   /** Undefined while nobody has told. */
   namespaceLabels(name: string): Texts | undefined;
   node(): NodeFacts | undefined;
