@@ -14,10 +14,12 @@ import { writeStatuses } from './status-writing.ts';
 import { mergeEntitlements } from './identity/entitlement.ts';
 import type { Selector } from './identity/selector.ts';
 import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import { onePerTrustDomain } from './manifests/federated-trust-domain.ts';
 import type { NodePods } from './node-pods.ts';
 import { followCluster, type ClusterDeps, type FollowedCluster } from './followed-cluster.ts';
 import { compilePolicy, type Policy } from './policy/policy.ts';
 import type { PolicyStore } from './policy/store.ts';
+import { nameNodes, partEntries, verdictsElsewhere, type StaticEntries } from './static-entries.ts';
 import type { Entitlements } from './workload/workloads.ts';
 
 /** All that grants identities: the policy's documents, and what the cluster has. */
@@ -84,7 +86,12 @@ export function createWholePolicy(
       onChange: parts.onChange,
     },
     patient: (attestor) => patiently(attestor, followed),
-    explain: (selectors) => explainAll(policies(), ids.explain(selectors), selectors, attests),
+    explain(selectors) {
+      const { identities, verdicts } = ids.explain(selectors);
+      const elsewhere = verdictsElsewhere(cluster.statics(), selectors);
+      const told = { identities, verdicts: [...verdicts, ...elsewhere] };
+      return explainAll(policies(), told, selectors, attests);
+    },
     cluster,
     status: () => manifestStatus(cluster),
     close() {
@@ -109,6 +116,7 @@ function createParts(
   let manifests: readonly ClusterSpiffeId[] | undefined;
   const all = () =>
     (manifests ??= [...store.current().manifests.clusterIds, ...followed.clusterIds.values()]);
+  const counting = whatCounts(config, store, followed, log);
   const around = {
     ...surroundingsOf(config),
     namespaceLabels: followed.namespaceLabels,
@@ -125,6 +133,7 @@ function createParts(
     const usesNode = (id: ClusterSpiffeId) =>
       [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'));
     if (wanted.some(usesNode)) followed.needNode();
+    counting.refresh();
   }
 
   function refresh(): void {
@@ -140,12 +149,48 @@ function createParts(
   ];
   need();
   followed.begin();
-  const federated = () => [...store.current().manifests.federated, ...followed.federated.values()];
   return {
-    cluster: { manifests: all, federated, ids, followed, around },
-    policies: () => [store.current(), (entries ??= compilePolicy(followed.entries.values()))],
+    cluster: { manifests: all, ...counting, ids, followed, around },
+    policies: () => [store.current(), (entries ??= compilePolicy(counting.statics().here))],
     onChange: (listener: () => void) => changes.add(listener),
     close: () => stops.forEach((stop) => stop()),
+  };
+}
+
+/** Which of the static entries and federated trust domains count on this node; says which do not. */
+function whatCounts(config: Config, store: PolicyStore, followed: FollowedCluster, log: Logger) {
+  const parents = { trustDomain: config.trustDomain, parentIds: config.clusterPolicy.parentIds };
+  const sayOnce = createSayings(log);
+  let known: StaticEntries | undefined;
+  const statics = () =>
+    (known ??= partEntries(followed.entries.values(), followed.node()?.uid, parents));
+  const federated = () =>
+    onePerTrustDomain([...store.current().manifests.federated, ...followed.federated.values()]);
+  return {
+    ...{ parents, statics, federated },
+    /** After each change of them, or of the node. */
+    refresh(): void {
+      known = undefined;
+      if (nameNodes(followed.entries.values(), parents)) followed.needNode();
+      // One that names another node is right as it is.
+      const nobodys = statics().elsewhere.filter(({ namesNode }) => !namesNode);
+      sayOnce([...federated().refused, ...nobodys]);
+    },
+  };
+}
+
+/** Logs what of the cluster's manifests has no effect here, each as long as it is so once. */
+function createSayings(log: Logger) {
+  let said = new Set<string>();
+  return (all: readonly { readonly source: string; readonly reason: string }[]): void => {
+    const next = new Set<string>();
+    for (const { source: path, reason } of all) {
+      const key = `${path}\n${reason}`;
+      next.add(key);
+      if (said.has(key)) continue;
+      log.warn({ path, reason, detail: 'it has no effect' }, 'manifest refused');
+    }
+    said = next;
   };
 }
 

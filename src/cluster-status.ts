@@ -7,7 +7,8 @@ import { eachPage } from './kubernetes/pages.ts';
 import { readNode, type Node } from './kubernetes/own-node.ts';
 import { readPod } from './kubernetes/pod.ts';
 import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
-import type { FederatedTrustDomain } from './manifests/federated-trust-domain.ts';
+import type { FederatedTrustDomains } from './manifests/federated-trust-domain.ts';
+import { nameNodes, type Parents, type StaticEntries } from './static-entries.ts';
 
 /** What became of a manifest on this node. */
 export interface ManifestStatus {
@@ -24,7 +25,9 @@ export interface ManifestStatus {
 /** The parts that the status of manifests is made of. */
 export interface ClusterParts {
   readonly manifests: () => readonly ClusterSpiffeId[];
-  readonly federated: () => readonly FederatedTrustDomain[];
+  readonly federated: () => FederatedTrustDomains;
+  readonly statics: () => StaticEntries;
+  readonly parents: Parents;
   readonly ids: ClusterIds;
   readonly followed: FollowedCluster;
   readonly around: Surroundings;
@@ -55,10 +58,20 @@ export function manifestStatus(parts: ClusterParts): readonly ManifestStatus[] {
       renderFailures: stats.podEntryRenderFailures,
       note: failure,
     })),
-    ...parts.federated().map(({ source, trustDomain }) => ({
+    ...parts.federated().inForce.map(({ source, trustDomain }) => ({
       ...none,
       source,
       note: `bundles of ${trustDomain} are not fetched yet`,
+    })),
+    ...parts.federated().refused.map(({ source, reason }) => ({
+      ...none,
+      source,
+      note: `refused, it has no effect: ${reason}`,
+    })),
+    ...parts.statics().elsewhere.map(({ source, reason }) => ({
+      ...none,
+      source,
+      note: `it has no effect here: ${reason}`,
     })),
     ...refused,
   ];
@@ -68,9 +81,13 @@ export function manifestStatus(parts: ClusterParts): readonly ManifestStatus[] {
 export function manifestFigures(parts: ClusterParts): ManifestFigures {
   const { clusterIds, entries, federated } = parts.followed;
   return {
-    inForce: () => parts.manifests().length + parts.federated().length + entries.values().length,
+    inForce: () =>
+      parts.manifests().length + parts.federated().inForce.length + parts.statics().here.length,
     refused: () =>
-      [clusterIds, entries, federated].reduce((sum, { faults }) => sum + faults().length, 0),
+      [clusterIds, entries, federated].reduce(
+        (sum, { faults }) => sum + faults().length,
+        parts.federated().refused.length,
+      ),
     renderFailures() {
       let failures = 0;
       for (const [, assessments] of parts.ids.assessments()) {
@@ -81,15 +98,23 @@ export function manifestFigures(parts: ClusterParts): ManifestFigures {
   };
 }
 
+export interface ClusterCount {
+  readonly tallies: ReadonlyMap<ClusterSpiffeId, Tally>;
+  /** Of all nodes, if an entry names one. */
+  readonly nodeUids: ReadonlySet<string>;
+}
+
 /** Counts over all nodes: what one of them writes down for all. Rejects as the API does. */
 export async function countCluster(
-  { manifests, followed, around }: Omit<ClusterParts, 'ids' | 'federated'>,
+  { manifests, followed, parents, around }: Omit<ClusterParts, 'ids' | 'federated' | 'statics'>,
   options: { signal: AbortSignal },
-): Promise<ReadonlyMap<ClusterSpiffeId, Tally>> {
+): Promise<ClusterCount> {
   const ids = manifests();
   const { api } = followed;
   const nodes = new Map<string, Node>();
-  if (ids.some((id) => [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.')))) {
+  const usesNode = (id: ClusterSpiffeId) =>
+    [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'));
+  if (ids.some(usesNode) || nameNodes(followed.entries.values(), parents)) {
     for await (const page of eachPage(api, '/api/v1/nodes', options)) {
       for (const node of page.map(readNode)) nodes.set(node.name, node);
     }
@@ -104,5 +129,8 @@ export async function countCluster(
       counting.add(pod, assessPod(ids, pod, there));
     }
   }
-  return counting.tallies();
+  return {
+    tallies: counting.tallies(),
+    nodeUids: new Set([...nodes.values()].map(({ uid }) => uid)),
+  };
 }

@@ -1,4 +1,4 @@
-import type { TrustDomain } from './identity/spiffe-id.ts';
+import { spiffeIdFault, type TrustDomain } from './identity/spiffe-id.ts';
 import { namespaceFault, namespacesOf } from './config-namespaces.ts';
 import type { Get } from './config-values.ts';
 import type { Complain } from './read-settings.ts';
@@ -12,6 +12,8 @@ export interface ClusterPolicyConfig {
   readonly clusterDomain: string;
   /** Patterns of names. */
   readonly ignoredNamespaces: readonly string[];
+  /** Parents of static entries that stand for this node beside its own; `*`: all. */
+  readonly parentIds: readonly string[];
   /** The lease that says which node writes the status; undefined: none does. */
   readonly statusLease: { readonly namespace: string; readonly name: string } | undefined;
 }
@@ -43,6 +45,7 @@ export function buildClusterPolicy(get: Get, complain: Complain): ClusterPolicyC
     clusterName: get('policy.kubernetes.cluster_name'),
     clusterDomain: get('policy.kubernetes.cluster_domain'),
     ignoredNamespaces: ignoredNamespaces(get, complain),
+    parentIds: parentIds(get, complain),
     statusLease: writes ? { namespace, name } : undefined,
   };
 }
@@ -55,6 +58,16 @@ function ignoredNamespaces(get: Get, complain: Complain): readonly string[] {
     if (fault !== undefined) complain(key, `${fault}, found "${text}"`);
   }
   return patterns;
+}
+
+function parentIds(get: Get, complain: Complain): readonly string[] {
+  const ids = get<readonly string[]>('policy.kubernetes.parent_ids');
+  for (const id of ids) {
+    const fault = id === '*' ? undefined : spiffeIdFault(id);
+    if (fault === undefined) continue;
+    complain('policy.kubernetes.parent_ids', `expected SPIFFE IDs or *, found "${id}": ${fault}`);
+  }
+  return ids;
 }
 
 /** What templates know of the configuration. */

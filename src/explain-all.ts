@@ -24,7 +24,10 @@ export interface Explanation {
 /** @param policies in the order of precedence, all of them before the cluster's part */
 export async function explainAll(
   policies: readonly Policy[],
-  cluster: PodExplanation,
+  cluster: {
+    readonly identities: PodExplanation['identities'];
+    readonly verdicts: readonly (EntryVerdict | ClusterVerdict)[];
+  },
   selectors: readonly Selector[],
   attests: Attests,
 ): Promise<Explanation> {

@@ -27,8 +27,7 @@ import {
   type Manifest,
   type ManifestContext,
 } from './manifests/manifest.ts';
-import type { PolicyEntry } from './policy/entry.ts';
-import { readStaticEntry } from './policy/static-entry.ts';
+import { readStaticEntry, type StaticEntry } from './policy/static-entry.ts';
 
 type Labels = ReadonlyMap<string, string>;
 
@@ -36,7 +35,8 @@ type Labels = ReadonlyMap<string, string>;
 export interface FollowedCluster {
   readonly api: Api;
   readonly clusterIds: Watched<ClusterSpiffeId>;
-  readonly entries: Watched<PolicyEntry>;
+  /** Those for other nodes too. */
+  readonly entries: Watched<StaticEntry>;
   readonly federated: Watched<FederatedTrustDomain>;
   readonly namespaceLabels: (name: string) => Labels | undefined;
   readonly namespaces: () => ReadonlyMap<string, Labels>;

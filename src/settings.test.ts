@@ -17,6 +17,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'policy.kubernetes.cluster_name': '',
   'policy.kubernetes.cluster_domain': 'cluster.local',
   'policy.kubernetes.ignore_namespaces': ['kube-system', 'kube-public', 'spire-system'],
+  'policy.kubernetes.parent_ids': [],
   'policy.kubernetes.write_status': false,
   'policy.kubernetes.status_lease': 'credence/credence-status',
   'attestation.unix.enabled': true,

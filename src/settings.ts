@@ -79,6 +79,12 @@ export const SETTINGS: readonly Setting[] = [
     'namespaces whose pods get nothing of a ClusterSPIFFEID; * in a name stands for any text',
   ),
   setting(
+    'policy.kubernetes.parent_ids',
+    texts,
+    [],
+    'parentIDs of followed ClusterStaticEntries that mean this node too, beside its own; *: any',
+  ),
+  setting(
     'policy.kubernetes.write_status',
     flag,
     false,

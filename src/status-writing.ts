@@ -1,4 +1,3 @@
-import type { Tally } from './cluster-ids/tally.ts';
 import { countCluster, type ClusterParts } from './cluster-status.ts';
 import { sleep, unlessAborted, type Clock } from './core/clock.ts';
 import { errorText } from './core/errors.ts';
@@ -7,7 +6,7 @@ import { COLLECTIONS } from './followed-cluster.ts';
 import { ApiRefusal } from './kubernetes/api.ts';
 import { record } from './kubernetes/fields.ts';
 import type { Lease } from './kubernetes/lease.ts';
-import type { ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import { isFor } from './static-entries.ts';
 
 export interface StatusWritingDeps {
   readonly lease: Lease;
@@ -31,7 +30,9 @@ export async function writeStatuses(parts: ClusterParts, deps: StatusWritingDeps
   for (;;) {
     try {
       const { clusterIds, entries } = parts.followed;
-      const some = clusterIds.values().length + entries.values().length > 0;
+      const some = [clusterIds, entries].some(
+        (kind) => kind.values().length + kind.faults().length > 0,
+      );
       if (some && (await lease.holds({ signal }))) await writeAll(parts, signal);
       said = '';
     } catch (thrown) {
@@ -51,7 +52,7 @@ const RIGHTS =
 
 async function writeAll(parts: ClusterParts, signal: AbortSignal): Promise<void> {
   const { clusterIds, entries, api } = parts.followed;
-  const tallies = await countCluster(parts, { signal });
+  const { tallies, nodeUids } = await countCluster(parts, { signal });
   const patch = async (collection: string, name: string, before: unknown, status: object) => {
     if (sameStatus(before, status)) return;
     const path = `${collection}/${encodeURIComponent(name)}/status`;
@@ -61,24 +62,52 @@ async function writeAll(parts: ClusterParts, signal: AbortSignal): Promise<void>
     });
   };
   for (const id of clusterIds.values()) {
-    const status = { stats: statsOf(id, tallies) };
+    // Nothing fails to be set: there is no server to set it on.
+    const status = { stats: { ...tallies.get(id)?.stats, entryFailures: 0 } };
     await patch(COLLECTIONS.ClusterSPIFFEID, id.name, clusterIds.statusOf(id.name), status);
   }
-  const faults = new Set(entries.faults().map(({ name }) => name));
-  const seen = new Set<string>();
-  for (const { source, spiffeId, selectors } of entries.values()) {
-    const name = source.slice('ClusterStaticEntry/'.length);
-    const key = [spiffeId, ...[...selectors].sort()].join('\n');
-    const masked = seen.has(key);
-    seen.add(key);
-    const status = { rendered: !faults.has(name), masked, set: !masked };
+  for (const { name, kept } of clusterIds.faults()) {
+    // What was counted for one that is not in force any more holds no longer.
+    if (kept || clusterIds.statusOf(name) === undefined) continue;
+    await patch(COLLECTIONS.ClusterSPIFFEID, name, clusterIds.statusOf(name), { stats: NOTHING });
+  }
+  for (const [name, status] of entryStatuses(parts, nodeUids)) {
     await patch(COLLECTIONS.ClusterStaticEntry, name, entries.statusOf(name), status);
   }
 }
 
-/** Nothing fails to be set: there is no server to set it on. */
-function statsOf(id: ClusterSpiffeId, tallies: ReadonlyMap<ClusterSpiffeId, Tally>): object {
-  return { ...tallies.get(id)?.stats, entryFailures: 0 };
+const NOTHING = {
+  ...{ namespacesSelected: 0, namespacesIgnored: 0, podsSelected: 0, podEntryRenderFailures: 0 },
+  ...{ entriesMasked: 0, entriesToSet: 0, entryFailures: 0 },
+};
+
+/** What SPIRE Controller Manager writes of a static entry. */
+interface EntryStatus {
+  readonly rendered: boolean;
+  readonly masked: boolean;
+  readonly set: boolean;
+}
+
+/** By name. One that is refused as it stands is not set, whatever stood there before. */
+function entryStatuses(
+  { followed: { entries }, parents }: ClusterParts,
+  nodeUids: ReadonlySet<string>,
+): ReadonlyMap<string, EntryStatus> {
+  const statuses = new Map<string, EntryStatus>();
+  const seen = new Set<string>();
+  for (const one of entries.values()) {
+    const { source, spiffeId, selectors } = one.entry;
+    const isSomewhere = isFor(one, (uid) => nodeUids.has(uid), parents);
+    const key = [one.parentId, spiffeId, ...[...selectors].sort()].join('\n');
+    const masked = isSomewhere && seen.has(key);
+    if (isSomewhere) seen.add(key);
+    const name = source.slice('ClusterStaticEntry/'.length);
+    statuses.set(name, { rendered: true, masked, set: isSomewhere && !masked });
+  }
+  for (const { name } of entries.faults()) {
+    statuses.set(name, { rendered: false, masked: false, set: false });
+  }
+  return statuses;
 }
 
 /** Whether all that would be written is there already. */

@@ -67,7 +67,7 @@ export function createWatched<T>(
     // One that is made again under its name is another one.
     const good = before?.uid === uid ? before.value : undefined;
     const value = fault === undefined ? reading.value : good;
-    known.set(name, { uid, order: `${createdAt} ${uid} ${name}`, content, status, value, fault });
+    known.set(name, { uid, order: `${createdAt} ${name}`, content, status, value, fault });
     say(name, reading, good !== undefined);
     if (value === before?.value) return false;
     values = undefined;

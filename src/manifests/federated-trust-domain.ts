@@ -48,6 +48,27 @@ export function readFederatedTrustDomain(
   };
 }
 
+/** What counts of several that may be of one trust domain: two would say two things of its bundle. */
+export interface FederatedTrustDomains {
+  readonly inForce: readonly FederatedTrustDomain[];
+  readonly refused: readonly { readonly source: string; readonly reason: string }[];
+}
+
+/** Of each trust domain the first. */
+export function onePerTrustDomain(all: readonly FederatedTrustDomain[]): FederatedTrustDomains {
+  const first = new Map<string, FederatedTrustDomain>();
+  const refused: FederatedTrustDomains['refused'][number][] = [];
+  for (const one of all) {
+    const before = first.get(one.trustDomain);
+    if (!before) first.set(one.trustDomain, one);
+    else {
+      const reason = `spec.trustDomain: expected a trust domain of its own, but ${before.source} has ${one.trustDomain} too`;
+      refused.push({ source: one.source, reason });
+    }
+  }
+  return { inForce: [...first.values()], refused };
+}
+
 function readProfile(
   spec: Manifest['spec'],
 ): Pick<FederatedTrustDomain, 'profile' | 'endpointSpiffeId'> {

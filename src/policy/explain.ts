@@ -17,7 +17,7 @@ export type EntryVerdict =
       readonly id: SpiffeId;
       readonly by: string;
     }
-  /** All selectors hold, but a placeholder has no single valid value. */
+  /** All selectors hold, but a placeholder has no single valid value, or it is not for this node. */
   | { readonly kind: 'placeholder'; readonly entry: PolicyEntry; readonly reason: string }
   | {
       readonly kind: 'missing';

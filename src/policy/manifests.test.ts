@@ -55,7 +55,7 @@ describe('loadPolicy() of manifests', () => {
     assert.deepEqual(
       warnings.map(({ line, message }) => `${line}: ${message}`),
       [
-        '16: parentID is not honoured: the entry applies on every node that reads it',
+        '21: spec.parentID: it is not honoured in documents: the entry applies on every node that reads this one',
         '26: bundles of partner.example are not fetched yet: nobody gets one of it',
       ],
     );
@@ -175,6 +175,11 @@ describe('loadPolicy() of manifests', () => {
       'a static entry with a selector that is none',
       staticEntry(STATIC.replace('unix:uid:1', 'unix')),
       'p.yaml:7:15: spec.selectors[0]: expected a selector such as unix:uid:1000, but it has no type: write type:value, as in unix:uid:1000',
+    ],
+    [
+      'a parent that is none',
+      staticEntry(STATIC.replace('spiffe://example.org/node', 'node')),
+      'p.yaml:6:13: spec.parentID: expected the SPIFFE ID of an agent or a node, but it does not start with spiffe://',
     ],
     [
       'a static entry that is there already',

@@ -65,7 +65,9 @@ export function createManifestCollector(sources: {
       const context = { trustDomain, classes, place, report, warn };
       switch (kind) {
         case 'ClusterStaticEntry': {
-          const entry = readStaticEntry(manifest, context);
+          const { entry, parentId } = readStaticEntry(manifest, context);
+          // Who puts a document on a node means that node.
+          if (parentId !== '') warn(NO_PARENT, ['spec', 'parentID']);
           return good() ? entry : undefined;
         }
         case 'ClusterSPIFFEID': {
@@ -84,6 +86,9 @@ export function createManifestCollector(sources: {
     },
   };
 }
+
+const NO_PARENT =
+  'it is not honoured in documents: the entry applies on every node that reads this one';
 
 function otherClass({ className }: Manifest, classes: Classes): string {
   const named = className === '' ? 'it has no className' : `its className is ${className}`;

@@ -1,4 +1,5 @@
-import { checkKeys, readTtl, refuseFlags } from '../manifests/fields.ts';
+import { spiffeIdFault } from '../identity/spiffe-id.ts';
+import { checkKeys, readText, readTtl, refuseFlags } from '../manifests/fields.ts';
 import { REFUSED } from '../manifests/cluster-spiffe-id.ts';
 import type { Manifest, ManifestContext } from '../manifests/manifest.ts';
 import type { PolicyEntry } from './entry.ts';
@@ -18,16 +19,28 @@ const KEYS = [
 ];
 const REFUSED_HERE = { ...REFUSED, storeSVID: 'there is no SVID store to push to' };
 
+/** An entry, and whose of SPIRE's agents it is for. */
+export interface StaticEntry {
+  readonly entry: PolicyEntry;
+  /** `parentID`; empty: of every node. */
+  readonly parentId: string;
+}
+
 /** Reads a `ClusterStaticEntry`. What it returns counts only if nothing was reported. */
 export function readStaticEntry(
   { spec, source }: Manifest,
-  { trustDomain, place, warn }: Pick<ManifestContext, 'trustDomain' | 'place' | 'warn'>,
-): PolicyEntry {
+  { trustDomain, place }: Pick<ManifestContext, 'trustDomain' | 'place'>,
+): StaticEntry {
   checkKeys(spec, KEYS);
   refuseFlags(spec, REFUSED_HERE);
   const { value, path, report } = spec;
-  if (value['parentID'] !== undefined) {
-    warn('parentID is not honoured: the entry applies on every node that reads it');
+  const parentId = readText(spec, 'parentID');
+  const parentFault = parentId === '' ? undefined : spiffeIdFault(parentId);
+  if (parentFault !== undefined) {
+    report(
+      [...path, 'parentID'],
+      `expected the SPIFFE ID of an agent or a node, but ${parentFault}`,
+    );
   }
   const names = new Map(Object.entries(SAME).map(([theirs, ours]) => [ours, theirs]));
   const own = Object.fromEntries(
@@ -42,11 +55,11 @@ export function readStaticEntry(
   if (entry.spiffeId.includes('{')) {
     report([...path, 'spiffeID'], 'expected an ID without placeholders: SPIRE has none');
   }
-  return {
-    ...entry,
+  const ttls = {
     x509SvidTtlMs: readTtl(spec, 'x509SVIDTTL'),
     jwtSvidTtlMs: readTtl(spec, 'jwtSVIDTTL'),
   };
+  return { entry: { ...entry, ...ttls }, parentId };
 }
 
 /** SPIRE takes trust domains in either spelling. */

@@ -268,7 +268,7 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
     cluster.put(STATIC_ENTRIES, 'db', {
       metadata: {},
       spec: {
-        ...{ spiffeID: 'spiffe://example.org/db', parentID: 'spiffe://example.org/node' },
+        spiffeID: 'spiffe://example.org/db',
         ...{ selectors: ['unix:uid:70'], federatesWith: ['partner.example'] },
       },
     });
@@ -291,6 +291,82 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
         (text) => text === 'bundles of partner.example are not fetched yet: nobody gets one of it',
       ),
     );
+  });
+
+  const staticEntry = (parentID: string, uid: string) => ({
+    metadata: {},
+    spec: { spiffeID: 'spiffe://example.org/db', parentID, selectors: [`unix:uid:${uid}`] },
+  });
+  const alias = (name: string) => `spiffe://example.org/nodes/${name}`;
+  const agent = (uid: string) => `spiffe://example.org/spire/agent/k8s_psat/blue/${uid}`;
+
+  it('gives static entries to the node that their parentID means, and says of others why not', async (t) => {
+    cluster.put(NODES, 'node-1', { metadata: { uid: 'uid-here', labels: {} } });
+    const parents = [agent('uid-here'), agent('uid-there'), ...['a', 'b'].map(alias)];
+    for (const [n, parent] of parents.entries()) {
+      cluster.put(STATIC_ENTRIES, `e${n}`, staticEntry(parent, String(n)));
+    }
+    await start(t, { enabled: true, parent_ids: [alias('a')] });
+    await whole.cluster?.followed.heard;
+    const uids = () =>
+      parents.flatMap((_, n) =>
+        whole.entitlements.match([`unix:uid:${n}` as Selector]).length > 0 ? [n] : [],
+      );
+    assert.deepEqual(uids(), [0, 2]);
+    assert.deepEqual(
+      whole.status().map(({ source, note }) => `${source}: ${note ?? ''}`),
+      [
+        'ClusterStaticEntry/e1: it has no effect here: its parentID names the node uid-there, this one is uid-here',
+        'ClusterStaticEntry/e3: it has no effect here: its parentID spiffe://example.org/nodes/b is not known to mean this node (policy.kubernetes.parent_ids)',
+      ],
+    );
+    const { verdicts } = await whole.explain(['unix:uid:1' as Selector]);
+    assert.deepEqual(
+      verdicts.flatMap((one) =>
+        one.kind === 'placeholder' ? [[one.entry.source, one.reason]] : [],
+      ),
+      [['ClusterStaticEntry/e1', 'its parentID names the node uid-there, this one is uid-here']],
+    );
+    const refused = log.lines.filter(({ message }) => message === 'manifest refused');
+    assert.deepEqual(
+      refused.map(({ fields }) => fields.path),
+      ['ClusterStaticEntry/e3'],
+    );
+    // One that moves away is not kept as the last good one.
+    cluster.put(STATIC_ENTRIES, 'e0', staticEntry(agent('uid-there'), '0'));
+    cluster.put(STATIC_ENTRIES, 'e1', staticEntry(agent('uid-here'), '1'));
+    await eventually(() => uids().join() === '1,2', { what: 'they have moved' });
+  });
+
+  it('refuses the later of two federated domains of one trust domain', async (t) => {
+    const federated = (creationTimestamp: string, trustDomain = 'partner.example') => ({
+      metadata: { creationTimestamp },
+      spec: {
+        ...{ trustDomain, bundleEndpointURL: 'https://partner.example/' },
+        bundleEndpointProfile: { type: 'https_web' },
+      },
+    });
+    // The name decides where the time does not.
+    cluster.put(FEDERATED, 'b', federated('2026-01-02T00:00:00Z'));
+    cluster.put(FEDERATED, 'a', federated('2026-01-02T00:00:00Z'));
+    cluster.put(FEDERATED, 'z', federated('2026-01-01T00:00:00Z'));
+    await start(t);
+    await whole.cluster?.followed.heard;
+    const notes = () =>
+      whole.status().map(({ source, note }) => `${source}: ${note?.split(' but ')[1] ?? ''}`);
+    const has = (name: string) => `ClusterFederatedTrustDomain/${name} has partner.example too`;
+    assert.deepEqual(notes(), [
+      'ClusterFederatedTrustDomain/z: ',
+      `ClusterFederatedTrustDomain/a: ${has('z')}`,
+      `ClusterFederatedTrustDomain/b: ${has('z')}`,
+    ]);
+    assert.equal(log.count('warn', 'manifest refused'), 2);
+    cluster.remove(FEDERATED, 'z');
+    await eventually(() => notes().length === 2, { what: 'it is gone' });
+    assert.deepEqual(notes(), [
+      'ClusterFederatedTrustDomain/a: ',
+      `ClusterFederatedTrustDomain/b: ${has('a')}`,
+    ]);
   });
 
   describe('of which the status is written', () => {
@@ -326,6 +402,35 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
       assert.equal(spec.holderIdentity, 'node-1');
       // What it has written itself is no change.
       assert.deepEqual(ids(), ['spiffe://example.org/ns/shop']);
+    });
+
+    it('is not left as it was where a manifest has become wrong, or is for no node', async (t) => {
+      const set = { status: { rendered: true, masked: false, set: true } };
+      const refused = { rendered: false, masked: false, set: false };
+      const [bad, good] = ['no id', 'spiffe://example.org/db'].map((spiffeID) => ({
+        ...set,
+        metadata: {},
+        spec: { spiffeID, selectors: ['unix:uid:70'] },
+      }));
+      cluster.put(NODES, 'node-2', { metadata: { uid: 'uid-2', labels: {} } });
+      cluster.put(STATIC_ENTRIES, 'bad', bad ?? assert.fail());
+      cluster.put(STATIC_ENTRIES, 'good', good ?? assert.fail());
+      cluster.put(STATIC_ENTRIES, 'there', staticEntry(agent('uid-2'), '1'));
+      cluster.put(STATIC_ENTRIES, 'gone', { ...set, ...staticEntry(agent('uid-3'), '2') });
+      cluster.put(CLUSTER_SPIFFE_IDS, 'ns', {
+        ...clusterId({ spiffeIDTemplate: '{{ nonsense }}' }),
+        status: { stats: { podsSelected: 5, entriesToSet: 5 } },
+      });
+      await start(t, WRITES);
+      await eventually(() => statusOf(STATIC_ENTRIES, 'bad').length > 0, { what: 'the status' });
+      assert.deepEqual(statusOf(STATIC_ENTRIES, 'bad'), [{ status: refused }]);
+      assert.deepEqual(statusOf(STATIC_ENTRIES, 'good'), []);
+      assert.deepEqual(statusOf(STATIC_ENTRIES, 'there'), [set]);
+      assert.deepEqual(statusOf(STATIC_ENTRIES, 'gone'), [
+        { status: { ...refused, rendered: true } },
+      ]);
+      const [written] = statusOf(CLUSTER_SPIFFE_IDS, 'ns');
+      assert.match(JSON.stringify(written), /"podsSelected":0.*"entriesToSet":0/);
     });
 
     it('is left to the node that has the lease', async (t) => {
