@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { errorText, IdentityError } from '../core/errors.ts';
 
@@ -32,17 +32,33 @@ const WRITERS = 0o022;
  * has to belong to root or to this user and be written by nobody else, and the key may be read by its
  * group (`fsGroup` of a pod makes it so) but by no others.
  */
-export function readUpstreamFiles(files: UpstreamFiles): UpstreamTexts {
+export function readUpstreamFiles(files: UpstreamFiles, readOnce = readFrom): UpstreamTexts {
   for (let attempt = 1; ; attempt++) {
-    const key = read(files.keyFile, OTHERS | WRITERS);
-    const certs = read(files.certFile, WRITERS);
-    const bundle = read(files.bundleFile, WRITERS);
-    const same = [key, certs, bundle].every((one) => isStill(one));
-    if (same) return { key: key.bytes, certs: certs.bytes, bundle: bundle.bytes };
-    key.bytes.fill(0);
+    const texts = readAtOnce(files, readOnce);
+    if (texts) return texts;
     if (attempt === ATTEMPTS) throw unreadable(files.keyFile, 'it changes while it is read');
   }
 }
+
+/** Undefined when one of them is another file by the time that the last one is read. */
+function readAtOnce(files: UpstreamFiles, readOnce: ReadOnce): UpstreamTexts | undefined {
+  // The key last: nothing of it is in memory when another file is no good.
+  const certs = read(files.certFile, WRITERS, readOnce);
+  const bundle = read(files.bundleFile, WRITERS, readOnce);
+  const key = read(files.keyFile, OTHERS | WRITERS, readOnce);
+  let same = false;
+  try {
+    same = [key, certs, bundle].every((one) => isStill(one));
+  } finally {
+    if (!same) key.bytes.fill(0);
+  }
+  return same ? { key: key.bytes, certs: certs.bytes, bundle: bundle.bytes } : undefined;
+}
+
+/** Reads into all of `into` what comes next; as `readSync`. */
+type ReadOnce = (fd: number, into: Uint8Array) => number;
+
+const readFrom: ReadOnce = (fd, into) => readSync(fd, into);
 
 interface Reading {
   readonly path: string;
@@ -50,7 +66,7 @@ interface Reading {
   readonly bytes: Buffer;
 }
 
-function read(path: string, forbidden: number): Reading {
+function read(path: string, forbidden: number, readOnce: ReadOnce): Reading {
   let fd;
   try {
     fd = openSync(path, OPEN_FLAGS);
@@ -64,12 +80,29 @@ function read(path: string, forbidden: number): Reading {
       throw unreadable(path, `it has ${stats.size} bytes, at most ${MAX_BYTES} are expected`);
     }
     checkAccess(path, stats, forbidden);
-    return { path, stats, bytes: readFileSync(fd) };
+    return { path, stats, bytes: readAll(path, fd, readOnce) };
   } catch (thrown) {
     if (thrown instanceof IdentityError) throw thrown;
     throw unreadable(path, errorText(thrown), thrown);
   } finally {
     closeSync(fd);
+  }
+}
+
+/** No more than is expected, however much the file has grown since its size was looked at. */
+function readAll(path: string, fd: number, readOnce: ReadOnce): Buffer {
+  // Of its own memory: what is left of a key in the pool would go to whoever asks next.
+  const bytes = Buffer.allocUnsafeSlow(MAX_BYTES + 1);
+  let size = 0;
+  try {
+    for (let more = 1; more > 0 && size < bytes.length; size += more) {
+      more = readOnce(fd, bytes.subarray(size));
+    }
+    if (size <= MAX_BYTES) return bytes.subarray(0, size);
+    throw unreadable(path, `it grows while it is read, at most ${MAX_BYTES} bytes are expected`);
+  } catch (thrown) {
+    bytes.fill(0);
+    throw thrown;
   }
 }
 
