@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Screen } from './cli/command.ts';
 import { program } from './cli/program.ts';
 import { systemClock } from './core/clock.ts';
@@ -62,6 +63,7 @@ void program(argv, {
   isTTY: process.stderr.isTTY,
   screen: process.stdout.isTTY ? screen : undefined,
   env: process.env,
+  exists: existsSync,
   clock: systemClock,
   signal: stop.signal,
 }).then((exitCode) => {

@@ -22,7 +22,7 @@ interface Finding {
 
 /** `credence check`: everything that can be said about a configuration without starting. */
 export const check: Action = (given, _operands, terminal) => {
-  const file = configFile(given);
+  const file = configFile(given, terminal);
   if (file === undefined)
     throw new IdentityError('ERR_USAGE', 'credence check needs --config FILE', {
       hint: 'envoy-configs/quickstart/credence.yaml is one to start from',

@@ -20,6 +20,8 @@ export interface Terminal {
   /** The screen that `out` writes to; undefined when that is no terminal. */
   readonly screen: Screen | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whether there is something at a path of this machine. */
+  readonly exists: (path: string) => boolean;
   readonly clock: Clock;
   /** Aborted when the user wants the command to end. */
   readonly signal: AbortSignal;

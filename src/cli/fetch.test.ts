@@ -40,6 +40,7 @@ async function impatient(
     isTTY,
     screen: undefined,
     env: {},
+    exists: () => false,
     clock,
     signal: stop.signal,
   });

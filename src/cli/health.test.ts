@@ -36,6 +36,7 @@ async function ask(socket: string, wait: string, stop = new AbortController()) {
     isTTY: false,
     screen: undefined,
     env: {},
+    exists: () => false,
     clock,
     signal: stop.signal,
   };

@@ -32,6 +32,7 @@ async function startAndStop(file: string, msg: string): Promise<unknown[]> {
     isTTY: false,
     screen: undefined,
     env: {},
+    exists: () => false,
     clock: systemClock,
     signal: AbortSignal.abort(),
   });

@@ -6,16 +6,17 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { credence } from '../../test/support/transcript.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Terminal } from './command.ts';
-import { checkCommand } from './sockets.ts';
+import { checkCommand, configFile } from './sockets.ts';
 
 const CONFIG = 'envoy-configs/quickstart/credence.yaml';
 
-const terminal = (env: Terminal['env'] = {}): Terminal => ({
+const terminal = (env: Terminal['env'] = {}, installed = false): Terminal => ({
   out: () => undefined,
   err: () => undefined,
   isTTY: false,
   screen: undefined,
   env,
+  exists: (path) => installed && path === '/run/credence/api.sock',
   clock: systemClock,
   signal: new AbortController().signal,
 });
@@ -46,6 +47,12 @@ describe('within a clone', () => {
     assert.equal(checkCommand({}, terminal()), 'npx credence check');
     const config = 'other.yaml';
     assert.equal(checkCommand({ config }, terminal()), 'credence check --config other.yaml');
+  });
+
+  it('means the installed daemon on a machine that has one', () => {
+    assert.equal(configFile({}, terminal()), join(clone, CONFIG));
+    assert.equal(configFile({}, terminal({}, true)), undefined);
+    assert.equal(checkCommand({}, terminal({}, true)), 'credence check --config FILE');
   });
 
   it('names no configuration for a daemon that was found by its socket', () => {

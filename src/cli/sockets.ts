@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { IdentityError } from '../core/errors.ts';
 import { DEFAULT_ADMIN_SOCKET_PATH, DEFAULT_SOCKET_PATH } from '../settings.ts';
 import { textOf, type Given, type Terminal } from './command.ts';
@@ -27,8 +26,8 @@ function variable({ env }: Terminal, name: string): string | undefined {
 }
 
 /** The configuration a command looks at: flag, else within a clone that of `npm start`. */
-export function configFile(given: Given): string | undefined {
-  return textOf(given, 'config') ?? quickstart();
+export function configFile(given: Given, terminal: Terminal): string | undefined {
+  return textOf(given, 'config') ?? quickstart(terminal);
 }
 
 /** How `credence check` is called for the daemon whose admin socket a command asks. */
@@ -37,20 +36,22 @@ export function checkCommand(given: Given, terminal: Terminal): string {
     textOf(given, 'admin-socket') !== undefined ||
     variable(terminal, 'CREDENCE_ADMIN_SOCKET') !== undefined;
   const file = elsewhere ? undefined : textOf(given, 'config');
-  if (!elsewhere && file === undefined && quickstart() !== undefined) return 'npx credence check';
+  if (!elsewhere && file === undefined && quickstart(terminal) !== undefined) {
+    return 'npx credence check';
+  }
   return `credence check --config ${file ?? 'FILE'}`;
 }
 
 async function fromConfig(given: Given, terminal: Terminal) {
-  const file = configFile(given);
+  const file = configFile(given, terminal);
   if (file === undefined) return undefined;
   const { loadConfig } = await import('../config.ts');
   return loadConfig(file, terminal.env);
 }
 
 /** Within a clone, on a machine without an installed daemon. */
-function quickstart(): string | undefined {
-  return existsSync(DEFAULT_SOCKET_PATH) ? undefined : findQuickstart(process.cwd());
+function quickstart({ exists }: Terminal): string | undefined {
+  return exists(DEFAULT_SOCKET_PATH) ? undefined : findQuickstart(process.cwd());
 }
 
 /** SPIFFE Workload Endpoint 4 (WE-09, WE-10): `unix:` with an absolute path and nothing else. */

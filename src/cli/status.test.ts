@@ -309,6 +309,7 @@ describe('credence status', () => {
         restore: () => (restored += 1),
       },
       env: {},
+      exists: () => false,
       clock,
       signal: stop.signal,
     };
@@ -355,6 +356,7 @@ describe('credence status', () => {
       isTTY: false,
       screen: undefined,
       env: {},
+      exists: () => false,
       clock,
       signal: stop.signal,
     };

@@ -24,6 +24,8 @@ export async function credence(
     isTTY: false,
     screen: undefined,
     env,
+    // Whatever this machine has: what comes out is the same on each.
+    exists: () => false,
     clock: systemClock,
     signal: new AbortController().signal,
   });
