@@ -51,8 +51,11 @@ export function createSigning(log: Logger): Signing {
     },
     issuer: () => issuer,
     obstacles(nowMs) {
-      const active = issuer?.authorities().find(({ slot }) => slot === 'active');
-      return active && active.notAfterMs <= nowMs ? ['the issuing CA has expired'] : [];
+      const authorities = issuer?.authorities() ?? [];
+      const active = authorities.find(({ slot }) => slot === 'active');
+      if (active) return active.notAfterMs <= nowMs ? ['the issuing CA has expired'] : [];
+      const waits = authorities.some(({ slot }) => slot === 'prepared');
+      return waits ? ['the root of the issuing CA is new'] : [];
     },
     begin(opened) {
       issuer = opened;

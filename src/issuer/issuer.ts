@@ -74,7 +74,7 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
   const log = deps.log.child({ component: 'issuer' });
   const { upstream } = config;
   const ca = upstream
-    ? openUpstream({ ...config, upstream }, { clock, log, watch: deps.watch })
+    ? await openUpstream({ ...config, upstream }, { clock, log, watch: deps.watch })
     : await openOwnCa(config, { clock, random, log });
   const mintDeps = {
     clock,

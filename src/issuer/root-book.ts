@@ -1,7 +1,7 @@
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { CaCertificate } from './ca-certificate.ts';
-import type { RootRecord } from './root-record.ts';
+import type { RecordedRoot, RootRecord } from './root-record.ts';
 import { readOneCertificate } from './upstream-certificates.ts';
 
 const NOTHING = new Uint8Array();
@@ -10,8 +10,8 @@ interface Known {
   readonly certificate: CaCertificate;
   /** Since when it is in the bundle. */
   readonly sinceMs: number;
-  /** Until when SVIDs of it may live: undefined for none, infinite while more may be signed. */
-  untilMs: number | undefined;
+  /** Until when SVIDs of it may live: 0 for none, infinite while more may be signed. */
+  untilMs: number;
 }
 
 /**
@@ -30,12 +30,26 @@ export class RootBook {
     this.#sequence = sequence;
   }
 
-  /** Takes over what an earlier run has left; under none of it is signed for now. */
-  restore({ roots }: RootRecord, untilMs: number, nowMs: number): void {
+  /**
+   * Takes over what an earlier run has left; under none of it is signed for now, and those that run
+   * could still sign under are trusted until `untilMs`.
+   */
+  restore(roots: readonly RecordedRoot[], untilMs: number, nowMs: number): void {
     for (const root of roots) {
-      const known = { certificate: readOneCertificate(root.der), sinceMs: nowMs };
-      this.#known.set(keyOf(root.der), { ...known, untilMs: root.untilMs ?? untilMs });
+      this.#known.set(keyOf(root.der), {
+        certificate: readOneCertificate(root.der),
+        // A clock that was set back makes nobody wait longer.
+        sinceMs: Math.min(root.sinceMs, nowMs),
+        untilMs: root.untilMs ?? untilMs,
+      });
     }
+  }
+
+  /** One that was always trusted here, and that SVIDs may hang on until then. */
+  remember(certificate: CaCertificate, untilMs: number): void {
+    const known = this.#known.get(keyOf(certificate.der));
+    const until = Math.max(known?.untilMs ?? 0, untilMs);
+    this.#known.set(keyOf(certificate.der), { certificate, sinceMs: 0, untilMs: until });
   }
 
   list(roots: readonly CaCertificate[], nowMs: number): void {
@@ -43,7 +57,7 @@ export class RootBook {
     for (const certificate of roots) {
       const key = keyOf(certificate.der);
       if (!this.#known.has(key)) {
-        this.#known.set(key, { certificate, sinceMs: nowMs, untilMs: undefined });
+        this.#known.set(key, { certificate, sinceMs: nowMs, untilMs: 0 });
       }
     }
   }
@@ -65,6 +79,12 @@ export class RootBook {
     return this.#known.get(keyOf(root.der))?.sinceMs ?? Infinity;
   }
 
+  /** Whether SVIDs of another root may be about, whose holders have to learn of this one first. */
+  signedBeside(root: CaCertificate, nowMs: number): boolean {
+    const own = keyOf(root.der);
+    return [...this.#known].some(([key, { untilMs }]) => key !== own && untilMs > nowMs);
+  }
+
   /** Those that are trusted for the sake of what was signed under them alone. */
   kept(): readonly CaCertificate[] {
     const listed = new Set(this.#listed.map(({ der }) => keyOf(der)));
@@ -77,7 +97,7 @@ export class RootBook {
   refresh(nowMs: number): boolean {
     const listed = new Set(this.#listed.map(({ der }) => keyOf(der)));
     for (const [key, { certificate, untilMs }] of this.#known) {
-      const wanted = listed.has(key) || (untilMs !== undefined && untilMs > nowMs);
+      const wanted = listed.has(key) || untilMs > nowMs;
       if (!wanted || certificate.validity.notAfterMs <= nowMs) this.#known.delete(key);
     }
     const roots = [...this.#listed, ...this.kept()].filter(({ der }) =>
@@ -96,7 +116,7 @@ export class RootBook {
   /** When `refresh` has something to do; undefined while nothing ends. */
   nextMs(): number | undefined {
     const listed = new Set(this.#listed.map(({ der }) => keyOf(der)));
-    const ends = [...this.#known].map(([key, { certificate, untilMs = Infinity }]) =>
+    const ends = [...this.#known].map(([key, { certificate, untilMs }]) =>
       Math.min(certificate.validity.notAfterMs, listed.has(key) ? Infinity : untilMs),
     );
     return ends.length === 0 ? undefined : Math.min(...ends);
@@ -112,11 +132,11 @@ export class RootBook {
       trustDomain: this.#trustDomain,
       bundleSequence: this.#sequence,
       longestTtlMs,
-      roots: [...this.#known.values()].flatMap(({ certificate, untilMs }) =>
-        untilMs === undefined
-          ? []
-          : [{ der: certificate.der, untilMs: Number.isFinite(untilMs) ? untilMs : undefined }],
-      ),
+      roots: Array.from(this.#known.values(), ({ certificate, sinceMs, untilMs }) => ({
+        der: certificate.der,
+        sinceMs,
+        untilMs: Number.isFinite(untilMs) ? untilMs : undefined,
+      })),
     };
   }
 

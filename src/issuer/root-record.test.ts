@@ -19,14 +19,26 @@ describe('parseRootRecord()', () => {
       bundleSequence: 7,
       longestTtlMs: 3_600_000,
       roots: [
-        { der, untilMs: 1_900_000_000_000 },
-        { der, untilMs: undefined },
+        { der, sinceMs: 1_800_000_000_000, untilMs: 1_900_000_000_000 },
+        { der, sinceMs: 0, untilMs: undefined },
       ],
     };
     assert.deepEqual(parseRootRecord(formatRootRecord(record)), record);
   });
 
-  it('refuses what it would not have written', () => {
+  it('takes roots without the time since when, as an earlier version wrote them', async () => {
+    const der = await someRoot();
+    const [root] = parseRootRecord(
+      JSON.stringify({
+        ...{ version: 1, trust_domain: 'a', bundle_sequence: 1, longest_ttl_ms: 1 },
+        roots: [{ certificate: der.toString('base64'), until_ms: null }],
+      }),
+    ).roots;
+    assert.deepEqual(root, { der, sinceMs: 0, untilMs: undefined });
+  });
+
+  it('refuses what it would not have written', async () => {
+    const der = (await someRoot()).toString('base64');
     const with_ = (more: object) =>
       JSON.stringify({
         ...{ version: 1, trust_domain: 'a', bundle_sequence: 1, longest_ttl_ms: 1, roots: [] },
@@ -42,6 +54,8 @@ describe('parseRootRecord()', () => {
       [{ roots: [null] }, /expected an object/],
       [{ roots: [{ certificate: 'a b' }] }, /certificate in base64/],
       [{ roots: [{ certificate: 'AAAA', until_ms: null }] }, /./],
+      [{ roots: [{ certificate: der, since_ms: -1, until_ms: null }] }, /since_ms/],
+      [{ roots: [{ certificate: der, since_ms: 1 }] }, /until_ms/],
     ] as const) {
       assert.throws(() => parseRootRecord(with_(more)), why, JSON.stringify(more));
     }

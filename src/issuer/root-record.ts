@@ -5,10 +5,12 @@ import { ensurePrivateFolder, readPrivateFile } from './private-files.ts';
 import { unusable } from './unusable.ts';
 import { readOneCertificate } from './upstream-certificates.ts';
 
-/** A root that SVIDs were signed under. */
+/** A root that was trusted; times are wall clock. */
 export interface RecordedRoot {
   readonly der: Buffer;
-  /** Until when SVIDs of it may live, wall clock; undefined while more may be signed. */
+  /** Since when. */
+  readonly sinceMs: number;
+  /** Until when SVIDs of it may live: 0 for none, undefined while more may be signed. */
   readonly untilMs: number | undefined;
 }
 
@@ -61,8 +63,9 @@ export function formatRootRecord(record: RootRecord): string {
     trust_domain: record.trustDomain,
     bundle_sequence: record.bundleSequence,
     longest_ttl_ms: record.longestTtlMs,
-    roots: record.roots.map(({ der, untilMs }) => ({
+    roots: record.roots.map(({ der, sinceMs, untilMs }) => ({
       certificate: der.toString('base64'),
+      since_ms: sinceMs,
       until_ms: untilMs ?? null,
     })),
   };
@@ -84,13 +87,15 @@ export function parseRootRecord(text: string): RootRecord {
     bundleSequence: whole(from['bundle_sequence'], 'bundle_sequence'),
     longestTtlMs: whole(from['longest_ttl_ms'], 'longest_ttl_ms'),
     roots: roots.map((root: unknown) => {
-      const { certificate, until_ms: until } = fields(root);
+      const { certificate, since_ms: since, until_ms: until } = fields(root);
       if (typeof certificate !== 'string' || !BASE64.test(certificate)) {
         throw new Error('expected a certificate in base64');
       }
       return {
         // Read here, so that what is no certificate is a fault of the file.
         der: readOneCertificate(Buffer.from(certificate, 'base64')).der,
+        // Absent where a version before this one wrote: it recorded none that was new.
+        sinceMs: since === undefined ? 0 : whole(since, 'since_ms'),
         untilMs: until === null ? undefined : whole(until, 'until_ms'),
       };
     }),

@@ -1,25 +1,23 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
+import { DAY_MS, HOUR_MS, opensslVerify, temporaryFolder } from '../../test/support/issuer.ts';
 import {
-  DAY_MS,
-  HOUR_MS,
-  issuerConfig,
-  issuerDeps,
-  opensslVerify,
-  temporaryFolder,
-  WEB,
-} from '../../test/support/issuer.ts';
+  DELAY_MS,
+  mint,
+  rootsOf,
+  signerOf,
+  slotsOf,
+  start,
+} from '../../test/support/following-issuer.ts';
 import {
   createForeignCas,
   mountSecret,
   type ForeignCa,
   type MountedSecret,
 } from '../../test/support/upstream.ts';
-import { openIssuer, type Issuer, type IssuerConfig } from './issuer.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'credence-upstream-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -31,56 +29,13 @@ const second = make({ name: 'second', issuer: root });
 const newRoot = make({ name: 'new root' });
 const third = make({ name: 'third', issuer: newRoot });
 
-const DELAY_MS = 120_000;
 const FIRST = { cert: first.cert, key: first.key, bundle: root.cert };
 const SECOND = { cert: second.cert, key: second.key, bundle: root.cert };
 const THIRD = { cert: third.cert, key: third.key, bundle: newRoot.cert };
 
-interface Running {
-  readonly issuer: Issuer;
-  readonly secret: MountedSecret;
-  readonly deps: ReturnType<typeof issuerDeps>;
-  /** Tells the issuer that its files have changed, and waits until it has looked. */
-  readonly changed: () => Promise<void>;
-}
-
-/** An issuer on a mounted Secret, on a clock of its own and told of changes by hand. */
-async function start(
-  t: TestContext,
-  contents = FIRST,
-  more: Partial<IssuerConfig> = {},
-  secret = mountSecret(join(temporaryFolder(t), 'secret'), contents),
-): Promise<Running> {
-  const deps = issuerDeps();
-  const heard: (() => void)[] = [];
-  const { cert_file: certFile, key_file: keyFile, bundle_file: bundleFile } = secret.settings;
-  const upstream = { certFile, keyFile, bundleFile, newRootDelayMs: DELAY_MS };
-  const issuer = await openIssuer(issuerConfig({ ...more, upstream }), {
-    ...deps,
-    watch: (onChange) => {
-      heard.push(onChange);
-      return { rearm: (visit) => visit(() => undefined), close: () => undefined };
-    },
-  });
-  t.after(() => issuer.close());
-  const changed = async () => {
-    for (const tell of heard) tell();
-    await deps.clock.advance(50);
-  };
-  return { issuer, secret, deps, changed };
-}
-
-const mint = (issuer: Issuer, ttlMs?: number) => issuer.mint({ id: WEB, dnsNames: [], ttlMs }, {});
-const signerOf = async (issuer: Issuer) =>
-  new X509Certificate((await mint(issuer)).chain[0] ?? '').issuer;
-const rootsOf = (issuer: Issuer) =>
-  issuer.bundle().x509Authorities.map(({ der }) => new X509Certificate(der).subject);
-const slotsOf = (issuer: Issuer) =>
-  issuer.authorities().map(({ slot, subject }) => `${slot} ${subject}`);
-
 describe('an issuing CA from files', () => {
   it('signs SVIDs that openssl verifies up to the root', async (t) => {
-    const { issuer } = await start(t);
+    const { issuer } = await start(t, FIRST);
     const svid = await mint(issuer);
     assert.equal(svid.chain.length, 2);
     opensslVerify(t, issuer, svid);
@@ -133,7 +88,7 @@ describe('an issuing CA from files', () => {
 
 describe('files that are replaced', () => {
   it('signs with the new CA at once below the same root', async (t) => {
-    const { issuer, secret, changed } = await start(t);
+    const { issuer, secret, changed } = await start(t, FIRST);
     let changes = 0;
     issuer.onBundleChange(() => changes++);
     secret.replace(SECOND);
@@ -143,7 +98,7 @@ describe('files that are replaced', () => {
   });
 
   it('trusts a new root first, then signs under it, then lets go of the old one', async (t) => {
-    const { issuer, secret, deps, changed } = await start(t);
+    const { issuer, secret, deps, changed } = await start(t, FIRST);
     const before = issuer.bundle();
     const seen: string[][] = [];
     issuer.onBundleChange(() => seen.push(rootsOf(issuer)));
@@ -168,7 +123,7 @@ describe('files that are replaced', () => {
   });
 
   it('keeps the old root for as long as the longest life that was asked for', async (t) => {
-    const { issuer, secret, deps, changed } = await start(t);
+    const { issuer, secret, deps, changed } = await start(t, FIRST);
     const long = await mint(issuer, 5 * HOUR_MS);
     secret.replace(THIRD);
     await changed();
@@ -206,7 +161,7 @@ describe('files that are replaced', () => {
   });
 
   it('says of what is no good which file and why, once, and goes on', async (t) => {
-    const { issuer, secret, deps, changed } = await start(t);
+    const { issuer, secret, deps, changed } = await start(t, FIRST);
     const results: string[] = [];
     issuer.onReload((result) => results.push(result));
     secret.replace({ ...SECOND, key: first.key });
@@ -235,38 +190,6 @@ describe('files that are replaced', () => {
     assert.equal(deps.log.count('warn', 'the issuing CA ends soon'), 0);
     await deps.clock.advance(HOUR_MS + 60_000);
     assert.equal(deps.log.count('warn', 'the issuing CA ends soon'), 1);
-  });
-});
-
-describe('a restart', () => {
-  const again = (t: TestContext, secret: MountedSecret, dataDir: string) =>
-    start(t, FIRST, { keyManager: 'disk', dataDir }, secret);
-
-  it('trusts the root before for as long as its SVIDs may live', async (t) => {
-    const dataDir = join(temporaryFolder(t), 'data');
-    const { issuer, secret } = await start(t, FIRST, { keyManager: 'disk', dataDir });
-    await mint(issuer, 3 * HOUR_MS);
-    issuer.close();
-    secret.replace(THIRD);
-    const next = await again(t, secret, dataDir);
-    assert.equal(await signerOf(next.issuer), 'CN=third');
-    assert.deepEqual(rootsOf(next.issuer), ['CN=new root', 'CN=root']);
-    assert.ok(next.issuer.bundle().sequence > issuer.bundle().sequence);
-    await next.deps.clock.advance(3 * HOUR_MS + DELAY_MS - 2000);
-    assert.deepEqual(rootsOf(next.issuer), ['CN=new root', 'CN=root']);
-    await next.deps.clock.advance(4000);
-    assert.deepEqual(rootsOf(next.issuer), ['CN=new root']);
-  });
-
-  it('refuses a record that it did not write', async (t) => {
-    const dataDir = join(temporaryFolder(t), 'data');
-    const { issuer, secret } = await start(t, FIRST, { keyManager: 'disk', dataDir });
-    issuer.close();
-    writeFileSync(join(dataDir, 'upstream-roots.json'), '{"version":1}');
-    await assert.rejects(again(t, secret, dataDir), {
-      code: 'ERR_KEY_STORE',
-      message: /upstream-roots\.json: expected a trust_domain/,
-    });
   });
 });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,9 +8,15 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { connectProxy } from '../support/sds-proxy.ts';
 import { openSdsStream } from '../support/sds-stream.ts';
 import { credence } from '../support/transcript.ts';
-import { createForeignCas, mountSecret, type MountedSecret } from '../support/upstream.ts';
+import {
+  createForeignCas,
+  mountSecret,
+  type ForeignCa,
+  type MountedSecret,
+} from '../support/upstream.ts';
 
 interface Upstream {
   readonly upstream: { readonly last_error: string | null; readonly cert_file: string } | null;
@@ -28,6 +35,8 @@ describe('an issuing CA from files', () => {
   const SECOND = { cert: second.cert, key: second.key, bundle: newRoot.cert };
   let count = 0;
   const mount = () => mountSecret(join(folder, `secret-${count++}`), FIRST);
+
+  const serialOf = ({ cert }: ForeignCa) => new X509Certificate(cert).serialNumber.toLowerCase();
 
   const start = (secret: MountedSecret) =>
     startApp({ settings: { issuer: { upstream: { ...secret.settings, new_root_delay: '1s' } } } });
@@ -67,6 +76,67 @@ describe('an issuing CA from files', () => {
     secret.replace(FIRST);
     const good = { what: 'the end of the fault' };
     await eventually(async () => (await status(app)).upstream?.last_error === null, good);
+  });
+
+  /** The issuer of the SVID and the roots that a proxy is handed. */
+  const handed = async (app: TestApp) => {
+    using proxy = connectProxy(app.socketPath);
+    const { secrets } = await proxy.fetch({ resource_names: ['default', 'ROOTCA'] });
+    const subjects: Record<string, string[]> = {};
+    for (const secret of secrets) {
+      if (secret.kind === 'certificate') {
+        subjects['signer'] = [new X509Certificate(secret.chain).issuer];
+      } else if (secret.kind === 'spiffe bundle') {
+        const blocks = (secret.domains['example.org'] ?? '').split(/(?<=-----END .*\n)/);
+        subjects['roots'] = blocks.map((block) => new X509Certificate(block).subject);
+      }
+    }
+    return subjects;
+  };
+
+  it('with a data_dir of its own distrusts the root before and signs everything anew', async () => {
+    const secret = mount();
+    const run = (dataDir: string) => {
+      const upstream = { ...secret.settings, new_root_delay: '1s' };
+      const issuer = { key_manager: { type: 'disk' }, upstream };
+      return startApp({ settings: { data_dir: join(folder, dataDir), issuer } });
+    };
+    {
+      await using app = await run('data-1');
+      assert.deepEqual(await handed(app), { signer: ['CN=first'], roots: ['CN=root'] });
+      secret.replace(SECOND);
+      const what = 'the CA below the new root';
+      await eventually(async () => (await active(app)) === serialOf(second), { what });
+      // One that is held is not signed anew for that.
+      assert.deepEqual(await handed(app), {
+        ...{ signer: ['CN=first'], roots: ['CN=new root', 'CN=root'] },
+      });
+    }
+    {
+      await using app = await run('data-1');
+      const { roots } = await handed(app);
+      assert.deepEqual(roots, ['CN=new root', 'CN=root']);
+    }
+    await using app = await run('data-2');
+    assert.deepEqual(await handed(app), { signer: ['CN=second'], roots: ['CN=new root'] });
+  });
+
+  it('below a root that is new at a start makes the daemon wait before it is ready', async () => {
+    const clock = new FakeClock(systemClock.now());
+    const secret = mount();
+    const issuer = { key_manager: { type: 'disk' }, upstream: secret.settings };
+    const settings = { data_dir: join(folder, 'data-3'), issuer };
+    await (await startApp({ settings, deps: { clock } })).close();
+    secret.replace(SECOND);
+    await using app = await startApp({ settings, deps: { clock } });
+    assert.equal(await app.get('/ready'), 'not ready: the root of the issuing CA is new\n');
+    using stream = openSdsStream(app.socketPath, ['ROOTCA']);
+    await eventually(() => stream.responses.length === 1, { what: 'both roots, meanwhile' });
+    await clock.advance(120_000);
+    assert.equal(await app.get('/ready'), 'ready\n');
+    assert.deepEqual(await handed(app), {
+      ...{ signer: ['CN=second'], roots: ['CN=new root', 'CN=root'] },
+    });
   });
 
   it('that has expired makes the daemon not ready', async () => {
