@@ -19,7 +19,7 @@ import type { OpenStream } from './sds/calls.ts';
 import { createSdsMetrics, registerPushGauges, type SdsMetrics } from './sds/metrics.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
-import type { StreamSnapshot } from './sds/secret-stream.ts';
+import type { StreamSnapshot } from './sds/secret-view.ts';
 import { preflighted, preflightedBundles } from './sds/preflight.ts';
 import { createSdsServer, type SdsServer } from './sds/server.ts';
 import type { OwnBundle } from './signing.ts';

@@ -1,8 +1,8 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { LogFields } from '../core/log.ts';
-import type { Caller, PeerCredentials } from '../identity/caller.ts';
-import { requestOf, type Applied, type Codec, type Incoming } from './codec.ts';
+import type { Caller } from '../identity/caller.ts';
+import { requestOf, type Codec, type Incoming } from './codec.ts';
 import type { Connection, SdsContext, SdsReader, SdsSource } from './context.ts';
 import type { NodeInfo } from './node-info.ts';
 import { Denials } from './denials.ts';
@@ -10,30 +10,13 @@ import { Patience, type Wait } from './patience.ts';
 import { ATTESTATION } from './resolve.ts';
 import { bundleFormOf, type BundleForm } from './resources.ts';
 import { ResponseWriter } from './response-writer.ts';
-import { printable, statusOf, summary } from './status.ts';
-import type { Refusal } from './refusals.ts';
-import { viewOf, type SecretView } from './secret-view.ts';
-import { logEnd, MAX_LOGGED_NAMES, streamFields } from './stream-log.ts';
+import { statusOf, summary } from './status.ts';
+import { viewOf, type StreamSnapshot } from './secret-view.ts';
+import { logEnd, noteAnswer, streamFields } from './stream-log.ts';
 import type { Subscribed } from './subscribed.ts';
 import { Subscription, type PushState } from './subscription.ts';
 import { judge, look, type Denial } from './verdict.ts';
-
-/** A stream as `credence status` shows it. */
-export interface StreamSnapshot {
-  readonly connection: string;
-  readonly credentials: PeerCredentials;
-  readonly kind: 'sotw' | 'delta';
-  readonly node: NodeInfo | undefined;
-  /** Wall clock in milliseconds. */
-  readonly openedAtMs: number;
-  /** Responses that the proxy has neither accepted nor refused. */
-  readonly unanswered: number;
-  readonly resources: readonly SecretView[];
-  /** The last names for which a stream of the process was ended. */
-  readonly refusals: readonly Refusal[];
-  /** Why each name that cannot be sent yet is waited for. */
-  readonly waiting: readonly string[];
-}
+import { watchNames, type WatchedNames } from './watched-names.ts';
 
 /** Where a stream is in its life; it only moves down. */
 type State =
@@ -56,6 +39,7 @@ export class SecretStream<Request> implements SdsReader {
   readonly #context: SdsContext;
   readonly #onClose: (stream: SecretStream<Request>) => void;
   readonly #subscription: Subscription;
+  readonly #names: WatchedNames;
   readonly #patience: Patience;
   readonly #writer: ResponseWriter;
   readonly #denials: Denials;
@@ -67,8 +51,6 @@ export class SecretStream<Request> implements SdsReader {
   readonly #takesAbsence: boolean;
   /** A look waits for its turn. */
   #inLine = false;
-  /** Names that admission knows of. */
-  #counted = 0;
 
   /** `onClose` is called once, when the stream has ended in any way. */
   constructor(
@@ -86,6 +68,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#openedAtMs = context.clock.now();
     this.#takesAbsence = call.metadata.get('credence-absent').includes('removed');
     this.#subscription = new Subscription(this.#takesAbsence);
+    this.#names = watchNames(this.#subscription, connection.credentials, context);
     this.#form = bundleFormOf(undefined, context.config.spiffeCertValidation);
     this.#patience = new Patience(context.clock, context.config, (wait) => this.#expired(wait));
     this.#writer = new ResponseWriter(call, codec, this.#subscription, context, () =>
@@ -180,13 +163,7 @@ export class SecretStream<Request> implements SdsReader {
     const unanswered = subscription.unanswered;
     const { node, answer, changed, fault } = this.#codec.apply(request, subscription);
     if (fault) throw fault;
-    const { namesPerStream: most } = this.#context;
-    if (changed && subscription.size > most && subscription.asked > most) {
-      this.#context.metrics.limited('names');
-      const message = `a stream has ${subscription.asked} names, at most ${most} are allowed`;
-      throw new IdentityError('ERR_LIMIT', message);
-    }
-    this.#count();
+    this.#names.count({ changed });
     const opens = this.#state.kind === 'opened';
     // Mere answers are as many as the responses, so they are not counted.
     if (changed || subscription.unanswered === unanswered) {
@@ -196,7 +173,7 @@ export class SecretStream<Request> implements SdsReader {
     const speaks = this.#node === undefined && node !== undefined;
     if (speaks) this.#form = bundleFormOf(node, this.#context.config.spiffeCertValidation);
     this.#node ??= node;
-    if (answer) this.#note(answer);
+    if (answer) noteAnswer(answer, this.#codec.kind, this.#context, () => this.#fields());
     if (opens) void this.#attest();
     else if (changed || speaks) this.#lookInTurn();
   }
@@ -212,28 +189,6 @@ export class SecretStream<Request> implements SdsReader {
       this.refresh();
       return this.#state.kind !== 'ended';
     });
-  }
-
-  /** Throws `ERR_LIMIT` when more names are watched than there is room for. */
-  #count(): void {
-    const more = this.#subscription.size - this.#counted;
-    if (more === 0) return;
-    this.#context.admission.watch(this.#connection.credentials, more);
-    this.#counted += more;
-  }
-
-  #note(answer: NonNullable<Applied['answer']>): void {
-    const { log, metrics } = this.#context;
-    if (answer.kind === 'stale') {
-      log.debug(this.#fields(), 'answer with an unknown nonce ignored');
-    } else if (answer.error === undefined) {
-      metrics.pushed(this.#codec.kind, 'ack');
-    } else {
-      metrics.pushed(this.#codec.kind, 'nack');
-      const names = answer.refused.slice(0, MAX_LOGGED_NAMES).map(printable);
-      const fields = { ...this.#fields(), resource_names: names, detail: printable(answer.error) };
-      log.warn(fields, 'proxy refused an update');
-    }
   }
 
   async #attest(): Promise<void> {
@@ -259,7 +214,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#subscription.recall((name) => this.#context.refusals.inUse(caller, name));
     const { seen, dropped } = look(this.#subscription, context);
     // Everything may be more than it was, and a proxy need not answer.
-    this.#count();
+    this.#names.count({ changed: false });
     if (dropped.length > 0 && !this.#codec.saysAbsence) {
       const reasons = dropped.map((name) => `no policy entry for this process grants ${name} now`);
       return this.#deny(caller, { kind: 'deny', why: 'no_entry', names: dropped, reasons });
@@ -313,8 +268,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#become({ kind: 'ended' });
     this.#patience.wait(undefined);
     this.#writer.close();
-    this.#context.admission.watch(this.#connection.credentials, -this.#counted);
-    this.#counted = 0;
+    this.#names.release();
     this.#onClose(this);
     last();
   }

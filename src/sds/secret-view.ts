@@ -1,3 +1,6 @@
+import type { PeerCredentials } from '../identity/caller.ts';
+import type { NodeInfo } from './node-info.ts';
+import type { Refusal } from './refusals.ts';
 import type { Subscribed } from './subscribed.ts';
 
 /**
@@ -11,6 +14,23 @@ export interface SecretView extends Omit<Subscribed, 'history'> {
   readonly state: SecretState;
   /** Version that the proxy refused and has not replaced by another since, with its words. */
   readonly rejected: { readonly version: string; readonly text: string } | undefined;
+}
+
+/** A stream as `credence status` shows it. */
+export interface StreamSnapshot {
+  readonly connection: string;
+  readonly credentials: PeerCredentials;
+  readonly kind: 'sotw' | 'delta';
+  readonly node: NodeInfo | undefined;
+  /** Wall clock in milliseconds. */
+  readonly openedAtMs: number;
+  /** Responses that the proxy has neither accepted nor refused. */
+  readonly unanswered: number;
+  readonly resources: readonly SecretView[];
+  /** The last names for which a stream of the process was ended. */
+  readonly refusals: readonly Refusal[];
+  /** Why each name that cannot be sent yet is waited for. */
+  readonly waiting: readonly string[];
 }
 
 /** @param denied whether a policy entry is missing for it. */
