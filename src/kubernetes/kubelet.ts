@@ -1,4 +1,5 @@
 import { sleep } from '../core/clock.ts';
+import { createAbsences, type Absences } from './absences.ts';
 import { createFailures } from './failures.ts';
 import { record } from './fields.ts';
 import type { PodMirror } from './pod-mirror.ts';
@@ -9,13 +10,16 @@ const KUBELET = { who: 'the kubelet', path: '/pods', right: 'nodes/pods: get' };
 
 /**
  * The kubelet of this node. It tells of nothing by itself: it is asked each `everyMs`, and whenever
- * somebody waits. Of pods that are not static it knows no more than the API server has told it.
+ * somebody waits. Of pods that are not static it knows no more than the API server has told it,
+ * and has forgotten that when it was restarted: what one answer lacks is not gone for that.
  */
 export function followKubelet(everyMs: number, mirror: PodMirror, deps: PodSourceDeps): PodSource {
   const { clock, log, signal } = deps;
   const failures = createFailures(KUBELET, deps);
+  const absences = createAbsences(clock);
   let asking: Promise<void> | undefined;
-  const ask = () => (asking ??= listInto(mirror, deps).finally(() => (asking = undefined)));
+  const ask = () =>
+    (asking ??= listInto(mirror, absences, deps).finally(() => (asking = undefined)));
 
   async function poll(): Promise<never> {
     for (;;) {
@@ -37,11 +41,15 @@ export function followKubelet(everyMs: number, mirror: PodMirror, deps: PodSourc
   return { relist: ask };
 }
 
-async function listInto(mirror: PodMirror, { api, signal }: PodSourceDeps): Promise<void> {
+async function listInto(
+  mirror: PodMirror,
+  absences: Absences,
+  { api, signal }: PodSourceDeps,
+): Promise<void> {
   const { kind, items } = record(await api.get(KUBELET.path, { signal }));
   // A node without pods has null there. What is no list says nothing of what there is.
   const none = kind === 'PodList' && (items === null || items === undefined);
   if (!none && !Array.isArray(items)) throw new Error('the answer is no list');
-  mirror.replace(none ? [] : (items as readonly unknown[]));
+  mirror.replace(none ? [] : (items as readonly unknown[]), absences);
   mirror.heard();
 }

@@ -99,6 +99,7 @@ class NodePods implements PodIndex {
   #take(pod: Pod): boolean {
     if (pod.nodeName !== this.#node) return this.#drop(pod.uid);
     const known = this.#pods.get(pod.uid);
+    if (known === pod) return false;
     // A static pod has none where its kubelet tells of it.
     const version = pod.resourceVersion;
     if (version !== '' && known?.resourceVersion === version) return false;

@@ -5,6 +5,8 @@ import { readPod, type Pod } from './pod.ts';
 
 /** Fills the index with the pods that a list and the events after it tell of. */
 export interface PodMirror extends Mirror {
+  /** @param kept which pods stay known beside those of the list; none unless told. */
+  replace(objects: readonly unknown[], kept?: (listed: readonly Pod[]) => readonly Pod[]): void;
   /** Milliseconds since anything was heard; undefined before the first time. */
   heardAgoMs(): number | undefined;
   /**
@@ -39,9 +41,10 @@ export function createPodMirror(
     }
   };
   return {
-    replace(objects) {
+    replace(objects, kept = () => []) {
       lists++;
-      index.replace(objects.flatMap(toPod));
+      const listed = objects.flatMap(toPod);
+      index.replace([...listed, ...kept(listed)]);
     },
     ...{ put, remove, heard },
     heardAgoMs: () => (heardAtMs === undefined ? undefined : clock.monotonic() - heardAtMs),

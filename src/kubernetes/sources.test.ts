@@ -11,10 +11,11 @@ import {
 } from '../../test/support/api-server.ts';
 import { createCluster } from '../../test/support/pod-cluster.ts';
 import { eventually } from '../../test/support/eventually.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { seededRandom } from '../../test/support/fake-random.ts';
 import { FakeLogger } from '../../test/support/issuer.ts';
 import { pod, type PodParts } from '../../test/support/pods.ts';
-import { systemClock } from '../core/clock.ts';
+import { systemClock, type Clock } from '../core/clock.ts';
 import { fromFiles, type AccessFiles } from './access.ts';
 import { createApi } from './api.ts';
 import { followKubelet } from './kubelet.ts';
@@ -33,7 +34,11 @@ interface OpenOptions {
   readonly access?: Partial<AccessFiles>;
   /** Of the kubelet, which is asked ten times a second unless told. */
   readonly everyMs?: number;
+  readonly clock?: Clock;
 }
+
+/** On which minutes pass like moments: a kubelet's pods are not gone before. */
+const HASTY: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 1000 };
 
 /** Who tells of the pods, and all that hears it; `begin` starts it. */
 async function open(t: TestContext, kind: Kind, options: OpenOptions = {}) {
@@ -53,9 +58,10 @@ async function open(t: TestContext, kind: Kind, options: OpenOptions = {}) {
     api.close();
     await server[Symbol.asyncDispose]();
   });
+  const clock = options.clock ?? (kind === 'kubelet' ? HASTY : systemClock);
   const begin = () => {
-    const mirror = createPodMirror(index, systemClock);
-    const deps = { api, clock: systemClock, random: seededRandom(), log, signal: closing.signal };
+    const mirror = createPodMirror(index, clock);
+    const deps = { api, clock, random: seededRandom(), log, signal: closing.signal };
     const source =
       kind === 'kubelet'
         ? followKubelet(options.everyMs ?? 100, mirror, deps)
@@ -121,7 +127,7 @@ for (const kind of ['api', 'kubelet'] as const) {
       cluster.remove('uid-a');
       cluster.put(of('a', { uid: 'uid-again', containers: ['again'] }));
       await eventually(() => index.byUid('uid-again'), { what: 'the other one' });
-      assert.equal(index.find('uid-a', 'id-a'), undefined);
+      await eventually(() => !index.find('uid-a', 'id-a'), { what: 'the end of the former' });
       assert.equal(index.find('uid-a', 'id-again'), undefined);
     });
 
@@ -300,6 +306,87 @@ describe('the kubelet', { timeout: 30_000 }, () => {
     await Promise.all([source.relist(), source.relist(), source.relist()]);
     await Promise.all([source.relist(), source.relist()]);
     assert.deepEqual([most, server.asked.length], [1, 2]);
+  });
+});
+
+describe('what a kubelet lacks', { timeout: 30_000 }, () => {
+  const EVERY_MS = 5000;
+  /** A kubelet with a static pod and two others; `poll` has it asked once more. */
+  const start = async (t: TestContext) => {
+    const clock = new FakeClock();
+    const opened = await open(t, 'kubelet', { clock, everyMs: EVERY_MS });
+    const { cluster, index } = opened;
+    cluster.putStatic(of('etcd'), 'hash');
+    for (const name of ['a', 'b']) cluster.put(of(name));
+    const { mirror } = opened.begin();
+    await has(index, 3);
+    const poll = async (times = 1) => {
+      for (let n = 0; n < times; n++) {
+        await clock.advance(EVERY_MS);
+        await eventually(() => mirror.heardAgoMs() === 0, { what: 'an answer' });
+      }
+    };
+    return { ...opened, poll };
+  };
+
+  it('is not gone for that it was restarted and knows static pods alone, or none', async (t) => {
+    for (const unsure of ['static', 'none'] as const) {
+      const { server, cluster, index, poll } = await start(t);
+      const none = document({ kind: 'PodList', metadata: {}, items: null });
+      server.behave(unsure === 'static' ? cluster.serveStatic : none);
+      const changes: string[] = [];
+      index.onChange((uid) => changes.push(uid));
+      await poll(5);
+      assert.equal(index.size, 3);
+      assert.deepEqual(
+        changes.filter((uid) => uid !== 'hash'),
+        [],
+      );
+      // The API server is away for ten minutes besides.
+      await poll(120);
+      assert.ok(index.byUid('uid-a') && index.byUid('uid-b'));
+      server.behave(cluster.serve);
+      await poll(10);
+      assert.equal(index.size, 3);
+    }
+  });
+
+  it('is gone in the end when it knows static pods alone for long', async (t) => {
+    const { server, cluster, index, poll } = await start(t);
+    server.behave(cluster.serveStatic);
+    await poll(180);
+    assert.equal(index.size, 3);
+    await poll();
+    assert.deepEqual(
+      [...index.all()].map(({ uid }) => uid),
+      ['hash'],
+    );
+  });
+
+  it('is gone when several answers have lacked it for half a minute', async (t) => {
+    const { cluster, index, poll } = await start(t);
+    cluster.remove('uid-a');
+    cluster.remove('uid-etcd');
+    await poll(6);
+    assert.equal(index.size, 3);
+    await poll();
+    assert.deepEqual(
+      [...index.all()].map(({ uid }) => uid),
+      ['uid-b'],
+    );
+  });
+
+  it('is counted anew once it was there in between', async (t) => {
+    const { cluster, index, poll } = await start(t);
+    cluster.remove('uid-a');
+    await poll(6);
+    cluster.put(of('a', { labels: { app: 'again' } }));
+    await poll();
+    // What is listed is taken at once.
+    assert.equal(index.byUid('uid-a')?.labels.get('app'), 'again');
+    cluster.remove('uid-a');
+    await poll(6);
+    assert.equal(index.size, 3);
   });
 });
 

@@ -21,6 +21,8 @@ interface Event {
 export interface Cluster {
   /** Answers `/api/v1/pods`, also with `watch`, and `/pods`. */
   readonly serve: Behaviour;
+  /** Answers `/pods` as a kubelet that was restarted and has not reached the API server yet. */
+  readonly serveStatic: Behaviour;
   /** Puts a pod in the place of what has its uid. */
   put(pod: object): void;
   /**
@@ -71,17 +73,19 @@ export function createCluster(node = 'node-1'): Cluster {
     response.once('close', () => watches.delete(response));
   };
 
-  /** The kubelet's list has no version, nor have its static pods; without pods it has no items. */
+  const serveStatic: Behaviour = (_, response) =>
+    void response.end(JSON.stringify(podList([...statics.values()])));
+
+  /** The kubelet marks where it has each pod from. */
   function ofKubelet(): object {
     const isMirror = ({ metadata }: PodObject) =>
       metadata.annotations?.['kubernetes.io/config.mirror'] !== undefined;
     const own = [...pods.values()].filter((pod) => isOf(pod, node) && !isMirror(pod));
-    const items = [...own, ...statics.values()];
-    return { kind: 'PodList', metadata: {}, items: items.length === 0 ? null : items };
+    return podList([...own.map((pod) => marked(pod, 'api')), ...statics.values()]);
   }
 
   return {
-    serve,
+    ...{ serve, serveStatic },
     put(pod) {
       const object = pod as PodObject;
       tell(pods.has(object.metadata.uid) ? 'MODIFIED' : 'ADDED', object);
@@ -96,7 +100,7 @@ export function createCluster(node = 'node-1'): Cluster {
         annotations: source,
         resourceVersion: undefined,
       };
-      statics.set(hash, { ...object, metadata: bare });
+      statics.set(hash, marked({ ...object, metadata: bare }, 'file'));
       const mirror = { ...source, 'kubernetes.io/config.mirror': hash };
       const type = pods.has(object.metadata.uid) ? 'MODIFIED' : 'ADDED';
       tell(type, { ...object, metadata: { ...object.metadata, annotations: mirror } });
@@ -114,6 +118,16 @@ export function createCluster(node = 'node-1'): Cluster {
       for (const response of watches.keys()) response.end();
     },
   };
+}
+
+/** A kubelet's list has no version, nor have its static pods; without pods it has no items. */
+function podList(items: readonly object[]): object {
+  return { kind: 'PodList', metadata: {}, items: items.length === 0 ? null : items };
+}
+
+function marked(pod: PodObject, source: 'api' | 'file'): PodObject {
+  const annotations = { ...pod.metadata.annotations, 'kubernetes.io/config.source': source };
+  return { ...pod, metadata: { ...pod.metadata, annotations } };
 }
 
 function isOf({ spec }: PodObject, node: string | undefined): boolean {
