@@ -63,8 +63,8 @@ describe('what engines say of containers', () => {
       say('x');
       assert.deepEqual(await told, ['docker:label:a:x']);
       assert.deepEqual(
-        asked.map((engine) => [engine.path, engine.uid]),
-        [[path, uid]],
+        asked.map((engine) => [engine.path, engine.users?.uid, engine.users?.below]),
+        [[path, uid, uid && '/run/user']],
       );
     }
   });

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { dirname } from 'node:path';
 import type { ContainerPlace } from '../cgroup/container.ts';
 import { unlessAborted, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
@@ -139,8 +140,8 @@ class AskedContainers implements Containers {
     return asking;
   }
 
-  #turnsOf({ path, uid }: EngineSocket): Turns {
-    const limits = uid === undefined ? MACHINES : USERS;
+  #turnsOf({ path, users }: EngineSocket): Turns {
+    const limits = users ? USERS : MACHINES;
     const turns =
       this.#turns.get(path) ??
       createTurns(limits, this.#deps.clock, () => this.#turns.delete(path));
@@ -152,7 +153,12 @@ class AskedContainers implements Containers {
   #engineOf({ engine, uid }: ContainerPlace): EngineSocket {
     const { paths } = this.#deps;
     if (uid !== undefined) {
-      return { path: paths.rootless.replace('%d', String(uid)), uid, mostBytes: USERS.mostBytes };
+      const [trusted = ''] = paths.rootless.split('%d', 1);
+      return {
+        path: paths.rootless.replace('%d', String(uid)),
+        users: { uid, below: dirname(`${trusted}x`) },
+        mostBytes: USERS.mostBytes,
+      };
     }
     if (paths[engine] === '') {
       throw new IdentityError(
@@ -160,7 +166,7 @@ class AskedContainers implements Containers {
         `the process is in a container of ${engine}, whose socket credence was not told`,
       );
     }
-    return { path: paths[engine], uid: undefined, mostBytes: MACHINES.mostBytes };
+    return { path: paths[engine], users: undefined, mostBytes: MACHINES.mostBytes };
   }
 }
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { eventually } from '../../test/support/eventually.ts';
 import { answer, inspected, startEngine, type FakeEngine } from '../../test/support/engine.ts';
@@ -12,6 +12,7 @@ import { IdentityError } from '../core/errors.ts';
 import { inspect } from './engine.ts';
 
 const ID = 'ab'.repeat(32);
+const OWN = process.getuid?.() ?? 0;
 
 describe('inspect()', () => {
   let engine: FakeEngine;
@@ -23,11 +24,18 @@ describe('inspect()', () => {
   afterEach(() => engine[Symbol.asyncDispose]());
 
   const ask = (
-    options: { path?: string; uid?: number; peerUid?: () => number; signal?: AbortSignal } = {},
+    options: {
+      path?: string;
+      uid?: number;
+      below?: string;
+      peerUid?: () => number;
+      signal?: AbortSignal;
+    } = {},
   ) => {
     const { path = engine.socketPath, uid, signal = new AbortController().signal } = options;
     const deps = { clock, peerUid: options.peerUid ?? (() => 0) };
-    return inspect({ path, uid, mostBytes: 64 * 1024 }, ID, deps, { signal });
+    const users = uid === undefined ? undefined : { uid, below: options.below ?? tmpdir() };
+    return inspect({ path, users, mostBytes: 64 * 1024 }, ID, deps, { signal });
   };
   const refused = (message: RegExp) => (thrown: unknown) => {
     assert.ok(thrown instanceof IdentityError, String(thrown));
@@ -124,11 +132,76 @@ describe('inspect()', () => {
 
   it("asks nothing of a socket that is not the user's", async () => {
     engine.behave(answer(inspected({ id: ID })));
-    await assert.rejects(ask({ uid: 1000, peerUid: () => 0 }), refused(/not a socket of uid 1000/));
+    const other = (OWN + 1) % 65536;
+    // By its file, and by who answers there.
+    await assert.rejects(ask({ uid: other, peerUid: () => other }), refused(/not a socket of uid/));
+    await assert.rejects(ask({ uid: OWN, peerUid: () => other }), refused(/not a socket of uid/));
     assert.equal(engine.asked.length, 0);
-    const { selectors } = await ask({ uid: 1000, peerUid: () => 1000 });
+    const { selectors } = await ask({ uid: OWN, peerUid: () => OWN });
     assert.equal(selectors.length, 1);
   });
+
+  it("follows no link in a user's folder, asks no file system there but the kernel's", async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'credence-engine-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    symlinkSync(engine.socketPath, join(folder, 'file.sock'));
+    symlinkSync(dirname(engine.socketPath), join(folder, 'folder'));
+    symlinkSync(dirname(engine.socketPath), `${folder}/x`);
+    const owned = { uid: OWN, peerUid: () => OWN };
+    for (const [path, below, why] of [
+      [join(folder, 'file.sock'), tmpdir(), /symbolic link/],
+      [join(folder, 'folder/docker.sock'), tmpdir(), /symbolic link/],
+      [join(folder, 'x/docker.sock'), folder, /symbolic link/],
+      ['/proc/1/docker.sock', '/proc', /file system of the kind proc/],
+      ['/sys/kernel/docker.sock', '/sys', /file system of the kind sysfs/],
+      [join(folder, 'nobody.sock'), tmpdir(), /there is no such socket/],
+    ] as const) {
+      await assert.rejects(ask({ ...owned, path, below }), refused(why), path);
+    }
+    assert.equal(engine.asked.length, 0);
+    assert.equal(clock.timers, 0);
+  });
+
+  it('may find the socket right below the folder that is not in its hands', async () => {
+    engine.behave(answer(inspected({ id: ID })));
+    await ask({ uid: OWN, peerUid: () => OWN, below: dirname(engine.socketPath) });
+    assert.equal(engine.asked.length, 1);
+  });
+
+  /** What an engine writes when asked, again and again for as long as it is listened to. */
+  for (const [what, head, again, why] of [
+    ['that answers for the time being', '', 'HTTP/1.1 102 Processing\r\n\r\n', /its answer/],
+    ['whose headers do not end', 'HTTP/1.1 200 OK\r\n', 'a: b\r\n', /cannot ask/],
+    [
+      'whose chunks have one byte',
+      'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n',
+      '1;x=yyyyyyyyyy\r\na\r\n',
+      /more than 65536 bytes/,
+    ],
+    [
+      'whose trailers do not end',
+      'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n',
+      'a: b\r\n',
+      /cannot ask/,
+    ],
+  ] as const) {
+    it(`hears an engine no longer than it has to ${what}`, async () => {
+      let sent = 0;
+      engine.behave(({ socket }) => {
+        socket.on('error', () => undefined).write(head);
+        const portion = again.repeat(100);
+        const more = () => {
+          while (!socket.destroyed && socket.write(portion)) sent += portion.length;
+        };
+        socket.on('drain', more);
+        more();
+      });
+      // On a clock that stands still: no deadline ends it.
+      await assert.rejects(ask(), refused(why));
+      assert.ok(sent < 2e6, `${sent} bytes were taken`);
+      assert.equal(clock.timers, 0);
+    });
+  }
 
   it('ends with the reason it was given', async () => {
     const reason = new IdentityError('ERR_SHUTDOWN', 'over');

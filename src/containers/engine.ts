@@ -1,14 +1,15 @@
 import { request, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { abortReason, type Clock } from '../core/clock.ts';
+import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
 import { IdentityError, errorText, systemCode } from '../core/errors.ts';
 import { readInspection, type Inspection } from './inspection.ts';
+import { holdUsersSocket, type HeldSocket, type UsersGround } from './users-socket.ts';
 
 /** A container engine that listens on a Unix socket. */
 export interface EngineSocket {
   readonly path: string;
   /** Whose socket it has to be; undefined: whoever the administrator let listen there. */
-  readonly uid: number | undefined;
+  readonly users: UsersGround | undefined;
   /** Of an answer. */
   readonly mostBytes: number;
 }
@@ -21,6 +22,9 @@ export interface EngineDeps {
 
 /** An engine that is busy starting containers takes hundreds of milliseconds. */
 const DEADLINE_MS = 5000;
+/** What may come beside the answer's own bytes: headers, and what frames its chunks. */
+const FRAME_BYTES = 32 * 1024;
+const HEADER_BYTES = 16 * 1024;
 
 /**
  * Asks an engine for a container. Rejects with `ERR_ATTESTATION` when it cannot be asked, does not
@@ -33,28 +37,64 @@ export async function inspect(
   { signal }: { signal: AbortSignal },
 ): Promise<Inspection> {
   if (signal.aborted) throw abortReason(signal);
-  const socket = connect(engine.path);
-  // For as long as it lives: what fails is told by whoever waits for it.
-  socket.on('error', () => undefined);
+  const end = new AbortController();
   const timer = clock.after(DEADLINE_MS, () => {
-    socket.destroy(new Error(`no answer within ${DEADLINE_MS / 1000} s`));
+    end.abort(new Error(`no answer within ${DEADLINE_MS / 1000} s`));
   });
-  const onAbort = () => void socket.destroy(abortReason(signal));
+  const onAbort = () => end.abort(abortReason(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    await connected(socket);
-    if (engine.uid !== undefined && peerUid(socket) !== engine.uid) {
-      throw new Error(`it is not a socket of uid ${engine.uid}`);
-    }
-    const response = await ask(socket, `/containers/${id}/json`);
-    const text = await success(response, engine.mostBytes);
+    const held = await hold(engine, end.signal);
+    const socket = connect(held?.path ?? engine.path);
+    const text = await conversation(socket, end.signal, async () => {
+      await connected(socket).finally(() => held?.close());
+      if (engine.users && peerUid(socket) !== engine.users.uid) {
+        throw new Error(`it is not a socket of uid ${engine.users.uid}`);
+      }
+      const response = await ask(socket, `/containers/${id}/json`, engine.mostBytes);
+      return success(response, engine.mostBytes);
+    });
     return readInspection(JSON.parse(text), id);
   } catch (thrown) {
-    const why = socket.errored ?? thrown;
+    const why = end.signal.aborted ? abortReason(end.signal) : thrown;
     throw why === signal.reason ? why : failed(engine, why);
   } finally {
     signal.removeEventListener('abort', onAbort);
     timer.cancel();
+  }
+}
+
+/** Of a user's own engine alone; closed again when it comes too late. */
+async function hold(
+  { path, users }: EngineSocket,
+  signal: AbortSignal,
+): Promise<HeldSocket | undefined> {
+  if (!users) return undefined;
+  const holding = holdUsersSocket(path, users);
+  try {
+    return await unlessAborted(holding, signal);
+  } catch (thrown) {
+    holding.then((held) => held.close()).catch(() => undefined);
+    throw thrown;
+  }
+}
+
+/** Talks over a socket until the signal, and ends it; rejects with why that broke, if it did. */
+async function conversation<T>(
+  socket: Socket,
+  signal: AbortSignal,
+  talk: () => Promise<T>,
+): Promise<T> {
+  // For as long as it lives: what fails is told by whoever waits for it.
+  socket.on('error', () => undefined);
+  const onAbort = () => void socket.destroy(abortReason(signal));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await talk();
+  } catch (thrown) {
+    throw socket.errored ?? thrown;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
     socket.destroy();
   }
 }
@@ -66,12 +106,22 @@ function connected(socket: Socket): Promise<void> {
   });
 }
 
-/** Without a version in the path both engines answer in their newest form. */
-function ask(socket: Socket, path: string): Promise<IncomingMessage> {
+/**
+ * Without a version in the path both engines answer in their newest form. Neither answers for the time
+ * being (1xx): who does so may do it for ever.
+ */
+function ask(socket: Socket, path: string, mostBytes: number): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const headers = { host: 'localhost', accept: 'application/json', connection: 'close' };
-    const call = request({ path, headers, createConnection: () => socket }, resolve);
+    const createConnection = () => socket;
+    const options = { path, headers, createConnection, maxHeaderSize: HEADER_BYTES };
+    const call = request(options, resolve);
     call.on('error', reject);
+    call.on('information', () => socket.destroy(new Error('it does not come to its answer')));
+    socket.on('data', () => {
+      // The smallest chunks take more for their frames than they bring.
+      if (socket.bytesRead > mostBytes + FRAME_BYTES) socket.destroy(tooLong(mostBytes));
+    });
     call.end();
   });
 }
@@ -84,11 +134,13 @@ async function success(response: IncomingMessage, mostBytes: number): Promise<st
   let bytes = 0;
   for await (const part of response as AsyncIterable<Buffer>) {
     bytes += part.length;
-    if (bytes > mostBytes) throw new Error(`it answers with more than ${mostBytes} bytes`);
+    if (bytes > mostBytes) throw tooLong(mostBytes);
     parts.push(part);
   }
   return Buffer.concat(parts).toString('utf8');
 }
+
+const tooLong = (most: number) => new Error(`it answers with more than ${most} bytes`);
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket',

@@ -12,6 +12,9 @@ function bind() {
   return {
     getsockopt: func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
     syscall: func('long syscall(long number, long a, long b)'),
+    openat2: func(
+      'long syscall(long number, int folder, const char *path, void *how, unsigned long bytes)',
+    ),
     poll: func('int poll(void *fds, unsigned long count, int timeout)'),
     epollCreate: func('int epoll_create1(int flags)'),
     epollCtl: func('int epoll_ctl(int epfd, int op, int fd, void *event)'),
