@@ -20,7 +20,7 @@ function setUp({ rootless = false } = {}) {
       },
     },
   });
-  const peer = { text: '0::/\n', cgroup: () => peer.text };
+  const peer = { credentials: { uid: 7 }, text: '0::/\n', cgroup: () => peer.text };
   return {
     ...{ asked, peer },
     attest: async () => attestor.attest(peer, options),

@@ -6,6 +6,7 @@ import type { Containers } from './containers.ts';
 
 /** What is needed of a process. */
 interface Peer {
+  readonly credentials: { readonly uid: number };
   /** Its `/proc/<pid>/cgroup`; throws as the file system does. */
   cgroup(): string;
 }
@@ -24,7 +25,7 @@ export interface ContainerAttestorDeps {
 export function createContainerAttestor({ roots, containers, rootless }: ContainerAttestorDeps) {
   return {
     name: 'docker',
-    attest(peer: Peer, options: { signal: AbortSignal }) {
+    attest(peer: Peer, { signal }: { signal: AbortSignal }) {
       const cgroup = peer.cgroup();
       const stays = () => peer.cgroup() === cgroup;
       const evidence = (selectors: readonly Selector[]) => {
@@ -34,7 +35,7 @@ export function createContainerAttestor({ roots, containers, rootless }: Contain
       };
       const place = findContainer(parseCgroupLines(cgroup), roots);
       if (!place || (place.uid !== undefined && !rootless)) return { selectors: [], agrees: stays };
-      const told = containers.selectorsOf(place, options);
+      const told = containers.selectorsOf(place, { signal, uid: peer.credentials.uid });
       return told instanceof Promise ? told.then(evidence) : evidence(told);
     },
   } as const;

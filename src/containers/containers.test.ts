@@ -24,7 +24,7 @@ const PAYLOAD: ContainerPlace = {
   ...{ ...PODMAN, unproven: true },
   path: ['system.slice', 'web.service', `libpod-payload-${ID}`],
 };
-const never = { signal: new AbortController().signal };
+const never = { signal: new AbortController().signal, uid: 0 };
 setMaxListeners(0, never.signal);
 
 /** An engine of which a test says when it answers, and what. */
@@ -221,10 +221,62 @@ describe('what engines say of containers', () => {
     await clock.advance(5000);
   });
 
+  it('is not asked any more once nobody waits for it', async () => {
+    const { asked, answers, containers, say } = setUp();
+    const own = new AbortController();
+    setMaxListeners(0, own.signal);
+    const mine = Array.from({ length: 3 }, async (_, n) =>
+      // Two of them about the same.
+      containers.selectorsOf(
+        { ...ROOTLESS, id: String(Math.ceil(n / 2)).padStart(64, '0') },
+        { ...never, signal: own.signal },
+      ),
+    );
+    const gone = Promise.allSettled(mine);
+    await settle();
+    const other = containers.selectorsOf({ ...ROOTLESS, uid: 1001 }, never);
+    own.abort(new Error('gone'));
+    await gone;
+    await settle();
+    say('x');
+    const again = containers.selectorsOf({ ...ROOTLESS, uid: 1001 }, never);
+    say('y');
+    assert.deepEqual(await other, ['docker:label:a:y']);
+    assert.deepEqual(await again, ['docker:label:a:y']);
+    // Of the three one was under way, the others never came to their turn.
+    assert.equal(asked.length, 2);
+    assert.equal(answers.length, 0);
+  });
+
+  it('is known to others also while one user names thousands below a service', async () => {
+    const { asked, containers, say } = setUp();
+    const results: Promise<unknown>[] = [];
+    const name = (n: number, uid: number) => {
+      const place = { ...PAYLOAD, id: n.toString(16).padStart(64, '0') };
+      const told = Promise.resolve(containers.selectorsOf(place, { ...never, uid }));
+      results.push(told.catch((thrown: unknown) => thrown));
+      return told;
+    };
+    for (let n = 0; n < 66; n++) void name(n, 1000).catch(() => undefined);
+    await assert.rejects(name(66, 1000), { code: 'ERR_LIMIT' });
+    // Another one's turn is the next, and who has proven its place does not wait for any of them.
+    const others = name(1000, 1001);
+    const proven = containers.selectorsOf(PODMAN, never);
+    await settle();
+    assert.equal(asked.length, 3);
+    say('a');
+    await settle();
+    assert.equal(asked.length, 4);
+    containers.close();
+    await assert.rejects(others, { code: 'ERR_SHUTDOWN' });
+    await assert.rejects(async () => proven, { code: 'ERR_SHUTDOWN' });
+    await Promise.all(results);
+  });
+
   it('ends all waiting when it is closed, and each by its own signal', async () => {
     const { containers } = setUp();
     const own = new AbortController();
-    const mine = containers.selectorsOf(DOCKER, own);
+    const mine = containers.selectorsOf(DOCKER, { ...never, signal: own.signal });
     const others = containers.selectorsOf(DOCKER, never);
     await settle();
     own.abort(new Error('mine'));

@@ -1,7 +1,6 @@
-import { setMaxListeners } from 'node:events';
 import { dirname } from 'node:path';
 import type { ContainerPlace } from '../cgroup/container.ts';
-import { unlessAborted, type Clock } from '../core/clock.ts';
+import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { EngineSocket } from './engine.ts';
@@ -45,21 +44,37 @@ export interface Containers {
    */
   selectorsOf(
     place: ContainerPlace,
-    options: { signal: AbortSignal },
+    options: AskOptions,
   ): readonly Selector[] | Promise<readonly Selector[]>;
   close(): void;
 }
 
+export interface AskOptions {
+  readonly signal: AbortSignal;
+  /** The user of the process that is asked about. */
+  readonly uid: number;
+}
+
 /** A node has some hundreds of containers. */
 const MOST_KNOWN = 1024;
-const MACHINES = { most: 8, waiting: 2048, restMs: 0, mostBytes: 1024 * 1024 };
+const MACHINES = { most: 8, waiting: 2048, waitingEach: 512, waitMs: 10_000, restMs: 0 };
+/** Who may make cgroups below a service can name as many containers as there are numbers. */
+const UNPROVEN = { ...MACHINES, most: 2, waiting: 512, waitingEach: 64 };
 /** What a user's own engine costs here is that user's choice: twenty short answers in a second. */
-const USERS = { most: 1, waiting: 256, restMs: 50, mostBytes: 64 * 1024 };
+const USERS = { most: 1, waiting: 256, waitingEach: 256, waitMs: 10_000, restMs: 50 };
+const MOST_BYTES = { machines: 1024 * 1024, users: 64 * 1024 };
 
 interface Known {
   readonly selectors: readonly Selector[];
   readonly initPid: number;
   readonly startTicks: number;
+}
+
+/** One question for all that ask about a container, until the last of them has gone. */
+interface Question {
+  readonly told: Promise<Inspection>;
+  readonly end: AbortController;
+  askers: number;
 }
 
 export function createContainers(deps: ContainersDeps): Containers {
@@ -74,22 +89,21 @@ class AskedContainers implements Containers {
   readonly #deps: ContainersDeps;
   /** Of the machine's engines, by id; who was asked about longest ago comes first. */
   readonly #known = new Map<string, Known>();
-  readonly #asking = new Map<string, Promise<Inspection>>();
+  readonly #questions = new Map<string, Question>();
   readonly #turns = new Map<string, Turns>();
   readonly #closing = new AbortController();
 
   constructor(deps: ContainersDeps) {
     this.#deps = deps;
-    setMaxListeners(0, this.#closing.signal);
   }
 
-  selectorsOf(place: ContainerPlace, { signal }: { signal: AbortSignal }) {
-    const known = this.#stillKnown(place);
-    return known ?? unlessAborted(this.#ask(place), signal);
+  selectorsOf(place: ContainerPlace, options: AskOptions) {
+    return this.#stillKnown(place) ?? this.#ask(place, options);
   }
 
   close(): void {
     this.#closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
+    for (const { end } of this.#questions.values()) end.abort(abortReason(this.#closing.signal));
   }
 
   #stillKnown(place: ContainerPlace): readonly Selector[] | undefined {
@@ -103,8 +117,8 @@ class AskedContainers implements Containers {
     return undefined;
   }
 
-  async #ask(place: ContainerPlace): Promise<readonly Selector[]> {
-    const { selectors, initPid } = await this.#inspection(place);
+  async #ask(place: ContainerPlace, options: AskOptions): Promise<readonly Selector[]> {
+    const { selectors, initPid } = await this.#inspection(place, options);
     const init = initPid > 0 ? this.#deps.initOf(initPid) : undefined;
     const proven = init && isIn(init, place);
     if (place.unproven && !proven) {
@@ -126,26 +140,46 @@ class AskedContainers implements Containers {
     return selectors;
   }
 
-  /** One question for all that ask about a container, however many they are. */
-  #inspection(place: ContainerPlace): Promise<Inspection> {
+  async #inspection(place: ContainerPlace, { signal, uid }: AskOptions): Promise<Inspection> {
+    if (this.#closing.signal.aborted) throw abortReason(this.#closing.signal);
     const engine = this.#engineOf(place);
-    const key = `${engine.path} ${place.id}`;
-    const asked = this.#asking.get(key);
-    if (asked) return asked;
-    const { signal } = this.#closing;
-    const asking = this.#turnsOf(engine)
-      .take(() => this.#deps.inspect(engine, place.id, { signal }), { signal })
-      .finally(() => this.#asking.delete(key));
-    this.#asking.set(key, asking);
-    return asking;
+    // Who has proven its place must not wait behind those that have not.
+    const key = `${engine.path} ${place.id} ${place.unproven}`;
+    const question = this.#questions.get(key) ?? this.#begin(key, engine, place, uid);
+    question.askers++;
+    try {
+      return await unlessAborted(question.told, signal);
+    } finally {
+      question.askers--;
+      if (question.askers === 0) this.#forget(key, question);
+    }
   }
 
-  #turnsOf({ path, users }: EngineSocket): Turns {
-    const limits = users ? USERS : MACHINES;
+  #begin(key: string, engine: EngineSocket, place: ContainerPlace, asker: number): Question {
+    const end = new AbortController();
+    const { signal } = end;
+    const told = this.#turnsOf(engine, place).take(
+      () => this.#deps.inspect(engine, place.id, { signal }),
+      { signal, asker },
+    );
+    const question = { told, end, askers: 0 };
+    this.#questions.set(key, question);
+    return question;
+  }
+
+  /** Nobody waits for it any more: it leaves its queue, or its engine. */
+  #forget(key: string, question: Question): void {
+    if (this.#questions.get(key) === question) this.#questions.delete(key);
+    question.end.abort(new IdentityError('ERR_PEER_GONE', 'nobody asks any more'));
+  }
+
+  #turnsOf({ path, users }: EngineSocket, { unproven }: ContainerPlace): Turns {
+    const machines = unproven ? UNPROVEN : MACHINES;
+    const key = `${path} ${unproven}`;
     const turns =
-      this.#turns.get(path) ??
-      createTurns(limits, this.#deps.clock, () => this.#turns.delete(path));
-    this.#turns.set(path, turns);
+      this.#turns.get(key) ??
+      createTurns(users ? USERS : machines, this.#deps.clock, () => this.#turns.delete(key));
+    this.#turns.set(key, turns);
     return turns;
   }
 
@@ -157,7 +191,7 @@ class AskedContainers implements Containers {
       return {
         path: paths.rootless.replace('%d', String(uid)),
         users: { uid, below: dirname(`${trusted}x`) },
-        mostBytes: USERS.mostBytes,
+        mostBytes: MOST_BYTES.users,
       };
     }
     if (paths[engine] === '') {
@@ -166,7 +200,7 @@ class AskedContainers implements Containers {
         `the process is in a container of ${engine}, whose socket credence was not told`,
       );
     }
-    return { path: paths[engine], users: undefined, mostBytes: MACHINES.mostBytes };
+    return { path: paths[engine], users: undefined, mostBytes: MOST_BYTES.machines };
   }
 }
 

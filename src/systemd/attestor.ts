@@ -4,7 +4,7 @@ import type { Unit, Units } from './units.ts';
 
 /** What is needed of a process. */
 interface Peer {
-  readonly credentials: { readonly pid: number };
+  readonly credentials: { readonly pid: number; readonly uid: number };
   /** Its `/proc/<pid>/cgroup`; throws as the file system does. */
   cgroup(): string;
   hasExited(): boolean;
@@ -14,9 +14,10 @@ interface Peer {
 export function createSystemdAttestor(units: Pick<Units, 'unitOf'>) {
   return {
     name: 'systemd',
-    async attest(peer: Peer, options: { signal: AbortSignal }) {
+    async attest(peer: Peer, { signal }: { signal: AbortSignal }) {
       const cgroup = peer.cgroup();
-      const unit = await units.unitOf(peer.credentials.pid, options);
+      const { pid, uid } = peer.credentials;
+      const unit = await units.unitOf(pid, { signal, uid });
       // A pid is free once its process is reaped: while that runs, the answer was about it.
       if (peer.hasExited()) throw gone('the process has ended');
       if (peer.cgroup() !== cgroup) throw gone('the process has moved to another cgroup');

@@ -14,7 +14,7 @@ const KNOWN = new Map([
   [7, WEB],
   [8, { id: 'init.scope', file: '' }],
 ]);
-const never = { signal: new AbortController().signal };
+const never = { signal: new AbortController().signal, uid: 1000 };
 setMaxListeners(0, never.signal);
 
 describe('the unit of a process', () => {
@@ -149,7 +149,7 @@ describe('the unit of a process', () => {
   it('is not waited for any more when the process is gone or the daemon stops', async () => {
     bus.behave(() => undefined);
     const own = new AbortController();
-    const mine = assert.rejects(units.unitOf(7, own), /gone/);
+    const mine = assert.rejects(units.unitOf(7, { ...never, signal: own.signal }), /gone/);
     const others = assert.rejects(units.unitOf(7, never), { code: 'ERR_SHUTDOWN' });
     await eventually(() => bus.calls.length === 2, { what: 'the questions' });
     own.abort(new IdentityError('ERR_PEER_GONE', 'gone'));
@@ -162,9 +162,41 @@ describe('the unit of a process', () => {
   });
 });
 
+describe('questions for systemd that wait for their turn', () => {
+  it('take no place when nobody asks any more, nor for ever, nor those of other users', async () => {
+    const clock = new FakeClock();
+    const stuck = { call: () => new Promise<never>(() => undefined), closed: false };
+    const open = () => Promise.resolve({ ...stuck, close: () => undefined });
+    const units = createUnits({ path: '/bus', open, clock });
+    const own = new AbortController();
+    const mine = { signal: own.signal, uid: 1000 };
+    setMaxListeners(0, own.signal);
+    const results: Promise<unknown>[] = [];
+    const ask = (options: typeof mine) => {
+      const told = units.unitOf(7, options).catch((thrown: unknown) => thrown);
+      results.push(told);
+      return told;
+    };
+    // 32 are asked at once, 512 wait: the places of one user.
+    for (let n = 0; n < 544; n++) void ask(mine);
+    assert.equal(codeOf(await ask(mine)), 'ERR_LIMIT');
+    const other = ask({ ...never, uid: 1001 });
+    own.abort(new IdentityError('ERR_PEER_GONE', 'gone'));
+    for (let n = 0; n < 512; n++) void ask(never);
+    assert.equal(codeOf(await ask(never)), 'ERR_LIMIT');
+    units.close();
+    assert.equal(codeOf(await other), 'ERR_SHUTDOWN');
+    await Promise.all(results);
+    await clock.advance(10_000);
+    assert.equal(clock.timers, 0);
+  });
+});
+
+const codeOf = (thrown: unknown) => (thrown instanceof IdentityError ? thrown.code : undefined);
+
 describe('the attestor of units', () => {
   const peer = (change: Partial<{ exited: boolean; cgroups: string[] }> = {}) => ({
-    credentials: { pid: 7 },
+    credentials: { pid: 7, uid: 1000 },
     hasExited: () => change.exited ?? false,
     cgroup: () => change.cgroups?.shift() ?? '0::/system.slice/web.service\n',
   });

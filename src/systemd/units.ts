@@ -18,8 +18,14 @@ export interface Units {
    * `ERR_ATTESTATION` when systemd cannot be asked, `ERR_LIMIT` when too many wait, or the signal's
    * reason.
    */
-  unitOf(pid: number, options: { signal: AbortSignal }): Promise<Unit | undefined>;
+  unitOf(pid: number, options: AskOptions): Promise<Unit | undefined>;
   close(): void;
+}
+
+export interface AskOptions {
+  readonly signal: AbortSignal;
+  /** The user of the process that is asked about. */
+  readonly uid: number;
 }
 
 export interface UnitsDeps {
@@ -30,7 +36,7 @@ export interface UnitsDeps {
 }
 
 const DEADLINE_MS = 5000;
-const AT_ONCE = { most: 32, waiting: 2048, restMs: 0 };
+const AT_ONCE = { most: 32, waiting: 2048, waitingEach: 512, waitMs: 10_000, restMs: 0 };
 const MANAGER = {
   destination: 'org.freedesktop.systemd1',
   path: '/org/freedesktop/systemd1',
@@ -110,8 +116,8 @@ export function createUnits({ path, open, clock }: UnitsDeps): Units {
   }
 
   return {
-    async unitOf(pid, { signal }) {
-      const told = turns.take(() => inTime(() => ask(pid)), { signal: closed });
+    async unitOf(pid, { signal, uid }) {
+      const told = turns.take(() => inTime(() => ask(pid)), { signal, asker: uid });
       try {
         return await unlessAborted(unlessAborted(told, closed), signal);
       } catch (thrown) {
