@@ -98,7 +98,9 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
     const { statusCode = 0, headers } = response;
     if (statusCode === 200 || statusCode === 201) return response;
     if (statusCode === 401) access.refresh();
+    const timer = clock.after(GET_TIMEOUT_MS, () => response.destroy(late(GET_TIMEOUT_MS)));
     const text = await textOf(response, 64 * 1024).catch(errorText);
+    timer.cancel();
     const retryMs = Math.min(Number(headers['retry-after'] ?? 0) * 1000 || 0, 60_000);
     throw new ApiRefusal(statusCode, messageOf(text), retryMs);
   }

@@ -309,6 +309,31 @@ describe('the kubelet', { timeout: 30_000 }, () => {
   });
 });
 
+describe('a refusal that does not end', { timeout: 30_000 }, () => {
+  it('is given up, so that the next question is asked', async (t) => {
+    const { server } = await open(t, 'api');
+    const waits: number[] = [];
+    const clock = new FakeClock();
+    const after = clock.after.bind(clock);
+    clock.after = (delayMs, fn) => (waits.push(delayMs), after(delayMs, fn));
+    const { host, port, caFile: ca, tokenFile: token } = server;
+    const api = createApi(fromFiles({ host, port, ca, token }, systemClock), clock);
+    t.after(() => api.close());
+    server.behave((_, response) => void response.writeHead(503).write('{"message":'));
+    for (const ask of [
+      () => api.get('/pods', { signal }),
+      () => api.lines('/pods', () => undefined, { signal, silenceMs: 1e6 }),
+    ]) {
+      const told = assert.rejects(ask(), { name: 'ApiRefusal', code: 503 });
+      await eventually(() => waits.includes(30_000), { what: 'the refusal' });
+      await clock.advance(30_000);
+      await told;
+      waits.length = 0;
+    }
+    assert.equal(clock.timers, 0);
+  });
+});
+
 describe('what a kubelet lacks', { timeout: 30_000 }, () => {
   const EVERY_MS = 5000;
   /** A kubelet with a static pod and two others; `poll` has it asked once more. */
