@@ -95,7 +95,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
   registerAuthorityMetrics(registry, () => signing.issuer());
-  const reloaded = countReloads(registry);
+  const reloaded = config.issuer.upstream && countReloads(registry);
   const parts = { ...servingParts(config, whole, signing, registry, deps), connections };
   const serving = createServing(parts);
 
@@ -120,7 +120,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   );
 
   const issuer = await beginSigning(signing, config, deps);
-  issuer.onReload(reloaded);
+  if (reloaded) issuer.onReload(reloaded);
   starting();
   cleanup.add(giveBackAtRest(clock));
   log.info(readyFields(config, policy, attesting), 'credence is ready');

@@ -16,6 +16,7 @@ import { COMMANDS } from '../../src/cli/commands.ts';
 import { environmentName, SETTINGS } from '../../src/settings.ts';
 import { runCredence } from '../support/credence-command.ts';
 import { createDaemon, entryForMe } from '../support/daemon.ts';
+import { createForeignCas, mountSecret } from '../support/upstream.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PAGES = ['', 'docs', 'bench', 'protos'].flatMap((folder) =>
@@ -89,12 +90,16 @@ describe('the documentation', () => {
     }
   });
 
-  it('has every metric of the daemon in the README, and no other anywhere', async () => {
+  it('has every metric of the daemon in the README, and no other anywhere', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'credence-docs-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const { cert, key } = createForeignCas(folder)({ name: 'root' });
+    const upstream = mountSecret(join(folder, 'ca'), { cert, key, bundle: cert }).settings;
     // Every part that has some is on; nobody is at that address.
     const kubernetes = { enabled: true, node_name: 'node-1', api_server: '127.0.0.1:1' };
     await using daemon = await createDaemon({
       entries: [entryForMe('spiffe://example.org/me')],
-      settings: { attestation: { kubernetes } },
+      settings: { attestation: { kubernetes }, issuer: { upstream } },
     });
     await daemon.start();
     const served = all(await daemon.admin('/metrics'), /^# TYPE (credence_\w+) /gm);

@@ -58,6 +58,13 @@ describe('an issuing CA from files', () => {
     assert.equal(stream.ended(), undefined);
   });
 
+  it('is what some metrics are about, which are not there without one', async () => {
+    await using ours = await startApp({});
+    assert.doesNotMatch(await ours.get('/metrics'), /credence_issuer_upstream_/);
+    await using app = await start(mount());
+    assert.match(await app.get('/metrics'), /upstream_reloads_total\{result="refused"\} 0/);
+  });
+
   it('that is no good is refused in metrics and status, and what runs goes on', async () => {
     const secret = mount();
     await using app = await start(secret);
