@@ -1,47 +1,17 @@
 // Pods of a real cluster, with this machine as its node, and what ClusterSPIFFEIDs grant them. Needs root
 // and a machine without Kubernetes.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { writeClusterImages } from '../support/cluster-images.ts';
 import { eventually } from '../support/eventually.ts';
+import { BUSYBOX, NODE, podOf, sleeper, streamingPod } from '../support/node-pods.ts';
 import { startNode, type Node } from '../support/node.ts';
 import { startCluster, type Cluster } from '../support/real-cluster.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const NODE = 'node-1';
-const BUSYBOX = 'docker.io/library/busybox:1.37.0';
-
-/** A pod whose process is found by how long it sleeps; `more` is of its spec. */
-function podOf(name: string, seconds: number, more: object = {}) {
-  const container = { image: BUSYBOX, imagePullPolicy: 'Never' };
-  return {
-    ...{ apiVersion: 'v1', kind: 'Pod' },
-    metadata: { name, namespace: 'default', labels: { proof: 'yes', role: name } },
-    spec: {
-      ...{ nodeName: NODE, terminationGracePeriodSeconds: 0 },
-      containers: [{ ...container, name: 'main', command: ['/bin/sleep', String(seconds)] }],
-      ...more,
-    },
-  };
-}
-
-/** This machine's process that sleeps so long. */
-function sleeper(seconds: number): number | undefined {
-  const wanted = `/bin/sleep\0${seconds}\0`;
-  const isIt = (pid: string) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'latin1') === wanted;
-    } catch {
-      return false;
-    }
-  };
-  const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && isIt(name));
-  return pid === undefined ? undefined : Number(pid);
-}
-
 describe('pods of a cluster', { timeout: 600_000 }, () => {
   const images = mkdtempSync('/tmp/credence-images-');
   let cluster: Cluster;
@@ -52,7 +22,6 @@ describe('pods of a cluster', { timeout: 600_000 }, () => {
     kubectl('-n', 'credence', 'exec', 'daemonset/credence', '--', ...args);
   const rollOut = () =>
     kubectl('-n', 'credence', 'rollout', 'status', 'daemonset/credence', '--timeout=120s');
-  const logs = () => kubectl('-n', 'credence', 'logs', 'daemonset/credence');
   /** What the process of a pod would get. */
   const explain = (pid: number) => inDaemon('credence', 'explain', '--pid', String(pid));
   const gets = (seconds: number, id: string) =>
@@ -133,28 +102,31 @@ describe('pods of a cluster', { timeout: 600_000 }, () => {
     );
   });
 
-  it('need each right that the manifests give', async () => {
-    const rights = [
-      ['credence-cluster-ids', /clusterspiffeids[^\n]*: list, watch/],
-      ['credence', /pods: list, watch/],
-    ] as const;
-    for (const [role, complaint] of rights) {
-      const { rules } = JSON.parse(kubectl('get', 'clusterrole', role, '-o=json')) as {
-        rules: object[];
-      };
-      const give = (some: object[]) =>
-        kubectl(
-          'patch',
-          'clusterrole',
-          role,
-          '--type=merge',
-          '-p',
-          JSON.stringify({ rules: some }),
-        );
-      give([]);
-      kubectl('-n', 'credence', 'delete', 'pods', '-l', 'app.kubernetes.io/name=credence');
-      await eventually(() => complaint.test(logs()), { what: role, timeoutMs: 60_000 });
-      give(rules);
-    }
+  it('keep their streams while they end, and lose them once they are gone', async () => {
+    const seen = mkdtempSync(join(images, 'seen-'));
+    const told = () => {
+      const log = join(seen, 'log');
+      return existsSync(log) ? readFileSync(log, 'utf8') : '';
+    };
+    const lives = () => told().match(/^alive$/gm)?.length ?? 0;
+    const later = async (what: string) => {
+      const before = lives();
+      await eventually(() => lives() >= before + 4, { what, timeoutMs: 20_000 });
+    };
+    apply(JSON.stringify(streamingPod('streamer', seen)));
+    await eventually(() => /^a secret$/m.test(told()), { what: 'its secret', timeoutMs: 60_000 });
+    const pod = inDaemon('credence', 'explain', '--pod', 'default/streamer');
+    assert.match(pod, /^pod +default\/streamer/m);
+    assert.match(pod, /spiffe:\/\/example\.org\/role\/streamer/);
+
+    kubectl('-n', 'default', 'delete', 'pod', 'streamer', '--wait=false');
+    await eventually(() => /^asked to end$/m.test(told()), { what: 'the end of its time' });
+    await later('it, while it ends');
+    assert.doesNotMatch(told(), /^ended/m);
+
+    kubectl('-n', 'default', 'delete', 'pod', 'streamer', '--force', '--grace-period=0');
+    await eventually(() => /^ended/m.test(told()), { what: 'the end', timeoutMs: 2000 });
+    assert.match(told(), /^ended 14 the process that opened this connection has ended/m);
+    await later('it, without a pod');
   });
 });
