@@ -74,8 +74,24 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     assert.deepEqual(comparable(ofChart), comparable(withoutNamespace));
   });
 
-  it('bring up a daemon on the node with a CA of its own making', () => {
+  it('replace a first try with an image that is nowhere', async () => {
+    const wrong = kustomize('k8s').replaceAll('credence:0.1.0', 'credence.invalid/no:0.1.0');
+    cluster.kubectl(['apply', '-f', '-'], wrong);
+    const jobs = () => kubectl('-n', 'credence', 'get', 'jobs', '-o=name');
+    await eventually(() => pods('credence', 'credence-ca').length === 1, { what: 'its Job' });
+    assert.throws(() => kubectl('apply', '-k', join(ROOT, 'k8s')), /field is immutable/);
+
+    // The same with less patience, which shows both ways out.
+    const short = wrong
+      .replace('DeadlineSeconds: 300', 'DeadlineSeconds: 3')
+      .replace('AfterFinished: 60', 'AfterFinished: 1');
+    cluster.kubectl(['apply', '--force', '-f', '-'], short);
+    assert.match(jobs(), /credence-ca/);
+    await eventually(() => jobs() === '', { what: 'the end of it', timeoutMs: 60_000 });
     kubectl('apply', '-k', join(ROOT, 'k8s'));
+  });
+
+  it('bring up a daemon on the node with a CA of its own making', () => {
     rollOut('credence', 'daemonset/credence');
     assert.match(inDaemon('credence', 'status'), /on node-1, trust domain example\.org, ready/);
     const secret = kubectl('-n', 'credence', 'get', 'secret', 'credence-ca', '-o=json');
@@ -196,8 +212,8 @@ function objects(text: string): Manifest[] {
 function comparable(manifests: readonly Manifest[]): Record<string, unknown> {
   const entries = manifests.map((manifest) => {
     const text = JSON.stringify(manifest).replaceAll(
-      /"credence-config-[a-z0-9]+"/g,
-      '"credence-config"',
+      /"(credence-(?:config|ca))-[a-z0-9]{8,10}"/g,
+      '"$1"',
     );
     const plain = JSON.parse(text) as Manifest & {
       spec?: { template?: { metadata?: { annotations?: object } } };

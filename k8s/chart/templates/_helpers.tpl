@@ -30,6 +30,62 @@ app.kubernetes.io/part-of: credence
 {{- mergeOverwrite $decided (deepCopy .Values.settings) | toYaml -}}
 {{- end -}}
 
+{{/* The Job that makes the CA: a part of its name, so that a changed one is another one. */}}
+{{- define "credence.caJob" -}}
+backoffLimit: 10
+activeDeadlineSeconds: 300
+ttlSecondsAfterFinished: 60
+template:
+  metadata:
+    labels: { app.kubernetes.io/name: credence-ca }
+  spec:
+    serviceAccountName: credence-ca
+    restartPolicy: OnFailure
+    enableServiceLinks: false
+    {{- with .Values.tolerations }}
+    tolerations: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with .Values.imagePullSecrets }}
+    imagePullSecrets: {{- toYaml . | nindent 6 }}
+    {{- end }}
+    nodeSelector:
+      kubernetes.io/os: linux
+      {{- with .Values.nodeSelector }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    securityContext:
+      runAsNonRoot: true
+      runAsUser: 65532
+      runAsGroup: 65532
+      seccompProfile: { type: RuntimeDefault }
+    containers:
+      - name: create
+        image: {{ include "credence.image" . }}
+        {{- include "credence.pullPolicy" . | nindent 8 }}
+        command:
+          - /usr/bin/credence
+          - ca
+          - create
+          - --config=/etc/credence/credence.yaml
+          - --secret={{ .Release.Namespace }}/{{ .Values.ca.secretName }}
+        env:
+          # Part of the configuration, though not of what this reads.
+          - name: CREDENCE_ATTESTATION_KUBERNETES_NODE_NAME
+            valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
+        resources:
+          requests: { cpu: 10m, memory: 64Mi }
+          limits: { memory: 256Mi }
+        securityContext:
+          allowPrivilegeEscalation: false
+          readOnlyRootFilesystem: true
+          capabilities: { drop: [ALL] }
+        volumeMounts:
+          - { name: config, mountPath: /etc/credence, readOnly: true }
+    volumes:
+      - name: config
+        configMap: { name: credence-config }
+{{- end -}}
+
 {{/* Pull policy and secrets are left out where nothing is said. */}}
 {{- define "credence.pullPolicy" -}}
 {{- with .Values.image.pullPolicy }}
