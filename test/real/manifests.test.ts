@@ -15,6 +15,8 @@ import { startNode, type Node } from '../support/node.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NODE = 'node-1';
+/** Values of the chart for what `k8s/cluster-ids` adds. */
+const CLUSTER_IDS = ['--set=clusterIds.enabled=true'];
 
 interface Manifest {
   kind: string;
@@ -57,7 +59,8 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
   it('are accepted by a server that validates strictly, those of the chart too', () => {
     kubectl('create', 'namespace', 'credence');
     kubectl('create', 'namespace', 'credence-example');
-    for (const text of [...['k8s', 'k8s/example', 'k8s/cluster-ids'].map(kustomize), chart()]) {
+    const folders = ['k8s', 'k8s/example', 'k8s/cluster-ids'].map(kustomize);
+    for (const text of [...folders, chart(), chart(...CLUSTER_IDS)]) {
       const out = cluster.kubectl(
         ['apply', '--dry-run=server', '--validate=strict', '-f', '-'],
         text,
@@ -68,10 +71,33 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
   });
 
   it('are the objects that the chart makes, but for the namespace', () => {
-    const ofKustomize = [...objects(kustomize('k8s')), ...objects(kustomize('k8s/monitoring'))];
-    const ofChart = objects(chart('--set', 'monitoring.enabled=true'));
-    const withoutNamespace = ofKustomize.filter(({ kind }) => kind !== 'Namespace');
-    assert.deepEqual(comparable(ofChart), comparable(withoutNamespace));
+    const ofKustomize = (...folders: string[]) =>
+      comparable(
+        folders
+          .flatMap((folder) => objects(kustomize(folder)))
+          .filter(({ kind }) => kind !== 'Namespace'),
+      );
+    const monitored = objects(chart('--set', 'monitoring.enabled=true'));
+    assert.deepEqual(comparable(monitored), ofKustomize('k8s', 'k8s/monitoring'));
+
+    const ofChart = comparable(objects(chart(...CLUSTER_IDS)));
+    // What `kubectl set env` says there is in the file here.
+    const { kubernetes, ...policy } = settingsIn(ofChart)['policy'] ?? {};
+    settingsIn(ofChart)['policy'] = policy;
+    const lease = 'credence/credence-status';
+    assert.deepEqual(kubernetes, { enabled: true, write_status: true, status_lease: lease });
+    assert.deepEqual(ofChart, ofKustomize('k8s', 'k8s/cluster-ids'));
+  });
+
+  it('leave out, with the chart, what is not to be had or done', () => {
+    const names = (...values: string[]) =>
+      Object.entries(comparable(objects(chart(...CLUSTER_IDS, ...values))));
+    const withoutCrds = names('--set', 'clusterIds.crds=false');
+    assert.ok(!withoutCrds.some(([name]) => name.startsWith('CustomResourceDefinition/')));
+    const readOnly = names('--set', 'clusterIds.writeStatus=false');
+    assert.ok(!readOnly.some(([name]) => /^Role(?:Binding)?\/credence-cluster-ids/.test(name)));
+    const [, role] = readOnly.find(([name]) => name === 'ClusterRole/credence-cluster-ids') ?? [];
+    assert.doesNotMatch(JSON.stringify(role), /patch|status/);
   });
 
   it('replace a first try with an image that is nowhere', async () => {
@@ -190,6 +216,34 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     });
   });
 
+  it('come as a release of the chart, with ClusterSPIFFEIDs, after a first try with a wrong image', async () => {
+    // The Job has gone by itself.
+    kubectl('delete', '-k', join(ROOT, 'k8s'), '--ignore-not-found', '--wait=true');
+    kubectl('create', 'namespace', 'credence');
+    kubectl('label', 'namespace', 'credence', 'pod-security.kubernetes.io/enforce=privileged');
+    const release = ['credence', join(ROOT, 'k8s/chart'), '--namespace=credence'];
+    cluster.helm(['install', ...release, ...CLUSTER_IDS, '--set=image.repository=no.invalid/no']);
+    await eventually(() => pods('credence', 'credence-ca').length === 1, {
+      what: 'a Job that fails',
+    });
+    cluster.helm(['upgrade', ...release, ...CLUSTER_IDS]);
+    rollOut('credence', 'daemonset/credence');
+    const id = { spiffeIDTemplate: 'spiffe://example.org/of/{{ .PodMeta.Name }}' };
+    const kind = { apiVersion: 'spire.spiffe.io/v1alpha1', kind: 'ClusterSPIFFEID' };
+    const manifest = JSON.stringify({ ...kind, metadata: { name: 'every' }, spec: id });
+    cluster.kubectl(['apply', '--validate=strict', '-f', '-'], manifest);
+    await eventually(() => /ClusterSPIFFEID\/every/.test(inDaemon('credence', 'status')), {
+      what: 'the ClusterSPIFFEID',
+    });
+    const selected = () =>
+      kubectl('get', 'clusterspiffeid', 'every', '-o=jsonpath={.status.stats.podsSelected}');
+    await eventually(() => Number(selected()) > 0, { what: 'its status', timeoutMs: 60_000 });
+
+    cluster.helm(['uninstall', 'credence', '--namespace=credence', '--wait']);
+    assert.match(kubectl('get', 'clusterspiffeids'), /every/);
+    assert.match(kubectl('-n', 'credence', 'get', 'secret', 'credence-ca'), /kubernetes\.io\/tls/);
+  });
+
   const count = (what: RegExp) =>
     kubectl('-n', 'credence-example', 'logs', 'deployment/client', '-c', 'app').match(what)
       ?.length ?? 0;
@@ -208,7 +262,18 @@ function objects(text: string): Manifest[] {
     .filter((manifest) => manifest !== null);
 }
 
-/** By kind and name; without the hash in a name, and the annotation that does its work in the chart. */
+/** What stands in the daemon's file; an object that may be changed. */
+function settingsIn(manifests: Record<string, unknown>): Record<string, Record<string, unknown>> {
+  const { data } = manifests['ConfigMap/credence-config'] as {
+    data: Record<string, Record<string, Record<string, unknown>>>;
+  };
+  return data['credence.yaml'] ?? assert.fail('no credence.yaml');
+}
+
+/**
+ * By kind and name; without the hash in a name, and without annotations: in the chart one does its work,
+ * and others are for Helm.
+ */
 function comparable(manifests: readonly Manifest[]): Record<string, unknown> {
   const entries = manifests.map((manifest) => {
     const text = JSON.stringify(manifest).replaceAll(
@@ -219,6 +284,7 @@ function comparable(manifests: readonly Manifest[]): Record<string, unknown> {
       spec?: { template?: { metadata?: { annotations?: object } } };
     };
     delete plain.spec?.template?.metadata?.annotations;
+    delete plain.metadata.annotations;
     const data = Object.entries(plain.data ?? {}).map(([name, value]) => [
       name,
       parse(value) as unknown,

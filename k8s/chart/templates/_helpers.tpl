@@ -13,12 +13,18 @@ app.kubernetes.io/part-of: credence
 {{/* The daemon's configuration: what the chart decides, under what `settings` says. */}}
 {{- define "credence.config" -}}
 {{- $ca := "/etc/credence-ca" -}}
+{{- $policy := dict "paths" (list "/etc/credence-policy") -}}
+{{- if .Values.clusterIds.enabled -}}
+{{- $kubernetes := dict "enabled" true "write_status" .Values.clusterIds.writeStatus -}}
+{{- $lease := printf "%s/credence-status" .Release.Namespace -}}
+{{- $_ := set $policy "kubernetes" (set $kubernetes "status_lease" $lease) -}}
+{{- end -}}
 {{- $decided := dict
   "trust_domain" .Values.trustDomain
   "socket_path" (printf "%s/api.sock" .Values.socketDir)
   "admin_socket_path" (printf "%s/private/admin.sock" .Values.dataDir)
   "data_dir" (printf "%s/data" .Values.dataDir)
-  "policy" (dict "paths" (list "/etc/credence-policy"))
+  "policy" $policy
   "attestation" (dict "kubernetes" (dict "enabled" true))
   "issuer" (dict "upstream" (dict
     "type" "disk"
