@@ -10,22 +10,29 @@ import type { Logger } from './core/log.ts';
 import { surroundingsOf } from './config-cluster-policy.ts';
 import { explainAll, type Explanation } from './explain-all.ts';
 import { createLease } from './kubernetes/lease.ts';
-import { writeStatuses } from './status-writing.ts';
+import { writeStatuses, type StatusWritingDeps } from './status-writing.ts';
 import { mergeEntitlements } from './identity/entitlement.ts';
 import type { Selector } from './identity/selector.ts';
-import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
-import { onePerTrustDomain } from './manifests/federated-trust-domain.ts';
+import { createManifestsHere, derived } from './manifests-here.ts';
+import { createManifestsInForce, type ManifestsInForce } from './manifests-in-force.ts';
+import type { ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
 import type { NodePods } from './node-pods.ts';
-import { followCluster, type ClusterDeps, type FollowedCluster } from './followed-cluster.ts';
-import { compilePolicy, type Policy } from './policy/policy.ts';
+import {
+  followCluster,
+  type ClusterChange,
+  type ClusterDeps,
+  type FollowedCluster,
+} from './followed-cluster.ts';
+import { compilePolicy } from './policy/policy.ts';
 import type { PolicyStore } from './policy/store.ts';
-import { nameNodes, partEntries, verdictsElsewhere, type StaticEntries } from './static-entries.ts';
+import type { Attests } from './policy/unmatched.ts';
+import { verdictsElsewhere } from './static-entries.ts';
 import type { Entitlements } from './workload/workloads.ts';
 
 /** All that grants identities: the policy's documents, and what the cluster has. */
 export interface WholePolicy {
   readonly entitlements: Entitlements;
-  /** Waits, before it says who a process is, until the cluster was heard for the first time. */
+  /** Waits, before it says who a process is, until what may be for it was heard for the first time. */
   patient(attestor: Attestor): Attestor;
   explain(selectors: readonly Selector[]): Promise<Explanation>;
   /** Undefined where there are no pods. */
@@ -44,20 +51,7 @@ export function createWholePolicy(
 ): WholePolicy {
   const { kubernetes } = config.attestation;
   const { attests } = policySources(config);
-  const none = { identities: [], verdicts: [] };
-  if (!kubernetes || !pods) {
-    return {
-      entitlements: {
-        match: (selectors) => store.current().match(selectors),
-        onChange: (listener) => store.onChange(listener),
-      },
-      patient: (attestor) => attestor,
-      explain: (selectors) => explainAll([store.current()], none, selectors, attests),
-      cluster: undefined,
-      status: () => [],
-      close: () => undefined,
-    };
-  }
+  if (!kubernetes || !pods) return withoutPods(store, attests);
   const log = deps.log.child({ component: 'cluster policy' });
   const followed = followCluster(config, kubernetes, { ...deps, log });
   const parts = createParts(config, store, pods, followed, log);
@@ -65,16 +59,10 @@ export function createWholePolicy(
   const { ids } = cluster;
   const writing = new AbortController();
   setMaxListeners(0, writing.signal);
-  if (config.clusterPolicy.statusLease) {
-    const lease = createLease({
-      ...{ api: followed.api, clock: deps.clock, holder: kubernetes.nodeName },
-      ...config.clusterPolicy.statusLease,
-    });
-    followed.needNamespaces();
-    const writingDeps = { lease, clock: deps.clock, log, signal: writing.signal };
-    writeStatuses(cluster, writingDeps).catch((err: unknown) => {
-      if (!writing.signal.aborted) log.error({ err }, 'no status is written any more');
-    });
+  const { statusLease } = config.clusterPolicy;
+  if (statusLease) {
+    const lease = { ...statusLease, holder: kubernetes.nodeName };
+    startWriting(cluster, lease, { clock: deps.clock, log, signal: writing.signal });
   }
   return {
     entitlements: {
@@ -103,7 +91,37 @@ export function createWholePolicy(
   };
 }
 
-/** The documents' manifests go before those of the cluster. */
+function withoutPods(store: PolicyStore, attests: Attests): WholePolicy {
+  const none = { identities: [], verdicts: [] };
+  return {
+    entitlements: {
+      match: (selectors) => store.current().match(selectors),
+      onChange: (listener) => store.onChange(listener),
+    },
+    patient: (attestor) => attestor,
+    explain: (selectors) => explainAll([store.current()], none, selectors, attests),
+    cluster: undefined,
+    status: () => [],
+    close: () => undefined,
+  };
+}
+
+function startWriting(
+  cluster: ClusterParts,
+  lease: { readonly namespace: string; readonly name: string; readonly holder: string },
+  deps: Omit<StatusWritingDeps, 'lease'>,
+): void {
+  const { followed } = cluster;
+  followed.need('namespaces');
+  writeStatuses(cluster, {
+    ...deps,
+    lease: createLease({ ...lease, api: followed.api, clock: deps.clock }),
+  }).catch((err: unknown) => {
+    if (!deps.signal.aborted) deps.log.error({ err }, 'no status is written any more');
+  });
+}
+
+/** What is derived from documents, pods and the cluster, anew where one of them has changed. */
 function createParts(
   config: Config,
   store: PolicyStore,
@@ -112,97 +130,80 @@ function createParts(
   log: Logger,
 ) {
   const changes = createListeners<undefined>((err) => log.error({ err }, 'a listener failed'));
-  let entries: Policy | undefined;
-  let manifests: readonly ClusterSpiffeId[] | undefined;
-  const all = () =>
-    (manifests ??= [...store.current().manifests.clusterIds, ...followed.clusterIds.values()]);
-  const counting = whatCounts(config, store, followed, log);
+  const entries = derived(compilePolicy);
+  const inForce = followManifests(config, store, followed);
+  const here = createManifestsHere(config, store, followed, log);
   const around = {
     ...surroundingsOf(config),
+    complete: inForce.complete,
     namespaceLabels: followed.namespaceLabels,
     node: followed.node,
   };
-  const ids = createClusterIds({ manifests: all, pods: pods.index, around, log });
+  const ids = createClusterIds({ manifests: inForce.ids, pods: pods.index, around, log });
 
-  /** What is asked of the cluster depends on what manifests ask for: no more rights than that. */
-  function need(): void {
-    const wanted = all();
-    if (wanted.some(({ namespaceSelector }) => namespaceSelector.length > 0)) {
-      followed.needNamespaces();
-    }
-    const usesNode = (id: ClusterSpiffeId) =>
-      [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'));
-    if (wanted.some(usesNode)) followed.needNode();
-    counting.refresh();
-  }
-
-  function refresh(): void {
-    manifests = entries = undefined;
-    need();
-    ids.refresh();
+  /** Only what has changed is looked at again. */
+  function onCluster({ of, names }: ClusterChange): void {
+    // Its entries have changed, or it has come out which are for this node.
+    if (here.look()) changes.emit(undefined);
+    if (of === 'ClusterStaticEntry' || of === 'ClusterFederatedTrustDomain') return;
+    if (inForce.look()) return ids.refresh();
+    if (of !== 'ClusterSPIFFEID' && inForce.uses(of)) ids.refresh(names);
   }
   const stops = [
     // Once for each change: who listens asks for all of it.
     ids.onChange(() => changes.emit(undefined)),
-    store.onChange(refresh),
-    followed.onChange(refresh),
+    store.onChange(() => {
+      here.look();
+      if (inForce.look()) ids.refresh();
+      else changes.emit(undefined);
+    }),
+    followed.onChange(onCluster),
   ];
-  need();
+  inForce.look();
   followed.begin();
   return {
-    cluster: { manifests: all, ...counting, ids, followed, around },
-    policies: () => [store.current(), (entries ??= compilePolicy(counting.statics().here))],
+    cluster: { manifests: inForce.ids, ...here, ids, followed, around },
+    policies: () => [store.current(), entries(here.statics().here)],
     onChange: (listener: () => void) => changes.add(listener),
     close: () => stops.forEach((stop) => stop()),
   };
 }
 
-/** Which of the static entries and federated trust domains count on this node; says which do not. */
-function whatCounts(config: Config, store: PolicyStore, followed: FollowedCluster, log: Logger) {
-  const parents = { trustDomain: config.trustDomain, parentIds: config.clusterPolicy.parentIds };
-  const sayOnce = createSayings(log);
-  let known: StaticEntries | undefined;
-  const statics = () =>
-    (known ??= partEntries(followed.entries.values(), followed.node()?.uid, parents));
-  const federated = () =>
-    onePerTrustDomain([...store.current().manifests.federated, ...followed.federated.values()]);
-  return {
-    ...{ parents, statics, federated },
-    /** After each change of them, or of the node. */
-    refresh(): void {
-      known = undefined;
-      if (nameNodes(followed.entries.values(), parents)) followed.needNode();
-      // One that names another node is right as it is.
-      const nobodys = statics().elsewhere.filter(({ namesNode }) => !namesNode);
-      sayOnce([...federated().refused, ...nobodys]);
-    },
-  };
+/** The documents' manifests go before those of the cluster. */
+function followManifests(
+  { clusterPolicy: { watched } }: Config,
+  store: PolicyStore,
+  followed: FollowedCluster,
+): ManifestsInForce {
+  const all = derived((ofDocuments: readonly ClusterSpiffeId[], ofCluster: typeof ofDocuments) => [
+    ...ofDocuments,
+    ...ofCluster,
+  ]);
+  return createManifestsInForce({
+    wanted: () => all(store.current().manifests.clusterIds, followed.clusterIds.values()),
+    complete: () => !watched || followed.knows('ClusterSPIFFEID'),
+    follow: followed.need,
+    awaits: followed.awaits,
+  });
 }
 
-/** Logs what of the cluster's manifests has no effect here, each as long as it is so once. */
-function createSayings(log: Logger) {
-  let said = new Set<string>();
-  return (all: readonly { readonly source: string; readonly reason: string }[]): void => {
-    const next = new Set<string>();
-    for (const { source: path, reason } of all) {
-      const key = `${path}\n${reason}`;
-      next.add(key);
-      if (said.has(key)) continue;
-      log.warn({ path, reason, detail: 'it has no effect' }, 'manifest refused');
-    }
-    said = next;
-  };
-}
-
-/** A process that is attested before anybody has told what it may have would be refused for nothing. */
-function patiently(attestor: Attestor, { heard }: FollowedCluster): Attestor {
+/**
+ * A process that is attested before anybody has told what it may have would be refused for nothing: it
+ * waits for what may be for it. Of a process in no pod that is a `ClusterStaticEntry`.
+ */
+function patiently(attestor: Attestor, { heard, entriesHeard }: FollowedCluster): Attestor {
   let open = false;
   void heard.then(() => (open = true));
+  const whenHeard: Attestor['attest'] = async (peer, options) => {
+    await unlessAborted(entriesHeard, options.signal);
+    const evidence = await attestor.attest(peer, options);
+    if (evidence.selectors.length === 0) return evidence;
+    await unlessAborted(heard, options.signal);
+    // What was true before the wait may be so no more.
+    return attestor.attest(peer, options);
+  };
   return {
     name: attestor.name,
-    attest: (peer, options) =>
-      open
-        ? attestor.attest(peer, options)
-        : unlessAborted(heard, options.signal).then(() => attestor.attest(peer, options)),
+    attest: (peer, options) => (open ? attestor.attest(peer, options) : whenHeard(peer, options)),
   };
 }

@@ -1,5 +1,5 @@
 import type { ClusterIds } from './cluster-ids/cluster-ids.ts';
-import { assessPod, type Surroundings } from './cluster-ids/assess.ts';
+import { assessPod, type Assessment, type Surroundings } from './cluster-ids/assess.ts';
 import type { ManifestFigures } from './cluster-ids/metrics.ts';
 import { createCounting, type Tally } from './cluster-ids/tally.ts';
 import type { FollowedCluster } from './followed-cluster.ts';
@@ -80,21 +80,18 @@ export function manifestStatus(parts: ClusterParts): readonly ManifestStatus[] {
 /** The same as figures. */
 export function manifestFigures(parts: ClusterParts): ManifestFigures {
   const { clusterIds, entries, federated } = parts.followed;
+  const sum = (count: (assessments: readonly Assessment[]) => number) =>
+    [...parts.ids.assessments()].reduce((total, [, all]) => total + count(all), 0);
   return {
     inForce: () =>
       parts.manifests().length + parts.federated().inForce.length + parts.statics().here.length,
     refused: () =>
       [clusterIds, entries, federated].reduce(
-        (sum, { faults }) => sum + faults().length,
+        (total, { faults }) => total + faults().length,
         parts.federated().refused.length,
       ),
-    renderFailures() {
-      let failures = 0;
-      for (const [, assessments] of parts.ids.assessments()) {
-        failures += assessments.filter(({ kind }) => kind === 'unrendered').length;
-      }
-      return failures;
-    },
+    renderFailures: () => sum((all) => all.filter(({ kind }) => kind === 'unrendered').length),
+    undecided: () => sum((all) => (all.some(({ kind }) => kind === 'undecided') ? 1 : 0)),
   };
 }
 

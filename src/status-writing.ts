@@ -30,9 +30,9 @@ export async function writeStatuses(parts: ClusterParts, deps: StatusWritingDeps
   for (;;) {
     try {
       const { clusterIds, entries } = parts.followed;
-      const some = [clusterIds, entries].some(
-        (kind) => kind.values().length + kind.faults().length > 0,
-      );
+      const some =
+        [clusterIds, entries].some((kind) => kind.values().length + kind.faults().length > 0) &&
+        parts.followed.knows('namespaces');
       if (some && (await lease.holds({ signal }))) await writeAll(parts, signal);
       said = '';
     } catch (thrown) {
@@ -62,8 +62,11 @@ async function writeAll(parts: ClusterParts, signal: AbortSignal): Promise<void>
     });
   };
   for (const id of clusterIds.values()) {
+    const tally = tallies.get(id);
+    // One that is not in force yet.
+    if (!tally) continue;
     // Nothing fails to be set: there is no server to set it on.
-    const status = { stats: { ...tallies.get(id)?.stats, entryFailures: 0 } };
+    const status = { stats: { ...tally.stats, entryFailures: 0 } };
     await patch(COLLECTIONS.ClusterSPIFFEID, id.name, clusterIds.statusOf(id.name), status);
   }
   for (const { name, kept } of clusterIds.faults()) {

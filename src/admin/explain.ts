@@ -53,7 +53,7 @@ export interface ExplainPodSources {
 type Verdict = { readonly entry: EntryView } & (
   | { readonly kind: 'applies'; readonly id: string }
   | { readonly kind: 'shadowed'; readonly id: string; readonly by: string }
-  | { readonly kind: 'placeholder'; readonly reason: string }
+  | { readonly kind: 'placeholder' | 'undecided'; readonly reason: string }
   | {
       readonly kind: 'missing';
       readonly missing: readonly string[];
@@ -127,7 +127,7 @@ function entryView(verdict: Verdict): unknown {
     source: entry.source,
     ...(kind === 'applies' || kind === 'shadowed' ? { gives: verdict.id } : {}),
     ...(kind === 'shadowed' ? { shadowed_by: verdict.by } : {}),
-    ...(kind === 'placeholder' ? { reason: verdict.reason } : {}),
+    ...(kind === 'placeholder' || kind === 'undecided' ? { reason: verdict.reason } : {}),
     ...(kind === 'missing' ? { missing: verdict.missing, findings: verdict.findings } : {}),
   };
 }

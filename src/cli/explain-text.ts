@@ -19,10 +19,8 @@ export function explainText(view: ExplainView): string {
     ['identities', identities.length > 0 ? identities.map(identityText) : [noneText(view)]],
     ['default', defaultText(identities)],
     ['shadowed', of('shadowed').map(shadowedText)],
-    [
-      'unresolved',
-      of('placeholder').map(({ spiffeId, reason, source }) => `${spiffeId} (${source}): ${reason}`),
-    ],
+    ['unresolved', of('placeholder').map(reasonText)],
+    ['undecided', of('undecided').map(reasonText)],
     [
       'missed',
       of('missing').flatMap((verdict) => [
@@ -87,6 +85,10 @@ function defaultText([first, ...others]: readonly IdentityView[]): string[] {
 
 function shadowedText({ spiffeId, source, shadowedBy }: VerdictView): string {
   return `${spiffeId} (${source}): ${shadowedBy} gives the same SPIFFE ID and goes first`;
+}
+
+function reasonText({ spiffeId, source, reason }: VerdictView): string {
+  return `${spiffeId} (${source}): ${reason}`;
 }
 
 function missedText({ spiffeId, source, missing }: VerdictView, held: readonly string[]): string {

@@ -9,7 +9,7 @@ export interface VerdictView {
   readonly source: string;
   /** Of a shadowed entry: the place of the one that counts. */
   readonly shadowedBy: string;
-  /** Why a placeholder has no value. */
+  /** Why a placeholder has no value, or what is not known yet. */
   readonly reason: string;
   readonly missing: readonly string[];
   /** Why no process has what is missing. */

@@ -15,6 +15,8 @@ export interface Surroundings extends Pick<
   'trustDomain' | 'clusterName' | 'clusterDomain'
 > {
   readonly ignoredNamespaces: Pick<ReadonlySet<string>, 'has'>;
+  /** Whether all there are were heard of: until then one that is not there may be for this pod. */
+  complete(): boolean;
   /** Undefined while nobody has told. */
   namespaceLabels(name: string): Texts | undefined;
   node(): NodeFacts | undefined;
@@ -30,6 +32,8 @@ export type Assessment = { readonly id: ClusterSpiffeId } & (
       readonly met: number;
     }
   | { readonly kind: 'unrendered'; readonly reason: string }
+  /** Whether it is for the pod, or what it gives, cannot be said yet: it gives nothing. */
+  | { readonly kind: 'undecided'; readonly reason: string }
   /** A fallback where another one applies. */
   | { readonly kind: 'yields'; readonly to: string }
   | {
@@ -50,46 +54,58 @@ export function assessPod(
   const facts = { trustDomain, clusterName, clusterDomain, pod, node: around.node() };
   const assessed = ids.map((id) => unselected(id, pod, around) ?? render(id, facts));
   // SPIRE's rule: of the pod, whichever of its processes the other one is for.
-  const first = assessed.find(({ id, kind }) => kind === 'rendered' && !id.fallback);
-  if (!first) return assessed;
-  return assessed.map((one) =>
-    one.kind === 'rendered' && one.id.fallback
-      ? { kind: 'yields', id: one.id, to: first.id.source }
-      : one,
-  );
+  const others = assessed.filter(({ id }) => !id.fallback);
+  const first = others.find(({ kind }) => kind === 'rendered');
+  const open = others.find(({ kind }) => kind === 'undecided');
+  if (!first && !open && around.complete()) return assessed;
+  return assessed.map((one): Assessment => {
+    if (one.kind !== 'rendered' || !one.id.fallback) return one;
+    if (first) return { kind: 'yields', id: one.id, to: first.id.source };
+    const of = open
+      ? `whether ${open.id.source} is for this pod is`
+      : 'what else the cluster has is';
+    return undecided(one.id, `it is a fallback, and ${of} not known yet`);
+  });
 }
 
+/** What the pod lacks for certain counts, whatever else is not known. */
 function unselected(
   id: ClusterSpiffeId,
   pod: PodFacts,
   around: Surroundings,
 ): Assessment | undefined {
   const { podSelector, namespaceSelector } = id;
-  const lacking: string[] = [];
-  if (around.ignoredNamespaces.has(pod.namespace)) {
-    lacking.push(`a namespace other than ${pod.namespace} (policy.kubernetes.ignore_namespaces)`);
+  const { namespace } = pod;
+  const ignored = around.ignoredNamespaces.has(namespace)
+    ? [`a namespace other than ${namespace} (policy.kubernetes.ignore_namespaces)`]
+    : [];
+  const labels = namespaceSelector.length > 0 ? around.namespaceLabels(namespace) : NO_LABELS;
+  const lacking = [
+    ...ignored,
+    ...(labels ? lacks('namespaceSelector', namespaceSelector, labels, `${NS} ${namespace}`) : []),
+    ...lacks('podSelector', podSelector, pod.labels, 'the pod'),
+  ];
+  if (lacking.length > 0) {
+    const asked = podSelector.length + (labels ? namespaceSelector.length : 0);
+    return { kind: 'unselected', id, unmet: lacking, met: Math.max(asked - lacking.length, 0) };
   }
-  if (namespaceSelector.length > 0) {
-    const labels = around.namespaceLabels(pod.namespace);
-    const whose = `the namespace ${pod.namespace}`;
-    lacking.push(...lacks('namespaceSelector', namespaceSelector, labels, whose));
-  }
-  lacking.push(...lacks('podSelector', podSelector, pod.labels, 'the pod'));
-  if (lacking.length === 0) return undefined;
-  const asked = podSelector.length + namespaceSelector.length;
-  return { kind: 'unselected', id, unmet: lacking, met: Math.max(asked - lacking.length, 0) };
+  if (labels) return undefined;
+  const all = namespaceSelector.map(requirementText).join(',');
+  return undecided(
+    id,
+    `namespaceSelector ${all}: the labels of ${NS} ${namespace} are not known yet`,
+  );
 }
+
+const NS = 'the namespace';
+const NO_LABELS: Texts = new Map();
 
 function lacks(
   name: string,
   selector: LabelSelector,
-  labels: Texts | undefined,
+  labels: Texts,
   whose: string,
 ): readonly string[] {
-  if (!labels) {
-    const all = selector.map(requirementText).join(',');
-    return [`${name} ${all} (the labels of ${whose} are not known)`];
-  }
   return unmet(selector, labels).map((requirement) => {
     const value = labels.get(requirement.key);
     const has = value === undefined ? `no ${requirement.key}` : `${requirement.key}=${value}`;
@@ -97,20 +113,21 @@ function lacks(
   });
 }
 
-/** Nothing that a template gives is taken for what it should be. */
+/** Nothing that a template gives is taken for what it should be. What is wrong goes before what is open. */
 function render(id: ClusterSpiffeId, facts: TemplateFacts): Assessment {
-  const spiffeId = renderTemplate(id.spiffeId, facts, beyondSegment);
-  if (spiffeId.kind === 'none') return unrendered(id, `spiffeIDTemplate: ${spiffeId.reason}`);
-  const fault = idFault(spiffeId.text, facts.trustDomain);
-  if (fault !== undefined) {
-    return unrendered(id, `spiffeIDTemplate gives "${shown(spiffeId.text)}": ${fault}`);
-  }
-  const dnsNames = renderAll(id.dnsNames, facts, dnsNameFault);
-  if ('reason' in dnsNames) return unrendered(id, `dnsNameTemplates${dnsNames.reason}`);
-  const selectors = renderAll(id.selectors, facts, selectorFault);
-  if ('reason' in selectors) return unrendered(id, `workloadSelectorTemplates${selectors.reason}`);
+  const { trustDomain } = facts;
+  const spiffeId = renderAll('spiffeIDTemplate', [id.spiffeId], facts, (text) =>
+    idFault(text, trustDomain),
+  );
+  const dnsNames = renderAll('dnsNameTemplates', id.dnsNames, facts, dnsNameFault);
+  const selectors = renderAll('workloadSelectorTemplates', id.selectors, facts, selectorFault);
+  const parts = [spiffeId, dnsNames, selectors];
+  const wrong = parts.find(({ fault }) => fault !== undefined);
+  if (wrong?.fault !== undefined) return { kind: 'unrendered', id, reason: wrong.fault };
+  const open = parts.find(({ unknown }) => unknown !== undefined);
+  if (open?.unknown !== undefined) return undecided(id, open.unknown);
   const entitlement: Entitlement = Object.freeze({
-    id: spiffeId.text as SpiffeId,
+    id: spiffeId.texts[0] as SpiffeId,
     x509SvidTtlMs: id.x509SvidTtlMs,
     jwtSvidTtlMs: id.jwtSvidTtlMs,
     dnsNames: dnsNames.texts,
@@ -134,22 +151,40 @@ function idFault(text: string, trustDomain: string): string | undefined {
   return domain === trustDomain ? undefined : `the trust domain of this one is ${trustDomain}`;
 }
 
+interface RenderedAll {
+  readonly texts: readonly string[];
+  /** What is wrong with the first that gives nothing valid. */
+  readonly fault?: string;
+  /** What is not known yet. */
+  readonly unknown?: string;
+}
+
 function renderAll(
+  field: string,
   templates: readonly GoTemplate[],
   facts: TemplateFacts,
   faultOf: (text: string) => string | undefined,
-): { readonly texts: readonly string[] } | { readonly reason: string } {
+): RenderedAll {
   const texts = new Set<string>();
+  let unknown: string | undefined;
   for (const [n, template] of templates.entries()) {
-    const rendered = renderTemplate(template, facts);
-    if (rendered.kind === 'none') return { reason: `[${n}]: ${rendered.reason}` };
-    const fault = faultOf(rendered.text);
-    if (fault !== undefined) return { reason: `[${n}] gives "${shown(rendered.text)}": ${fault}` };
-    texts.add(rendered.text);
+    const isId = field === 'spiffeIDTemplate';
+    const where = isId ? field : `${field}[${n}]`;
+    const rendered = renderTemplate(template, facts, isId ? beyondSegment : undefined);
+    if (rendered.kind === 'none') return { texts: [], fault: `${where}: ${rendered.reason}` };
+    if (rendered.kind === 'unknown') {
+      unknown ??= `${where}: ${rendered.reason}`;
+      continue;
+    }
+    const { text } = rendered;
+    const fault = faultOf(text);
+    if (fault !== undefined)
+      return { texts: [], fault: `${where} gives "${shown(text)}": ${fault}` };
+    texts.add(text);
   }
-  return { texts: [...texts] };
+  return { texts: [...texts], ...(unknown === undefined ? {} : { unknown }) };
 }
 
-function unrendered(id: ClusterSpiffeId, reason: string): Assessment {
-  return { kind: 'unrendered', id, reason };
+function undecided(id: ClusterSpiffeId, reason: string): Assessment {
+  return { kind: 'undecided', id, reason };
 }

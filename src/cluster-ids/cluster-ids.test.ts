@@ -54,13 +54,14 @@ function setUp(...manifests: ClusterSpiffeId[]) {
   const pods = new FakePods();
   const log = new FakeLogger();
   const namespaces = new Map<string, ReadonlyMap<string, string>>();
-  const state = { manifests: manifests as readonly ClusterSpiffeId[] };
+  const state = { manifests: manifests as readonly ClusterSpiffeId[], complete: true };
   let node: NodeFacts | undefined;
   const around = {
     ...{ trustDomain, clusterName: 'blue', clusterDomain: 'cluster.local' },
     ignoredNamespaces: new Set(['kube-system']),
     namespaceLabels: (name: string) => namespaces.get(name),
     node: () => node,
+    complete: () => state.complete,
   };
   const ids = createClusterIds({ manifests: () => state.manifests, pods, around, log });
   let changes = 0;
@@ -70,6 +71,9 @@ function setUp(...manifests: ClusterSpiffeId[]) {
     ...{ pods, log, namespaces, ids, held, around, state },
     match: (...more: string[]) => ids.match(held(...more)).map(({ id }) => id as string),
     changes: () => changes,
+    told: () => ids.explain(held()).verdicts.map((one) => [one.entry.source, one.kind]),
+    reasons: () =>
+      ids.explain(held()).verdicts.flatMap((one) => ('reason' in one ? [one.reason] : [])),
     setNode: (next: NodeFacts) => (node = next),
   };
 }
@@ -122,15 +126,16 @@ describe('a ClusterSPIFFEID', () => {
 
   it('with a namespaceSelector waits for the labels of the namespace', () => {
     const id = manifest('a', { namespaceSelector: { matchLabels: { env: 'prod' } } });
-    const { pods, match, namespaces, ids, held, changes } = setUp(id);
+    const { pods, match, namespaces, ids, held, changes, reasons } = setUp(id);
     pods.put(pod({}));
     assert.deepEqual(match(), []);
     const missing = () => {
       const [verdict] = ids.explain(held()).verdicts;
       return verdict?.kind === 'missing' ? verdict.missing : verdict?.kind;
     };
-    assert.deepEqual(missing(), [
-      'namespaceSelector env=prod (the labels of the namespace shop are not known)',
+    assert.equal(missing(), 'undecided');
+    assert.deepEqual(reasons(), [
+      'namespaceSelector env=prod: the labels of the namespace shop are not known yet',
     ]);
     namespaces.set('shop', new Map([['env', 'test']]));
     ids.refresh();
@@ -164,13 +169,81 @@ describe('a ClusterSPIFFEID', () => {
 
   it('is a fallback also where the template of the other one fails', () => {
     const fallback = manifest('fallback', { fallback: true });
-    const own = manifest('own', { spiffeIDTemplate: 'spiffe://example.org/{{ .NodeMeta.Name }}' });
-    const { pods, match, setNode, ids } = setUp(own, fallback);
+    const own = manifest('own', {
+      spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.tier }}',
+    });
+    const { pods, match } = setUp(own, fallback);
     pods.put(pod({}));
     assert.deepEqual(match(), ['spiffe://example.org/fallback']);
+    pods.put(pod({ labels: { tier: 'front' } }));
+    assert.deepEqual(match(), ['spiffe://example.org/front']);
+  });
+
+  it('is no fallback while it is not known whether another one is for the pod', () => {
+    const fallback = manifest('fallback', { fallback: true });
+    const own = manifest('own', { namespaceSelector: { matchLabels: { env: 'prod' } } });
+    const { pods, match, namespaces, ids, told, reasons } = setUp(fallback, own);
+    pods.put(pod({}));
+    assert.deepEqual(match(), []);
+    assert.deepEqual(told(), [
+      ['ClusterSPIFFEID/fallback', 'undecided'],
+      ['ClusterSPIFFEID/own', 'undecided'],
+    ]);
+    assert.equal(
+      reasons()[0],
+      'it is a fallback, and whether ClusterSPIFFEID/own is for this pod is not known yet',
+    );
+    namespaces.set('shop', new Map([['env', 'test']]));
+    ids.refresh();
+    assert.deepEqual(match(), ['spiffe://example.org/fallback']);
+    namespaces.set('shop', new Map([['env', 'prod']]));
+    ids.refresh();
+    assert.deepEqual(match(), ['spiffe://example.org/own']);
+  });
+
+  it('is no fallback while what another one gives depends on a node that is not known', () => {
+    const fallback = manifest('fallback', { fallback: true });
+    const own = manifest('own', {
+      spiffeIDTemplate:
+        'spiffe://example.org/{{ index .NodeMeta.Labels "zone" | default "nowhere" }}',
+    });
+    const { pods, match, setNode, ids, reasons } = setUp(own, fallback);
+    pods.put(pod({}));
+    assert.deepEqual(match(), []);
+    assert.match(
+      reasons()[0] ?? '',
+      /^spiffeIDTemplate: \.NodeMeta\.Labels: the node is not known yet/,
+    );
     setNode({ name: 'n', uid: 'n', labels: new Map(), annotations: new Map() });
     ids.refresh();
-    assert.deepEqual(match(), ['spiffe://example.org/n']);
+    assert.deepEqual(match(), ['spiffe://example.org/nowhere']);
+  });
+
+  it('is no fallback while those of the cluster were not heard of', () => {
+    const plain = manifest('plain', { podSelector: { matchLabels: { app: 'web' } } });
+    const { pods, match, ids, state, reasons } = setUp(manifest('f', { fallback: true }), plain);
+    state.complete = false;
+    pods.put(pod({}));
+    assert.deepEqual(match(), []);
+    assert.match(reasons()[0] ?? '', /what else the cluster has is not known yet$/);
+    pods.put(pod({ labels: { app: 'web' } }));
+    assert.deepEqual(match(), ['spiffe://example.org/plain']);
+    pods.put(pod({}));
+    state.complete = true;
+    ids.refresh();
+    assert.deepEqual(match(), ['spiffe://example.org/f']);
+  });
+
+  it('is a fallback where the other one is not for the pod, whatever is not known besides', () => {
+    const fallback = manifest('fallback', { fallback: true });
+    const [env, web] = [{ matchLabels: { env: 'prod' } }, { matchLabels: { app: 'web' } }];
+    const other = manifest('other', { namespaceSelector: env, podSelector: web });
+    const broken = manifest('broken', {
+      spiffeIDTemplate: 'spiffe://example.org/{{ .NodeMeta.Name }}/{{ .PodMeta.Labels.none }}',
+    });
+    const { pods, match } = setUp(other, broken, fallback);
+    pods.put(pod({}));
+    assert.deepEqual(match(), ['spiffe://example.org/fallback']);
   });
 
   const INVALID: readonly (readonly [string, object, RegExp])[] = [

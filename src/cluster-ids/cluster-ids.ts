@@ -23,8 +23,8 @@ export interface ClusterIds {
   explain(selectors: readonly Selector[]): PodExplanation;
   /** What all of them come to for each pod of this node. */
   assessments(): Iterable<readonly [PodFacts, readonly Assessment[]]>;
-  /** Manifests, namespaces or the node are others. */
-  refresh(): void;
+  /** Manifests or the node are others, or namespaces: of those pods alone. */
+  refresh(namespaces?: ReadonlySet<string>): void;
   /** Called when processes may have other identities. Returns a remover. */
   onChange(listener: () => void): () => void;
   close(): void;
@@ -89,9 +89,14 @@ class PodAssessments implements ClusterIds {
     }
   }
 
-  refresh(): void {
-    this.#assessed.clear();
-    this.#changes.emit(undefined);
+  refresh(namespaces?: ReadonlySet<string>): void {
+    let concerned = namespaces === undefined;
+    for (const [uid, { pod }] of this.#assessed) {
+      if (namespaces && !namespaces.has(pod.namespace)) continue;
+      this.#assessed.delete(uid);
+      concerned = true;
+    }
+    if (concerned) this.#changes.emit(undefined);
   }
 
   onChange(listener: () => void): () => void {

@@ -39,7 +39,7 @@ export function explainPod(
   };
 }
 
-/** The same without a cluster: of the pod that the selectors describe, if they are of one. */
+/** The same without a cluster, by these alone: of the pod that the selectors describe, if any. */
 export function explainDescribed(
   ids: readonly ClusterSpiffeId[],
   selectors: readonly Selector[],
@@ -48,5 +48,6 @@ export function explainDescribed(
   const pod = describedPod(selectors);
   if (!pod) return { identities: [], verdicts: [] };
   const unknown = () => undefined;
-  return explainPod(ids, pod, selectors, { ...known, namespaceLabels: unknown, node: unknown });
+  const around = { ...known, complete: () => true, namespaceLabels: unknown, node: unknown };
+  return explainPod(ids, pod, selectors, around);
 }

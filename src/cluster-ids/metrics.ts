@@ -8,6 +8,8 @@ export interface ManifestFigures {
   readonly refused: () => number;
   /** Pods of this node that a `ClusterSPIFFEID` selects and that get nothing of it. */
   readonly renderFailures: () => number;
+  /** Pods of this node of which nobody knows yet whether a `ClusterSPIFFEID` is for them. */
+  readonly undecided: () => number;
 }
 
 export function registerManifestMetrics(registry: Registry, figures: ManifestFigures): void {
@@ -30,5 +32,10 @@ export function registerManifestMetrics(registry: Registry, figures: ManifestFig
     'credence_manifest_render_failures',
     'Pods of this node that a ClusterSPIFFEID selects and gives no valid ID',
     figures.renderFailures,
+  );
+  gauge(
+    'credence_manifest_undecided_pods',
+    'Pods of this node of which it is not known yet what a ClusterSPIFFEID gives them',
+    figures.undecided,
   );
 }

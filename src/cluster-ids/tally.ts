@@ -18,7 +18,7 @@ export interface Stats {
 /** What the pods that were counted come to. */
 export interface Tally {
   readonly stats: Stats;
-  /** Why the first pod without one has none. */
+  /** Why the first pod without one has none, or none yet. */
   readonly failure: string | undefined;
 }
 
@@ -56,11 +56,12 @@ export function createCounting(
         const tally = tallies.get(one.id);
         if (!tally || one.kind === 'unselected') continue;
         const { stats } = tally;
-        stats.podsSelected++;
-        if (one.kind === 'unrendered') {
-          stats.podEntryRenderFailures++;
+        if (one.kind === 'unrendered' || one.kind === 'undecided') {
           tally.failure ??= `${pod.namespace}/${pod.name ?? '?'}: ${one.reason}`;
         }
+        if (one.kind === 'undecided') continue;
+        stats.podsSelected++;
+        if (one.kind === 'unrendered') stats.podEntryRenderFailures++;
         if (one.kind !== 'rendered') continue;
         const key = [one.entitlement.id, ...[...one.selectors].sort()].join('\n');
         if (seen.has(key)) stats.entriesMasked++;

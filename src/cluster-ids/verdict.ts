@@ -6,7 +6,7 @@ import type { Assessment } from './assess.ts';
 /** What became of a `ClusterSPIFFEID` for a process, in the form of the policy's own verdicts. */
 export type ClusterVerdict = { readonly entry: EntryView } & (
   | { readonly kind: 'applies'; readonly id: string }
-  | { readonly kind: 'placeholder'; readonly reason: string }
+  | { readonly kind: 'placeholder' | 'undecided'; readonly reason: string }
   | {
       readonly kind: 'missing';
       readonly missing: readonly string[];
@@ -36,6 +36,8 @@ export function verdictOn(
     }
     case 'unrendered':
       return { kind: 'placeholder', entry, reason: assessment.reason };
+    case 'undecided':
+      return { kind: 'undecided', entry, reason: assessment.reason };
     case 'yields':
       return missing([
         `a pod that no other ClusterSPIFFEID is for (it is a fallback for those, and ${assessment.to} is for this one)`,

@@ -55,7 +55,7 @@ export function createWatched<T>(
 
   /** Whether something else is in force now. */
   function take(object: unknown): boolean {
-    const { name, uid, createdAt, content, status } = partsOf(object);
+    const { name, content, status } = partsOf(object);
     if (name === '' || !isMapping(object)) return false;
     const before = known.get(name);
     if (before?.content === content) {
@@ -63,30 +63,18 @@ export function createWatched<T>(
       return false;
     }
     const reading = read(object);
-    const [fault] = reading.faults;
-    // One that is made again under its name is another one.
-    const good = before?.uid === uid ? before.value : undefined;
-    const value = fault === undefined ? reading.value : good;
-    known.set(name, { uid, order: `${createdAt} ${name}`, content, status, value, fault });
-    say(name, reading, good !== undefined);
-    if (value === before?.value) return false;
-    values = undefined;
-    return true;
+    const next = successor(before, reading, object);
+    say(log, `${kind}/${name}`, reading, next.value !== undefined);
+    return put(name, next);
   }
 
-  function say(name: string, { faults, warnings }: Reading<T>, kept: boolean): void {
-    const path = `${kind}/${name}`;
-    if (faults.length > 0) {
-      const detail = kept ? 'its last good version stays' : 'it has no effect';
-      log.warn({ path, reason: faults.join('; '), detail }, 'manifest refused');
-    }
-    for (const detail of warnings) log.warn({ path, detail }, 'policy warning');
-  }
+  const tell = (isOther: boolean) => (isOther ? changed() : undefined);
 
-  function drop(name: string): boolean {
+  function put(name: string, next: Known<T> | undefined): boolean {
     const before = known.get(name);
-    known.delete(name);
-    if (before?.value === undefined) return false;
+    if (next) known.set(name, next);
+    else known.delete(name);
+    if (next?.value === before?.value) return false;
     values = undefined;
     return true;
   }
@@ -96,25 +84,54 @@ export function createWatched<T>(
       const listed = new Set(objects.map((object) => partsOf(object).name));
       const gone = [...known.keys()].filter((name) => !listed.has(name));
       // Each has its turn, whatever came of the one before.
-      const changes = [...objects.map(take), ...gone.map(drop)];
-      if (changes.includes(true)) changed();
+      const changes = [...objects.map(take), ...gone.map((name) => put(name, undefined))];
+      tell(changes.includes(true));
     },
-    put(object) {
-      if (take(object)) changed();
-    },
-    remove(object) {
-      if (drop(partsOf(object).name)) changed();
-    },
-    values: () =>
-      (values ??= [...known.values()]
-        .sort((a, b) => (a.order < b.order ? -1 : 1))
-        .flatMap(({ value }) => (value === undefined ? [] : [value]))),
-    faults: () =>
-      [...known].flatMap(([name, { fault, value }]) =>
-        fault === undefined ? [] : [{ name, fault, kept: value !== undefined }],
-      ),
+    put: (object) => tell(take(object)),
+    remove: (object) => tell(put(partsOf(object).name, undefined)),
+    values: () => (values ??= inOrder(known.values())),
+    faults: () => faultsOf(known),
     statusOf: (name) => known.get(name)?.status,
   };
+}
+
+/** What counts of an object after this reading of it. */
+function successor<T>(
+  before: Known<T> | undefined,
+  { value, faults }: Reading<T>,
+  object: Mapping,
+): Known<T> {
+  const { name, uid, createdAt, content, status } = partsOf(object);
+  const [fault] = faults;
+  // One that is made again under its name is another one.
+  const good = before?.uid === uid ? before.value : undefined;
+  const order = `${createdAt} ${name}`;
+  return { uid, order, content, status, fault, value: fault === undefined ? value : good };
+}
+
+function say(
+  log: Logger,
+  path: string,
+  { faults, warnings }: Reading<unknown>,
+  kept: boolean,
+): void {
+  if (faults.length > 0) {
+    const detail = kept ? 'its last good version stays' : 'it has no effect';
+    log.warn({ path, reason: faults.join('; '), detail }, 'manifest refused');
+  }
+  for (const detail of warnings) log.warn({ path, detail }, 'policy warning');
+}
+
+function faultsOf(known: ReadonlyMap<string, Known<unknown>>): readonly Fault[] {
+  return [...known].flatMap(([name, { fault, value }]) =>
+    fault === undefined ? [] : [{ name, fault, kept: value !== undefined }],
+  );
+}
+
+function inOrder<T>(all: Iterable<Known<T>>): readonly T[] {
+  return [...all]
+    .sort((a, b) => (a.order < b.order ? -1 : 1))
+    .flatMap(({ value }) => (value === undefined ? [] : [value]));
 }
 
 /** The `spec` is what counts; a status that somebody writes changes nothing. */

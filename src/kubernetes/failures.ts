@@ -39,7 +39,7 @@ export function createFailures(asked: Asked, { random, log }: FailuresDeps): Fai
   return {
     add(thrown) {
       const code = codeOf(thrown);
-      const refused = isRefused(thrown);
+      const refused = refusalIn(thrown) !== undefined;
       // Once, and again when it is another refusal: it is tried for ever.
       if (failures === 0 || (refused && code !== said)) {
         said = code;
@@ -58,8 +58,10 @@ export function createFailures(asked: Asked, { random, log }: FailuresDeps): Fai
 }
 
 /** Whether the answer is that there is no such thing, or not for us. */
-export function isRefused(thrown: unknown): boolean {
-  return [403, 404].includes(codeOf(thrown));
+export function refusalIn(thrown: unknown): 'absent' | 'forbidden' | undefined {
+  const code = codeOf(thrown);
+  if (code === 404) return 'absent';
+  return code === 403 ? 'forbidden' : undefined;
 }
 
 const codeOf = (thrown: unknown): number => (thrown instanceof ApiRefusal ? thrown.code : 0);

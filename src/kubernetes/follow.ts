@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { ApiRefusal, type Api } from './api.ts';
-import { createFailures, isRefused } from './failures.ts';
+import { createFailures, refusalIn } from './failures.ts';
 import { record, text, type Fields } from './fields.ts';
 
 /** What a list and the events after it are put into. */
@@ -14,7 +14,7 @@ export interface Mirror {
   /** The server was heard: what is in here was true a moment ago. */
   heard(): void;
   /** It says that there is no such collection, or not for us: what is in here stays as it is. */
-  refused?(): void;
+  refused?(why: 'absent' | 'forbidden'): void;
 }
 
 export interface Followed {
@@ -74,7 +74,8 @@ export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): 
         relisted = true;
         if (!again) continue;
       }
-      if (isRefused(thrown)) mirror.refused?.();
+      const refusal = refusalIn(thrown);
+      if (refusal) mirror.refused?.(refusal);
       await sleep(clock, failures.add(thrown), { signal });
     }
   }

@@ -11,19 +11,24 @@ export interface Namespaces {
   readonly all: () => ReadonlyMap<string, Labels>;
 }
 
-/** @param changed called when the labels of some are others */
+/** @param changed called with those whose labels are others */
 export function createNamespaces(
-  changed: () => void,
+  changed: (names: ReadonlySet<string>) => void,
   told: Pick<Mirror, 'heard' | 'refused'>,
 ): Namespaces {
   const known = new Map<string, Labels>();
 
-  function put(object: unknown): boolean {
+  /** Names it when its labels are others. */
+  function put(object: unknown): readonly string[] {
     const [name, labels] = read(object);
     const before = known.get(name);
-    if (name === '' || (before && sameLabels(before, labels))) return false;
+    if (name === '' || (before && sameLabels(before, labels))) return [];
     known.set(name, labels);
-    return true;
+    return [name];
+  }
+  const drop = (name: string) => (known.delete(name) ? [name] : []);
+  function tell(names: readonly string[]): void {
+    if (names.length > 0) changed(new Set(names));
   }
 
   return {
@@ -31,15 +36,10 @@ export function createNamespaces(
       replace(objects) {
         const listed = new Set(objects.map((object) => read(object)[0]));
         const gone = [...known.keys()].filter((name) => !listed.has(name));
-        const changes = [...objects.map(put), ...gone.map((name) => known.delete(name))];
-        if (changes.includes(true)) changed();
+        tell([...objects.flatMap(put), ...gone.flatMap(drop)]);
       },
-      put(object) {
-        if (put(object)) changed();
-      },
-      remove(object) {
-        if (known.delete(read(object)[0])) changed();
-      },
+      put: (object) => tell(put(object)),
+      remove: (object) => tell(drop(read(object)[0])),
       ...told,
     },
     labelsOf: (name) => known.get(name),

@@ -36,27 +36,39 @@ type Field =
   | {
       readonly type: 'text';
       readonly read: (from: TemplateFacts) => string | undefined;
-      readonly absent: string;
+      readonly without: Without;
     }
   | {
       readonly type: 'texts';
       readonly read: (from: TemplateFacts) => Texts | undefined;
-      readonly absent: string;
+      readonly without: Without;
     };
 
-const text = (read: (from: TemplateFacts) => string | undefined, absent = UNKNOWN): Field => ({
+/** What it means that a field has no value: there is none, or nobody has told of it yet. */
+export type Without =
+  | { readonly kind: 'none'; readonly reason: string }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+const text = (
+  read: (from: TemplateFacts) => string | undefined,
+  without: Without = UNKNOWN,
+): Field => ({
   type: 'text',
   read,
-  absent,
+  without,
 });
-const texts = (read: (from: TemplateFacts) => Texts | undefined, absent = UNKNOWN): Field => ({
+const texts = (read: (from: TemplateFacts) => Texts | undefined, without = UNKNOWN): Field => ({
   type: 'texts',
   read,
-  absent,
+  without,
 });
 
-const UNKNOWN = 'it is not known of this pod';
-const NO_NODE = 'the node is not known (nodes: list, watch)';
+const UNKNOWN: Without = { kind: 'unknown', reason: 'it is not known of this pod' };
+const NO_NODE: Without = {
+  kind: 'unknown',
+  reason: 'the node is not known yet (nodes: list, watch)',
+};
+const notSet = (setting: string): Without => ({ kind: 'none', reason: `${setting} is not set` });
 const setting = (value: string) => (value === '' ? undefined : value);
 
 /** Each field there is, by its name without the first dot. */
@@ -64,11 +76,11 @@ const FIELDS: Readonly<Record<string, Field>> = {
   TrustDomain: text(({ trustDomain }) => trustDomain),
   ClusterName: text(
     ({ clusterName }) => setting(clusterName),
-    'policy.kubernetes.cluster_name is not set',
+    notSet('policy.kubernetes.cluster_name'),
   ),
   ClusterDomain: text(
     ({ clusterDomain }) => setting(clusterDomain),
-    'policy.kubernetes.cluster_domain is not set',
+    notSet('policy.kubernetes.cluster_domain'),
   ),
   'PodMeta.Name': text(({ pod }) => pod.name),
   'PodMeta.Namespace': text(({ pod }) => pod.namespace),

@@ -1,16 +1,12 @@
 import { shown } from '../core/yaml.ts';
-import { fieldOf, type TemplateFacts } from './template-fields.ts';
+import { fieldOf, type TemplateFacts, type Without } from './template-fields.ts';
 import type { Expression, GoTemplate } from './template.ts';
 
-/** What a template gives, or why it gives nothing. */
-export type Rendered =
-  | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'none'; readonly reason: string };
+/** What a template gives, or why it gives nothing, or why that cannot be said yet. */
+export type Rendered = { readonly kind: 'text'; readonly text: string } | Without;
 
 /** Besides, whether any of it was taken from a pod or a node, rather than written by the operator. */
-type Value =
-  | { readonly kind: 'text'; readonly text: string; readonly taken: boolean }
-  | Extract<Rendered, { kind: 'none' }>;
+type Value = { readonly kind: 'text'; readonly text: string; readonly taken: boolean } | Without;
 
 /** More than any SPIFFE ID, DNS name or selector has. */
 const MAX_VALUE = 8192;
@@ -26,15 +22,21 @@ export function renderTemplate(
   takenFault: (value: string) => string | undefined = () => undefined,
 ): Rendered {
   let whole = '';
+  let unknown: Rendered | undefined;
   for (const part of parts) {
     const value = evaluate(part, facts);
+    // Whatever the others come to.
     if (value.kind === 'none') return value;
+    if (value.kind === 'unknown') {
+      unknown ??= value;
+      continue;
+    }
     const fault = value.taken ? takenFault(value.text) : undefined;
     if (fault !== undefined) return none(fault);
     whole += value.text;
     if (whole.length > MAX_VALUE) return tooLong();
   }
-  return { kind: 'text', text: whole };
+  return unknown ?? { kind: 'text', text: whole };
 }
 
 function evaluate(expression: Expression, facts: TemplateFacts): Value {
@@ -45,7 +47,7 @@ function evaluate(expression: Expression, facts: TemplateFacts): Value {
       const field = fieldOf(expression.name);
       const value = field?.type === 'text' ? field.read(facts) : undefined;
       return value === undefined
-        ? none(`.${expression.name}: ${field?.absent ?? 'there is no such field'}`)
+        ? without(expression.name)
         : bounded(value, expression.name.includes('.'));
     }
     case 'member':
@@ -60,10 +62,10 @@ function member(
   facts: TemplateFacts,
 ): Value {
   const name = evaluate(key, facts);
-  if (name.kind === 'none') return name;
+  if (name.kind !== 'text') return name;
   const field = fieldOf(map);
   const members = field?.type === 'texts' ? field.read(facts) : undefined;
-  if (!members) return none(`.${map}: ${field?.absent ?? 'there is no such field'}`);
+  if (!members) return without(map);
   const value = members.get(name.text);
   if (value !== undefined) return bounded(value, true);
   return by === 'index' ? text('', true) : none(`.${map} has no ${shown(name.text)}`);
@@ -73,9 +75,12 @@ function call(name: string, args: readonly Expression[], facts: TemplateFacts): 
   const values = args.map((arg) => evaluate(arg, facts));
   if (name === 'default') {
     const [fallback = none('nothing'), given] = values;
+    // For what is known not to be there: of the rest nobody knows whether it is.
+    if (given?.kind === 'unknown') return given;
     return given?.kind === 'text' && given.text !== '' ? given : fallback;
   }
-  const missing = values.find((value) => value.kind === 'none');
+  const missing =
+    values.find(({ kind }) => kind === 'none') ?? values.find(({ kind }) => kind === 'unknown');
   if (missing) return missing;
   const [a = '', b = '', c = ''] = values.map((value) => (value.kind === 'text' ? value.text : ''));
   const taken = values.some((value) => value.kind === 'text' && value.taken);
@@ -111,10 +116,15 @@ function text(value: string, taken: boolean): Value {
   return { kind: 'text', text: value, taken };
 }
 
-function none(reason: string): Extract<Rendered, { kind: 'none' }> {
+function without(name: string): Without {
+  const { kind, reason } = fieldOf(name)?.without ?? none('there is no such field');
+  return { kind, reason: `.${name}: ${reason}` };
+}
+
+function none(reason: string): Without {
   return { kind: 'none', reason };
 }
 
-function tooLong(): Extract<Rendered, { kind: 'none' }> {
+function tooLong(): Without {
   return none(`it gives more than ${MAX_VALUE} characters`);
 }

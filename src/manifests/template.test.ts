@@ -34,7 +34,7 @@ const FACTS: TemplateFacts = {
 
 function render(text: string, facts = FACTS): string {
   const rendered = renderTemplate(parseGoTemplate(text), facts);
-  return rendered.kind === 'text' ? rendered.text : `none: ${rendered.reason}`;
+  return rendered.kind === 'text' ? rendered.text : `${rendered.kind}: ${rendered.reason}`;
 }
 
 describe('renderTemplate()', () => {
@@ -81,14 +81,39 @@ describe('renderTemplate()', () => {
 
   it('says what is not known instead of leaving it out', () => {
     const facts = { ...FACTS, node: undefined, clusterName: '' };
-    assert.match(render('{{ .NodeMeta.Name }}', facts), /^none: \.NodeMeta\.Name: the node is not/);
-    assert.match(render('{{ index .NodeMeta.Labels "a" }}', facts), /^none: \.NodeMeta\.Labels: /);
+    assert.match(render('{{ .NodeMeta.Name }}', facts), /^unknown: \.NodeMeta\.Name: the node is/);
+    assert.match(
+      render('{{ index .NodeMeta.Labels "a" }}', facts),
+      /^unknown: \.NodeMeta\.Labels: /,
+    );
     assert.match(
       render('{{ .ClusterName }}', facts),
       /policy\.kubernetes\.cluster_name is not set/,
     );
     assert.equal(render('{{ .ClusterName | default "c" }}', facts), 'c');
   });
+
+  const UNKNOWN: readonly (readonly [template: string, gives: RegExp])[] = [
+    ['{{ index .NodeMeta.Labels "zone" | default "none" }}', /^unknown: \.NodeMeta\.Labels: /],
+    ['{{ .NodeMeta.Labels.zone | default "none" | lower }}', /^unknown: \.NodeMeta\.Labels: /],
+    ['{{ .NodeMeta.Name | default .PodMeta.Name }}', /^unknown: \.NodeMeta\.Name: /],
+    ['{{ index .PodMeta.Labels .NodeMeta.Name | default "x" }}', /^unknown: \.NodeMeta\.Name: /],
+    ['{{ index .PodMeta.Annotations "a" | default "x" }}', /^unknown: \.PodMeta\.Annotations: /],
+    ['{{ .PodMeta.Labels.none | default .NodeMeta.Name }}', /^unknown: \.NodeMeta\.Name: /],
+    ['{{ .PodMeta.Labels.app | default .NodeMeta.Name }}', /^Cart$/],
+    // Whatever the node is.
+    ['{{ .NodeMeta.Name }}/{{ .PodMeta.Labels.none }}', /^none: \.PodMeta\.Labels has no none/],
+    [
+      '{{ replace .NodeMeta.Name .PodMeta.Labels.none "x" }}',
+      /^none: \.PodMeta\.Labels has no none/,
+    ],
+  ];
+  for (const [template, gives] of UNKNOWN) {
+    it(`gives ${gives.source} for ${template} while that is not known`, () => {
+      const pod = { ...FACTS.pod, annotations: undefined };
+      assert.match(render(template, { ...FACTS, node: undefined, pod }), gives);
+    });
+  }
 
   it('ends before what it gives has become huge', () => {
     const bomb = `{{ "a" ${'| replace "a" "aaaaaaaaaa" '.repeat(40)}}}`;

@@ -16,6 +16,8 @@ import { eventually } from '../support/eventually.ts';
 import { FakeLogger } from '../support/issuer.ts';
 import { pod } from '../support/pods.ts';
 import { seededRandom } from '../support/fake-random.ts';
+import type { Attestor } from '../../src/attestation/attestor.ts';
+import type { Peer } from '../../src/attestation/peer.ts';
 import { createWholePolicy, type WholePolicy } from '../../src/cluster-policy.ts';
 import { parseConfig } from '../../src/config.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -109,6 +111,28 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
       },
     );
 
+  /** Lets a list wait until it is let go. */
+  function stall(path: string): () => void {
+    let stalls = true;
+    const held: (() => void)[] = [];
+    api.behave((request, response) => {
+      const answer = () => cluster.behaviour(request, response);
+      if (stalls && request.url?.startsWith(`${path}?`)) held.push(answer);
+      else answer();
+    });
+    return () => {
+      stalls = false;
+      held.forEach((answer) => answer());
+    };
+  }
+  const asked = (path: string) =>
+    eventually(() => api.asked.some((one) => one.startsWith(`${path}?`)), { what: path });
+  const at = (path: string, more: object = {}) =>
+    clusterId({ spiffeIDTemplate: `spiffe://example.org/${path}`, ...more });
+  const PROD = { namespaceSelector: { matchLabels: { env: 'prod' } } };
+  const inNamespace = (env: string) =>
+    cluster.put(NAMESPACES, 'shop', { metadata: { labels: { env } } });
+
   it('is followed: what is added, changed and taken away counts within 100 ms', async (t) => {
     cluster.put(CLUSTER_SPIFFE_IDS, 'ns', clusterId(NS));
     await start(t);
@@ -197,6 +221,157 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
       said[0]?.fields.detail ?? '',
       /lacks namespaces: list, watch; until then no Cluster/,
     );
+  });
+
+  it('takes nothing away for a change that is the first to need namespaces or the node', async (t) => {
+    inNamespace('prod');
+    cluster.put(NODES, 'node-1', { metadata: { labels: { zone: 'a' } } });
+    cluster.put(CLUSTER_SPIFFE_IDS, 'a', at('a'));
+    await start(t);
+    await becomes('a');
+    await eventually(() => cluster.watched(CLUSTER_SPIFFE_IDS), { what: 'the watch' });
+    const had: string[] = [];
+    whole.entitlements.onChange(() => had.push(ids().join()));
+    for (const [path, spec] of [
+      [NAMESPACES, PROD],
+      [NODES, { spiffeIDTemplate: 'spiffe://example.org/{{ .NodeMeta.Labels.zone }}' }],
+    ] as const) {
+      const asked = api.asked.length;
+      const letGo = stall(path);
+      cluster.put(CLUSTER_SPIFFE_IDS, 'a', at('a', spec));
+      cluster.put(
+        CLUSTER_SPIFFE_IDS,
+        'b',
+        at('b', { podSelector: { matchLabels: { no: 'pod' } } }),
+      );
+      await eventually(() => api.asked.slice(asked).some((one) => one.startsWith(`${path}?`)), {
+        what: path,
+      });
+      assert.deepEqual(ids(), ['spiffe://example.org/a']);
+      letGo();
+      await eventually(() => cluster.watched(path), { what: 'the watch' });
+    }
+    inNamespace('test');
+    cluster.put(CLUSTER_SPIFFE_IDS, 'a', at('a', PROD));
+    await becomes();
+    assert.ok(had.slice(0, -1).every((one) => one === 'spiffe://example.org/a'));
+  });
+
+  it('has no fallback in documents before the cluster has told of its own', async (t) => {
+    cluster.put(
+      CLUSTER_SPIFFE_IDS,
+      'own',
+      at('own', { podSelector: { matchLabels: { app: 'web' } } }),
+    );
+    const letGo = stall(CLUSTER_SPIFFE_IDS);
+    await start(t, { enabled: true }, [
+      { ...at('fallback', { fallback: true }), metadata: { name: 'fallback' } },
+    ]);
+    await asked(CLUSTER_SPIFFE_IDS);
+    assert.deepEqual(ids(), []);
+    const { verdicts } = await whole.explain(SELECTORS);
+    assert.deepEqual(
+      verdicts.map(({ kind }) => kind),
+      ['undecided'],
+    );
+    letGo();
+    await becomes('own');
+    cluster.remove(CLUSTER_SPIFFE_IDS, 'own');
+    await becomes('fallback');
+  });
+
+  it('has no fallback for pods of which it may not read the namespace, and says why', async (t) => {
+    cluster.refuse(NAMESPACES, 403);
+    cluster.put(CLUSTER_SPIFFE_IDS, 'own', at('own', PROD));
+    cluster.put(CLUSTER_SPIFFE_IDS, 'fallback', at('fallback', { fallback: true }));
+    await start(t);
+    await whole.cluster?.followed.heard;
+    assert.deepEqual(ids(), []);
+    const { verdicts } = await whole.explain(SELECTORS);
+    assert.deepEqual(
+      verdicts.map(({ kind }) => kind),
+      ['undecided', 'undecided'],
+    );
+    const notes = whole.status().map(({ note }) => note);
+    assert.match(notes.join(), /shop\/web: namespaceSelector env=prod: .* are not known yet/);
+  });
+
+  it('keeps a fallback while the server is away, for as long as the namespace was known', async (t) => {
+    inNamespace('test');
+    cluster.put(CLUSTER_SPIFFE_IDS, 'own', at('own', PROD));
+    cluster.put(CLUSTER_SPIFFE_IDS, 'fallback', at('fallback', { fallback: true }));
+    await start(t);
+    await becomes('fallback');
+    cluster.away(true);
+    await eventually(() => log.count('warn', 'cannot be followed') > 0, { what: 'the warning' });
+    assert.deepEqual(ids(), ['spiffe://example.org/fallback']);
+    cluster.put(PODS, 'new', pod({ uid: 'uid-new', name: 'new', namespace: 'new' }));
+    inNamespace('prod');
+    cluster.away(false);
+    await becomes('own');
+    // Of a namespace that was never told of nobody knows what it is for.
+    await eventually(() => pods.index.byUid('uid-new'), { what: 'the pod' });
+    const other = ['k8s:ns:new', 'k8s:pod-uid:uid-new'] as Selector[];
+    assert.deepEqual(whole.entitlements.match(other), []);
+    cluster.put(NAMESPACES, 'new', { metadata: {} });
+    await eventually(() => whole.entitlements.match(other).length === 1, { what: 'the fallback' });
+  });
+
+  it('looks again at what a change is about, and at nothing else', async (t) => {
+    inNamespace('prod');
+    cluster.put(CLUSTER_SPIFFE_IDS, 'own', at('own', PROD));
+    cluster.put(STATIC_ENTRIES, 'db', {
+      metadata: {},
+      spec: { spiffeID: 'spiffe://example.org/db', selectors: ['unix:uid:70'] },
+    });
+    await start(t);
+    await becomes('own');
+    const entry = () => whole.entitlements.match(['unix:uid:70' as Selector])[0];
+    await eventually(() => entry(), { what: 'the entry' });
+    await whole.cluster?.followed.heard;
+    await eventually(() => cluster.watched(NAMESPACES), { what: 'the watch' });
+    const before = entry();
+    let changes = 0;
+    whole.entitlements.onChange(() => changes++);
+    cluster.put(NAMESPACES, 'other', { metadata: { labels: { a: 'b' } } });
+    inNamespace('test');
+    await becomes();
+    assert.equal(changes, 1);
+    assert.equal(entry(), before);
+  });
+
+  it('lets a process wait for what may be for it: in a pod all, else the static entries', async (t) => {
+    const peer = {} as Peer;
+    const attest = (...selectors: string[]) => {
+      const attestor: Attestor = {
+        name: 'kubernetes',
+        attest: () => ({ selectors: selectors as Selector[] }),
+      };
+      const state = { told: false };
+      const { signal } = new AbortController();
+      void Promise.resolve(whole.patient(attestor).attest(peer, { signal })).then(
+        () => (state.told = true),
+      );
+      return state;
+    };
+    let letGo = stall(CLUSTER_SPIFFE_IDS);
+    await start(t);
+    let [host, inPod] = [attest(), attest('k8s:ns:shop')];
+    await eventually(() => host.told, { what: 'the process of the host' });
+    assert.equal(inPod.told, false);
+    letGo();
+    await eventually(() => inPod.told, { what: 'the process in a pod' });
+    whole.close();
+
+    letGo = stall(STATIC_ENTRIES);
+    await start(t);
+    [host, inPod] = [attest(), attest('k8s:ns:shop')];
+    await eventually(() => cluster.watched(FEDERATED) && cluster.watched(CLUSTER_SPIFFE_IDS), {
+      what: 'the others',
+    });
+    assert.deepEqual([host.told, inPod.told], [false, false]);
+    letGo();
+    await eventually(() => host.told && inPod.told, { what: 'both' });
   });
 
   it('goes on without the CRDs, and says so', async (t) => {

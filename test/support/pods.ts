@@ -2,6 +2,7 @@
 export interface PodParts {
   readonly uid?: string;
   readonly name?: string;
+  readonly namespace?: string;
   readonly version?: string;
   readonly nodeName?: string;
   readonly serviceAccountName?: string | undefined;
@@ -18,13 +19,13 @@ export interface PodParts {
 /** A pod as the API server writes it. */
 export function pod(parts: PodParts): object {
   const { uid = 'uid-1', name = 'web-1', version = '1', nodeName = 'node-1' } = parts;
-  const { ids = {} } = parts;
+  const { ids = {}, namespace = 'shop' } = parts;
   const status = (container: string) => statusOf(container, ids[container]);
   const { labels, annotations, ownerReferences, containers = ['web'] } = parts;
   const serviceAccountName = 'serviceAccountName' in parts ? parts.serviceAccountName : 'web';
   return {
     metadata: {
-      ...{ uid, name, namespace: 'shop', resourceVersion: version },
+      ...{ uid, name, namespace, resourceVersion: version },
       ...{ labels, annotations, ownerReferences },
     },
     spec: { nodeName, serviceAccountName },

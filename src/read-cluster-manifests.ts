@@ -1,0 +1,72 @@
+import { createWatched, type Reading, type Watched } from './cluster-ids/watched.ts';
+import type { Config } from './config.ts';
+import type { Logger } from './core/log.ts';
+import { withPath } from './core/yaml.ts';
+import { readClusterSpiffeId, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import {
+  readFederatedTrustDomain,
+  type FederatedTrustDomain,
+} from './manifests/federated-trust-domain.ts';
+import type { Mapping } from './manifests/fields.ts';
+import {
+  API_VERSION,
+  isOurs,
+  readManifest,
+  type Kind,
+  type Manifest,
+  type ManifestContext,
+} from './manifests/manifest.ts';
+import { readStaticEntry, type StaticEntry } from './policy/static-entry.ts';
+
+/** The manifests that the cluster has, of each kind. */
+export interface ClusterManifests {
+  readonly clusterIds: Watched<ClusterSpiffeId>;
+  /** Those for other nodes too. */
+  readonly entries: Watched<StaticEntry>;
+  readonly federated: Watched<FederatedTrustDomain>;
+}
+
+interface Told {
+  readonly log: Logger;
+  readonly changed: (kind: Kind) => void;
+}
+
+/** Reads what the API server tells of them, as documents are read. */
+export function readClusterManifests(
+  { trustDomain, clusterPolicy: { classes } }: Config,
+  { log, changed }: Told,
+): ClusterManifests {
+  const watched = <T>(
+    kind: Kind,
+    read: (manifest: Manifest, context: ManifestContext) => T,
+  ): Watched<T> =>
+    createWatched(kind, (object) => readOne({ kind, ...object }, read, { trustDomain, classes }), {
+      log,
+      changed: () => changed(kind),
+    });
+  return {
+    clusterIds: watched('ClusterSPIFFEID', readClusterSpiffeId),
+    entries: watched('ClusterStaticEntry', readStaticEntry),
+    federated: watched('ClusterFederatedTrustDomain', readFederatedTrustDomain),
+  };
+}
+
+function readOne<T>(
+  object: Mapping,
+  read: (manifest: Manifest, context: ManifestContext) => T,
+  { trustDomain, classes }: Pick<ManifestContext, 'trustDomain' | 'classes'>,
+): Reading<T> {
+  const faults: string[] = [];
+  const warnings: string[] = [];
+  const report: ManifestContext['report'] = (path, expected) =>
+    void faults.push(withPath(expected, path));
+  const warn: ManifestContext['warn'] = (message, path = []) =>
+    void warnings.push(withPath(message, path));
+  const place = undefined;
+  const manifest = readManifest({ apiVersion: API_VERSION, ...object }, { place, report });
+  if (!manifest || !isOurs(manifest.className, classes)) {
+    return { value: undefined, faults, warnings };
+  }
+  const value = read(manifest, { trustDomain, classes, place, report, warn });
+  return { value: faults.length === 0 ? value : undefined, faults, warnings };
+}
