@@ -71,7 +71,12 @@ describe('the container in a cgroup', () => {
     ['a parent of its own, docker', `0::/shop.slice/docker-${C}.scope`, DOCKER, CUSTOM],
     ['a parent of its own, cgroupfs', `0::/lab/engines/${C}`, DOCKER, CUSTOM],
     ['a parent of its own, podman', `0::/shop.slice/libpod-${C}.scope/container`, PODMAN, CUSTOM],
-    ['a parent nobody named', `0::/lab/engines/${C}`, undefined],
+    [
+      'a relative parent, v1 cgroupfs',
+      `4:memory:/engine/shop.slice/${C}\n1:cpu:/shop.slice/${C}\n`,
+      DOCKER,
+      CUSTOM,
+    ],
     ["podman's monitor", `0::/machine.slice/libpod-conmon-${C}.scope`, undefined],
     ["podman's monitor, cgroupfs", '0::/libpod_parent/conmon', undefined],
     ["a service's own monitor", '0::/system.slice/web.service/supervisor', undefined],
@@ -112,8 +117,6 @@ describe('the container in a cgroup', () => {
       undefined,
     ],
     ['the colon form of a user', `0::${USER}/system.slice:docker:${V}`, undefined],
-    ['a service that names docker', `0::/system.slice/evil.service/docker/${V}`, undefined],
-    ['another place', `0::/a/docker/${V}`, undefined],
   ] as const) {
     it(`is not taken from ${trick}`, () => {
       assert.deepEqual(find(text), expected);
@@ -139,6 +142,15 @@ describe('the container in a cgroup', () => {
     ['a payload further down', `0::/system.slice/evil.service/a/libpod-payload-${V}`],
     ['a payload in a slice of its own', `0::/web.slice/x.service/libpod-payload-${V}`],
     ['a scope of docker below a parent that nobody told of', `0::/shop.slice/docker-${V}.scope`],
+    ['a parent that nobody told of', `0::/lab/engines/${C}`],
+    ['a service that names docker', `0::/system.slice/evil.service/docker/${V}`],
+    ['another place', `0::/a/docker/${V}`],
+    ['a container of another engine', `0::/default/${C}`],
+    ['a container of another engine, systemd', `0::/system.slice/nerdctl-${C}.scope`],
+    [
+      'one in its place and another one in none',
+      `4:memory:/docker/${C}\n1:cpu:/shop.slice/${V}\n0::/\n`,
+    ],
     ['two containers', `4:memory:/docker/${C}\n0::/docker/${V}\n`],
     ['two engines', `4:memory:/docker/${C}\n0::/machine.slice/libpod-${C}.scope\n`],
     [

@@ -42,8 +42,8 @@ const MONITOR = new RegExp(`^(?:conmon|libpod-conmon-${ID}(?:\\.scope)?)$`);
 const POD = new RegExp(`^(?:[a-z]+-libpod_pod_${ID}\\.slice|${ID})$`);
 const USER = /^user-(\d{1,10})\.slice$/;
 
-/** Names that engines alone give. */
-const CONTAINERS = [DOCKER_SCOPE, LIBPOD, PAYLOAD, COLON_FORM];
+/** How engines of any kind name the cgroup of a container; podman's monitor is in none. */
+const ANY_CONTAINER = new RegExp(`^(?!libpod-conmon-)(?:.*[-:])?(${ID})(?:\\.scope)?$`);
 
 /** A name, and the same in an engine's own way of writing it, that no valid id follows. */
 const LOOKS_LIKE_ONE = /^(?:docker[-:].*\.scope|libpod[-_].*|[^:]*:(?:docker|libpod):.*)$/;
@@ -59,10 +59,12 @@ export function findContainer(
   roots: ContainerRoots,
 ): ContainerPlace | undefined {
   let found: ContainerPlace | undefined;
+  const elsewhere: string[] = [];
   for (const { segments } of lines) {
     const place = placeOf(segments, roots);
     if (!place) {
-      refuseUnknownPlace(segments);
+      const id = unexpected(segments);
+      if (id !== undefined) elsewhere.push(id);
       continue;
     }
     found ??= place;
@@ -75,6 +77,8 @@ export function findContainer(
     // On another hierarchy the same container may be in an engine's own place.
     if (found.unproven && !place.unproven) found = place;
   }
+  // A parent that is no absolute path is another one in each hierarchy.
+  if (elsewhere.some((id) => id !== found?.id)) throw outOfPlace();
   return found;
 }
 
@@ -105,15 +109,18 @@ function placeOf(path: readonly string[], { parents }: ContainerRoots): Containe
 }
 
 /**
- * Below a user's own manager names mean nothing, and of pods others tell; elsewhere an engine was told
- * to put its containers where nobody told us of.
+ * The id of a container where none is expected: an engine was told to put it where nobody told us of.
+ * Below a user's own manager names mean nothing, and of pods others tell.
  */
-function refuseUnknownPlace(segments: readonly string[]): void {
+function unexpected(segments: readonly string[]): string | undefined {
   const [root, , manager = ''] = segments;
-  if (root === 'user.slice' && manager.startsWith('user@')) return;
-  const named = (segment: string) => CONTAINERS.some((name) => name.test(segment));
-  const ofPods = /^kubepods(?:\.slice)?$/.test(root ?? '') || namesAPod(segments);
-  if (segments.some(named) && !ofPods) throw unnamed();
+  if (root === 'user.slice' && manager.startsWith('user@')) return undefined;
+  if (/^kubepods(?:\.slice)?$/.test(root ?? '') || namesAPod(segments)) return undefined;
+  for (const segment of segments) {
+    const id = ANY_CONTAINER.exec(segment)?.[1];
+    if (id !== undefined) return id;
+  }
+  return undefined;
 }
 
 /** What is below a cgroup that holds nothing but containers, and the pods of podman. */
@@ -166,6 +173,14 @@ function ofUser(path: readonly string[]): ContainerPlace | undefined {
     };
   }
   return undefined;
+}
+
+function outOfPlace(): IdentityError {
+  return new IdentityError(
+    'ERR_ATTESTATION',
+    'the cgroup of the process is called like that of a container, where none are expected',
+    { hint: 'attestation.docker.cgroup_parents names where docker and podman were told to put some' },
+  );
 }
 
 function unnamed(): IdentityError {
