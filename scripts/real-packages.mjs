@@ -21,6 +21,8 @@ const NEEDED = {
   '/usr/sbin/ip': 'iproute2',
   '/usr/bin/buildah': 'buildah',
   '/usr/sbin/debootstrap': 'debootstrap',
+  '/usr/sbin/dockerd': 'docker.io',
+  '/usr/bin/podman': 'podman',
 };
 
 const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));

@@ -85,7 +85,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   if (whole.cluster) registerManifestMetrics(registry, manifestFigures(whole.cluster));
   const others = [
     pods && { attestor: whole.patient(pods.attestor) },
-    docker && cleanup.closing(askEngines(docker, clock)),
+    docker && cleanup.closing(askEngines(docker, pods !== undefined, clock)),
     systemd && cleanup.closing(askSystemd(systemd, clock)),
   ].flatMap((one) => (one ? [one.attestor] : []));
   const attesting = createAttesting(config, registry, {

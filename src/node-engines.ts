@@ -20,11 +20,18 @@ export interface AskedAttestor {
   close(): void;
 }
 
-/** Throws `ERR_ATTESTATION` where the cgroups of containers cannot be seen. */
-export function askEngines(config: DockerConfig, clock: Clock): AskedAttestor {
+/**
+ * Throws `ERR_ATTESTATION` where the cgroups of containers cannot be seen.
+ * @param podsFollowed whether another attestor tells of processes in pods
+ */
+export function askEngines(
+  config: DockerConfig,
+  podsFollowed: boolean,
+  clock: Clock,
+): AskedAttestor {
   // Of any process: paths that are relative to a namespace of the daemon's own name no container.
   parseCgroupLines(readFileSync('/proc/1/cgroup', 'latin1'));
-  const roots = { parents: config.cgroupParents };
+  const roots = { parents: config.cgroupParents, podsFollowed };
   const kernel = createKernel();
   const peerUid = (socket: Socket) => kernel.peerCredentials(descriptorOf(socket)).uid;
   const containers = createContainers({

@@ -8,8 +8,8 @@ import { parseCgroupLines } from './lines.ts';
 const C = '9ca2ac0d4a4a8f2ba8d2e0ad54d1f3c2b1a09f8e7d6c5b4a39281706f5e4d3c2';
 const V = 'f00dac0d4a4a8f2ba8d2e0ad54d1f3c2b1a09f8e7d6c5b4a39281706f5e4d3c2';
 const USER = '/user.slice/user-1000.slice/user@1000.service';
-const PLAIN: ContainerRoots = { parents: [] };
-const CUSTOM: ContainerRoots = { parents: [['shop.slice'], ['lab', 'engines']] };
+const PLAIN: ContainerRoots = { parents: [], podsFollowed: true };
+const CUSTOM: ContainerRoots = { ...PLAIN, parents: [['shop.slice'], ['lab', 'engines']] };
 
 function find(text: string, roots = PLAIN) {
   const place = findContainer(parseCgroupLines(text.endsWith('\n') ? text : `${text}\n`), roots);
@@ -160,6 +160,18 @@ describe('the container in a cgroup', () => {
   ] as const) {
     it(`refuses ${what}`, () => {
       assert.throws(() => find(text), { code: 'ERR_ATTESTATION' });
+    });
+  }
+
+  for (const path of [
+    `/kubepods.slice/kubepods-pod1.slice/docker-${C}.scope`,
+    `/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/${C}`,
+    `/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/crio-${C}`,
+  ]) {
+    it(`refuses a container in a pod when nobody tells of pods: ${path}`, () => {
+      const roots = { ...PLAIN, podsFollowed: false };
+      assert.throws(() => find(`0::${path}`, roots), { code: 'ERR_ATTESTATION' });
+      assert.equal(find(`0::${path}`), undefined);
     });
   }
 

@@ -27,6 +27,8 @@ export interface ContainerPlace {
 export interface ContainerRoots {
   /** Paths, as segments, that an engine was told to put containers under. */
   readonly parents: readonly (readonly string[])[];
+  /** Whether somebody else tells of pods; else a container in one is nobody's. */
+  readonly podsFollowed: boolean;
 }
 
 const ID = '[0-9a-f]{64}';
@@ -63,7 +65,7 @@ export function findContainer(
   for (const { segments } of lines) {
     const place = placeOf(segments, roots);
     if (!place) {
-      const id = unexpected(segments);
+      const id = unexpected(segments, roots);
       if (id !== undefined) elsewhere.push(id);
       continue;
     }
@@ -110,12 +112,16 @@ function placeOf(path: readonly string[], { parents }: ContainerRoots): Containe
 
 /**
  * The id of a container where none is expected: an engine was told to put it where nobody told us of.
- * Below a user's own manager names mean nothing, and of pods others tell.
+ * Below a user's own manager names mean nothing, and of pods others may tell.
  */
-function unexpected(segments: readonly string[]): string | undefined {
+function unexpected(
+  segments: readonly string[],
+  { podsFollowed }: ContainerRoots,
+): string | undefined {
   const [root, , manager = ''] = segments;
   if (root === 'user.slice' && manager.startsWith('user@')) return undefined;
-  if (/^kubepods(?:\.slice)?$/.test(root ?? '') || namesAPod(segments)) return undefined;
+  const inPod = /^kubepods(?:\.slice)?$/.test(root ?? '') || namesAPod(segments);
+  if (inPod && podsFollowed) return undefined;
   for (const segment of segments) {
     const id = ANY_CONTAINER.exec(segment)?.[1];
     if (id !== undefined) return id;
@@ -179,7 +185,9 @@ function outOfPlace(): IdentityError {
   return new IdentityError(
     'ERR_ATTESTATION',
     'the cgroup of the process is called like that of a container, where none are expected',
-    { hint: 'attestation.docker.cgroup_parents names where docker and podman were told to put some' },
+    {
+      hint: 'attestation.docker.cgroup_parents names where docker and podman were told to put some',
+    },
   );
 }
 

@@ -11,7 +11,7 @@ function setUp({ rootless = false } = {}) {
   const asked: ContainerPlace[] = [];
   let answer: (selectors: readonly Selector[]) => void = () => undefined;
   const attestor = createContainerAttestor({
-    roots: { parents: [] },
+    roots: { parents: [], podsFollowed: true },
     rootless,
     containers: {
       selectorsOf(place) {
