@@ -158,7 +158,10 @@ const linkOf = (path: string) =>
   lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined;
 
 /** Where the programs of this machine and its Node are in a container. */
-export const MOUNTS = ['/usr', ...FOLDERS.filter((path) => existsSync(path) && linkOf(path) === undefined)]
+export const MOUNTS = [
+  '/usr',
+  ...FOLDERS.filter((path) => existsSync(path) && linkOf(path) === undefined),
+]
   .map((path) => `--volume=${path}:${path}:ro`)
   .concat(`--volume=${dirname(process.execPath)}:/node:ro`);
 

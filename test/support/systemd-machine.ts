@@ -18,7 +18,7 @@ const MASKED = ['timers.target', 'systemd-resolved.service', 'systemd-networkd.s
 
 /**
  * What is written in it stays in it. Its cgroups are those of a machine that has cgroup v2 alone, so
- * that it boots wherever the tests run.
+ * that it boots wherever the tests run. Container engines may do in it what they do on a machine.
  */
 const BOOT = `
 set -e
@@ -27,7 +27,8 @@ mount -t overlay overlay -o lowerdir=/,upperdir=$1/up,workdir=$1/work $1/root
 rm -f $1/root/etc/machine-id; touch $1/root/etc/machine-id
 for unit in ${MASKED.join(' ')}; do ln -sf /dev/null $1/root/etc/systemd/system/$unit; done
 exec systemd-nspawn --quiet --directory=$1/root --register=no --keep-unit --private-network \\
-  --resolv-conf=off --capability=all --bind=$2 --machine=$3 --boot systemd.unit=basic.target
+  --resolv-conf=off --capability=all --system-call-filter='@keyring bpf' --bind=$2 --machine=$3 \\
+  --boot systemd.unit=basic.target
 `;
 
 /** Boots it, which takes a few seconds. @param shared a folder that it has under the same path. */
