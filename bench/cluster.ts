@@ -1,6 +1,6 @@
 // An API server with pods, in a process of its own, so that its work is not the daemon's or the bench's.
 //   IPC in: ClusterCommand      IPC out: ClusterEvent, one at the start and one for each command
-import { startApiServer } from '../test/support/api-server.ts';
+import { startApiServer, type Behaviour } from '../test/support/api-server.ts';
 import { createCluster } from '../test/support/pod-cluster.ts';
 import { pod } from '../test/support/pods.ts';
 import { monotonicMs } from './client/fleet.ts';
@@ -32,7 +32,9 @@ export function containerId(uid: string, n: number): string {
 if (process.send) {
   const server = await startApiServer();
   const cluster = createCluster();
-  server.behave(cluster.serve);
+  server.behave((request, response) =>
+    (request.url?.startsWith('/api/v1/namespaces') ? namespaces : cluster.serve)(request, response),
+  );
   const { port, caFile, tokenFile } = server;
   const answer = (toldMs: number) =>
     process.send?.({ port, caFile, tokenFile, toldMs } satisfies ClusterEvent);
@@ -44,6 +46,17 @@ if (process.send) {
   });
   process.on('disconnect', () => void server[Symbol.asyncDispose]().then(() => process.exit(0)));
   answer(0);
+}
+
+/** The namespace that all of them are in; nothing becomes of it. */
+function namespaces(...[{ url }, response]: Parameters<Behaviour>): void {
+  response.setHeader('content-type', 'application/json');
+  if (url?.includes('watch=true')) {
+    response.writeHead(200).flushHeaders();
+    return;
+  }
+  const metadata = { name: 'shop', uid: 'shop', resourceVersion: '1', labels: { team: 'shop' } };
+  response.end(JSON.stringify({ metadata: { resourceVersion: '1' }, items: [{ metadata }] }));
 }
 
 /** With labels, owner and images as those of a web server have them. */

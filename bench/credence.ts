@@ -132,10 +132,11 @@ export async function startBenchDaemon(home: Home): Promise<Server> {
   });
   closeSync(log);
   const stop = stopper(child);
-  const command = async (cmd: BenchCommand['cmd']): Promise<void> => {
+  const command = async (cmd: BenchCommand['cmd']) => {
     child.send({ cmd } satisfies BenchCommand);
     const [event] = (await once(child, 'message')) as [BenchEvent];
     if (event.event === 'failed') throw new Error(`the daemon said: ${event.message}`);
+    return event.attestedMs;
   };
   try {
     await listening(child, home);
@@ -146,8 +147,13 @@ export async function startBenchDaemon(home: Home): Promise<Server> {
   return {
     path: home.socket,
     pid: child.pid,
-    bumpBundle: () => command('bump-bundle'),
-    collectGarbage: () => command('gc'),
+    bumpBundle: async () => {
+      await command('bump-bundle');
+    },
+    attested: () => command('attested'),
+    collectGarbage: async () => {
+      await command('gc');
+    },
     [Symbol.asyncDispose]: stop,
   };
 }

@@ -1,12 +1,12 @@
 // The daemon inside a process that the bench can ask for what no user can: a bundle that changes on
-// demand, and garbage collection before memory is read. Everything else is the daemon as it ships.
+// demand, when processes were attested, and garbage collection before memory is read. Everything else is the daemon as it ships.
 //   argv: configuration file      IPC in: BenchCommand      IPC out: BenchEvent, one for each
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { build } from '../src/app.ts';
 import { type Config, loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
-import { createLogger } from '../src/core/log.ts';
+import { createLogger, type Logger } from '../src/core/log.ts';
 import { systemRandom } from '../src/core/random.ts';
 import type { TrustBundle } from '../src/identity/bundle.ts';
 import { openIssuer } from '../src/issuer/issuer.ts';
@@ -14,36 +14,47 @@ import type { OwnBundle } from '../src/signing.ts';
 
 /** What the bench asks. */
 export interface BenchCommand {
-  readonly cmd: 'bump-bundle' | 'gc';
+  readonly cmd: 'bump-bundle' | 'attested' | 'gc';
 }
 
 /** What it is told, once for each command. */
 export type BenchEvent =
-  | { readonly event: 'done'; readonly cmd: BenchCommand['cmd'] }
+  /** `attestedMs`: of each process that was since the last command, monotonic. */
+  | {
+      readonly event: 'done';
+      readonly cmd: BenchCommand['cmd'];
+      readonly attestedMs: readonly number[];
+    }
   | { readonly event: 'failed'; readonly message: string };
 
 const config = loadConfig(process.argv[2] ?? '');
+const attestedMs: number[] = [];
 const deps = {
   clock: systemClock,
   random: systemRandom,
-  log: createLogger({
-    level: config.telemetry.logLevel,
-    write: (line) => void process.stderr.write(line),
-  }),
+  log: heard(
+    createLogger({
+      level: config.telemetry.logLevel,
+      write: (line) => void process.stderr.write(line),
+    }),
+  ),
 };
 const changing = changingBundle(await secondRoot(config));
 const app = await build(config, { ...deps, decorateBundle: changing.decorate });
 
 setFlagsFromString('--expose-gc');
+// As the daemon does once it has started.
+void app.warmUp().catch(() => undefined);
 const COMMANDS: Readonly<Record<BenchCommand['cmd'], () => void>> = {
   'bump-bundle': changing.bump,
+  attested: () => undefined,
   gc: runInNewContext('gc') as () => void,
 };
 
 process.on('message', ({ cmd }: BenchCommand) => {
   try {
     COMMANDS[cmd]();
-    answer({ event: 'done', cmd });
+    answer({ event: 'done', cmd, attestedMs: attestedMs.splice(0) });
   } catch (thrown) {
     answer({ event: 'failed', message: thrown instanceof Error ? thrown.message : String(thrown) });
   }
@@ -54,6 +65,20 @@ for (const end of ['disconnect', 'SIGTERM'] as const) {
 
 function answer(event: BenchEvent): void {
   process.send?.(event);
+}
+
+/** Notes when it is said that a process was attested, whether or not anybody reads such lines. */
+function heard(log: Logger): Logger {
+  return {
+    debug(fields, message) {
+      if (message === 'process attested') attestedMs.push(Number(process.hrtime.bigint()) / 1e6);
+      log.debug(fields, message);
+    },
+    info: (fields, message) => log.info(fields, message),
+    warn: (fields, message) => log.warn(fields, message),
+    error: (fields, message) => log.error(fields, message),
+    child: (fields) => heard(log.child(fields)),
+  };
 }
 
 /** The bundle of another CA for the same trust domain, which has signed nothing. */
