@@ -41,7 +41,11 @@ export function selector(type: string, value: string): Selector {
   return `${type}:${value}` as Selector;
 }
 
+const ENVIRONMENT = 'docker:env:';
+
 /** As a log may hold them: the environment of a container has passwords in it often enough. */
 export function loggable(selectors: readonly Selector[]): readonly string[] {
-  return selectors.map((one) => one.replace(/^(docker:env:[^=]*=).*$/s, '$1[redacted]'));
+  return selectors.map((one) =>
+    one.startsWith(ENVIRONMENT) ? one.replace(/^(docker:env:[^=]*=).*$/s, '$1[redacted]') : one,
+  );
 }
