@@ -41,23 +41,24 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
     if (containerId === undefined) {
       throw new IdentityError('ERR_ATTESTATION', `it is in pod ${podUid}, in no container of it`);
     }
-    const evidence = (found: Seen) => {
+    const evidence = (found: Seen) => ({
+      selectors: selectorsOf(found, deps),
+      agrees: () => peer.cgroup() === cgroup,
+      follow(tell: (now: readonly Selector[] | IdentityError) => void) {
+        const look = () => tell(selectorsNow(podUid, containerId));
+        const stop = index.onChange((uid) => uid === found.pod.uid && look());
+        // What has happened since it was found, while others were asked.
+        if (!isStill(found, () => index.find(podUid, containerId))) look();
+        return stop;
+      },
+    });
+    const found = pods.locate(podUid, containerId, options);
+    if (!(found instanceof Promise)) return evidence(found);
+    return found.then((now) => {
       // What was true before the wait may be so no more.
       if (peer.cgroup() !== cgroup) throw moved();
-      return {
-        selectors: selectorsOf(found, deps),
-        agrees: () => peer.cgroup() === cgroup,
-        follow(tell: (now: readonly Selector[] | IdentityError) => void) {
-          const look = () => tell(selectorsNow(podUid, containerId));
-          const stop = index.onChange((uid) => uid === found.pod.uid && look());
-          // What has happened since it was found, while others were asked.
-          if (!isStill(found, () => index.find(podUid, containerId))) look();
-          return stop;
-        },
-      };
-    };
-    const found = pods.locate(podUid, containerId, options);
-    return found instanceof Promise ? found.then(evidence) : evidence(found);
+      return evidence(now);
+    });
   }
 
   function selectorsNow(podUid: string, containerId: string): readonly Selector[] | IdentityError {
