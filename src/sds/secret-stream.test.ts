@@ -34,6 +34,58 @@ describe('SecretStream', () => {
     assert.deepEqual(rotated, [40]);
   });
 
+  /** A stream whose process is not attested yet, and what takes turns then. */
+  async function waitingStream() {
+    const turns: (() => boolean)[] = [];
+    const served = daemon({}, (_, look) => void turns.push(look));
+    let attested: (() => void) | undefined;
+    served.state.attested = new Promise((resolve) => (attested = () => resolve(served.caller)));
+    const proxy = served.open();
+    await proxy.ask('default');
+    return {
+      ...served,
+      ...proxy,
+      turns,
+      attested: () => {
+        attested?.();
+        return settle();
+      },
+    };
+  }
+
+  it('sends headers while its process is being attested, and serves it when it is its turn', async () => {
+    const { call, turns, attested } = await waitingStream();
+    assert.equal(call.begun, true);
+    await attested();
+    assert.equal(call.responses.length, 0);
+    assert.deepEqual(
+      turns.map((take) => take()),
+      [true],
+    );
+    assert.deepEqual(
+      call.last.secrets.map(({ name }) => name),
+      ['default'],
+    );
+  });
+
+  it('takes no turn when it has ended before', async () => {
+    const { call, turns, attested, readers } = await waitingStream();
+    await attested();
+    call.emit('cancelled');
+    assert.deepEqual(
+      turns.map((take) => take()),
+      [false],
+    );
+    assert.deepEqual([readers.size, call.responses.length], [0, 0]);
+  });
+
+  it('waits for no turn when its process is known', async () => {
+    const { open } = daemon({}, () => assert.fail('it has its turn already'));
+    const { call, ask } = open();
+    await ask('default');
+    assert.equal(call.responses.length, 1);
+  });
+
   it('pushes only the names that changed', async () => {
     const { open, bundles, refresh } = daemon();
     const { call, ask } = open();

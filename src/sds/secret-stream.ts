@@ -1,4 +1,4 @@
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { LogFields } from '../core/log.ts';
 import type { Caller } from '../identity/caller.ts';
@@ -194,14 +194,41 @@ export class SecretStream<Request> implements SdsReader {
   async #attest(): Promise<void> {
     this.#become({ kind: 'attesting' });
     this.#patience.wait({ code: 'ERR_NOT_READY', names: [ATTESTATION] });
+    const wait = { begun: false };
+    const beginning = setImmediate(() => {
+      wait.begun = true;
+      // A response needs them anyway, and there is time for them now.
+      if (this.#state.kind === 'attesting') this.#call.sendMetadata(new Metadata());
+    });
     try {
       const caller = await this.#connection.caller({ signal: this.#context.closing });
-      if (this.#state.kind !== 'attesting') return;
-      this.#become({ kind: 'serving', source: this.#context.attach(caller, this) });
-      this.refresh();
+      if (wait.begun) this.#serveInTurn(caller);
+      else this.#serve(caller);
     } catch (thrown) {
       this.end(toIdentityError(thrown, 'ERR_ATTESTATION'));
+    } finally {
+      clearImmediate(beginning);
     }
+  }
+
+  /** What many have waited for comes for all of them at once: who comes now must not wait for all. */
+  #serveInTurn(caller: Caller): void {
+    this.#context.inTurn(this.#connection.credentials, () => {
+      if (this.#state.kind !== 'attesting') return false;
+      try {
+        this.#serve(caller);
+      } catch (thrown) {
+        this.end(toIdentityError(thrown, 'ERR_ATTESTATION'));
+      }
+      return true;
+    });
+  }
+
+  /** Throws `ERR_PEER_GONE` when it has ended. */
+  #serve(caller: Caller): void {
+    if (this.#state.kind !== 'attesting') return;
+    this.#become({ kind: 'serving', source: this.#context.attach(caller, this) });
+    this.refresh();
   }
 
   #look(source: SdsSource): void {

@@ -27,6 +27,8 @@ class FakeCall extends EventEmitter {
   readonly metadata = new Metadata();
   readonly responses: DecodedResponse[] = [];
   ended: Partial<StatusObject> | 'normally' | undefined;
+  /** Whether it has been answered at all, if only with headers. */
+  begun = false;
   /** Makes the reader stop: nothing that is written gets through before `resume`. */
   stopped = false;
   #written: (() => void)[] = [];
@@ -36,7 +38,13 @@ class FakeCall extends EventEmitter {
     this.on('error', (error: Partial<StatusObject>) => (this.ended ??= error));
   }
 
+  sendMetadata(): void {
+    assert.equal(this.begun, false, 'headers are sent once');
+    this.begun = true;
+  }
+
   write(bytes: Buffer, done: () => void): boolean {
+    this.begun = true;
     this.responses.push(decodeResponse(bytes));
     this.#written.push(done);
     if (!this.stopped) this.resume();
