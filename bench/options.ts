@@ -21,7 +21,7 @@ export interface Options {
 
 export const USAGE = `usage: npm run bench -- [options]
 
-  --quick             each figure briefly, in less than 90 s; not for comparing
+  --quick             each figure briefly, in less than two minutes; not for comparing
   --only TEXT         only the figures whose name contains TEXT
   --socket PATH       measure the SDS server that listens there instead of Credence
   --pid N             its process, for memory and CPU

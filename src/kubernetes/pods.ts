@@ -38,7 +38,7 @@ const RELIST_APART_MS = 500;
 /** A pod has a few containers with a few processes each. */
 const MAX_WAITING = { pod: 64, all: 2048 };
 /** What reads of each of them takes 100 µs: a node that starts must not keep all others waiting. */
-const SETTLED_IN_A_TURN = 48;
+const SETTLED_IN_A_TURN = 64;
 
 interface Waiter {
   readonly podUid: string;
