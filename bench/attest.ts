@@ -43,6 +43,7 @@ const ids = createClusterIds({
   around: {
     ...{ trustDomain, clusterName: 'blue', clusterDomain: 'cluster.local' },
     ignoredNamespaces: new Set(),
+    complete: () => true,
     namespaceLabels: () => labels,
     node: () => undefined,
   },
