@@ -42,10 +42,34 @@ describe('restsOnLittle()', () => {
     }
   });
 
+  it('warns of a service account whose namespace nobody says', () => {
+    for (const selectors of [
+      ['k8s:sa:web'],
+      ['k8s:pod-label:app:web', 'k8s:sa:web'],
+      ['k8s:sa:web', 'k8s:ns-label:env:prod'],
+    ]) {
+      assert.match(judge(selectors) ?? '', /of that name in any namespace gets it; add k8s:ns/);
+    }
+    const id = 'spiffe://example.org/{k8s:ns}/{k8s:sa}';
+    assert.equal(judge(['k8s:container-name:istio-proxy'], id), undefined);
+  });
+
+  it('warns of what whoever makes the pod writes into it', () => {
+    for (const selector of [
+      'k8s:pod-name:web-1',
+      'k8s:container-name:web',
+      'k8s:pod-owner:ReplicaSet:web',
+      'k8s:pod-image-count:2',
+    ]) {
+      assert.match(judge([selector, 'k8s:ns:web']) ?? '', /whoever may make a pod there gets it/);
+    }
+  });
+
   it('says nothing of what only the operator chooses, or the content decides', () => {
     for (const selectors of [
       ['k8s:ns:web', 'k8s:sa:web'],
-      ['k8s:pod-label:app:web', 'k8s:sa:web'],
+      ['k8s:pod-label:app:web', 'k8s:sa:web', 'k8s:ns:web'],
+      ['k8s:pod-uid:2c48913c-b29f-41e7-9350-020968147796'],
       ['k8s:ns:web', 'unix:uid:0'],
       ['k8s:ns:web', `k8s:container-image:docker.io/library/nginx@${DIGEST}`],
       ['k8s:ns:web', `k8s:container-image:${DIGEST}`],
