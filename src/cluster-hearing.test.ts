@@ -11,7 +11,7 @@ function setUp() {
   const hearing = createHearing<Subject>(clock, (subject) => changed.push(subject));
   const done = { all: false, entries: false };
   void hearing.all.then(() => (done.all = true));
-  void hearing.one('entries').then(() => (done.entries = true));
+  void hearing.these('entries').then(() => (done.entries = true));
   const are = async () => {
     await settle();
     return [done.all, done.entries];

@@ -15,8 +15,8 @@ export interface Hearing<S> {
   begin(): void;
   /** Resolves when all that is expected was told of or will not be, in time; never rejects. */
   readonly all: Promise<void>;
-  /** The same of one of them; one that is not expected at the start is not waited for. */
-  one(subject: S): Promise<void>;
+  /** The same of these; one that is not expected at the start is not waited for. */
+  these(...subjects: readonly S[]): Promise<void>;
   close(): void;
 }
 
@@ -53,8 +53,8 @@ class Ears<S> implements Hearing<S> {
     this.#timers.push(clock.after(PATIENCE_MS, () => this.#end()));
   }
 
-  one(subject: S): Promise<void> {
-    return this.#until(() => isSettled(this.#ears.get(subject)));
+  these(...subjects: readonly S[]): Promise<void> {
+    return this.#until(() => subjects.every((one) => isSettled(this.#ears.get(one))));
   }
 
   readonly knows = (subject: S) => this.#ears.get(subject)?.known === true;

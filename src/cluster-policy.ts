@@ -47,13 +47,14 @@ export function createWholePolicy(
   config: Config,
   store: PolicyStore,
   pods: NodePods | undefined,
-  deps: ClusterDeps,
+  deps: Omit<ClusterDeps, 'namespaces'>,
 ): WholePolicy {
   const { kubernetes } = config.attestation;
   const { attests } = policySources(config);
   if (!kubernetes || !pods) return withoutPods(store, attests);
   const log = deps.log.child({ component: 'cluster policy' });
-  const followed = followCluster(config, kubernetes, { ...deps, log });
+  const { namespaces } = pods;
+  const followed = followCluster(config, kubernetes, { ...deps, log, namespaces });
   const parts = createParts(config, store, pods, followed, log);
   const { policies, cluster } = parts;
   const { ids } = cluster;
@@ -112,7 +113,6 @@ function startWriting(
   deps: Omit<StatusWritingDeps, 'lease'>,
 ): void {
   const { followed } = cluster;
-  followed.need('namespaces');
   writeStatuses(cluster, {
     ...deps,
     lease: createLease({ ...lease, api: followed.api, clock: deps.clock }),
@@ -150,7 +150,7 @@ function createParts(
     if (of !== 'ClusterSPIFFEID' && inForce.uses(of)) ids.refresh(names);
   }
   const stops = [
-    // Once for each change: who listens asks for all of it.
+    // Without a word of what has changed: who listens asks for all of it.
     ids.onChange(() => changes.emit(undefined)),
     store.onChange(() => {
       here.look();

@@ -4,9 +4,10 @@ import type { ManifestFigures } from './cluster-ids/metrics.ts';
 import { createCounting, type Tally } from './cluster-ids/tally.ts';
 import type { FollowedCluster } from './followed-cluster.ts';
 import { eachPage } from './kubernetes/pages.ts';
+import { readNamespace } from './kubernetes/namespaces.ts';
 import { readNode, type Node } from './kubernetes/own-node.ts';
 import { readPod } from './kubernetes/pod.ts';
-import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import { usesNode, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
 import type { FederatedTrustDomains } from './manifests/federated-trust-domain.ts';
 import { nameNodes, type Parents, type StaticEntries } from './static-entries.ts';
 
@@ -109,20 +110,26 @@ export async function countCluster(
   const ids = manifests();
   const { api } = followed;
   const nodes = new Map<string, Node>();
-  const usesNode = (id: ClusterSpiffeId) =>
-    [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'));
   if (ids.some(usesNode) || nameNodes(followed.entries.values(), parents)) {
     for await (const page of eachPage(api, '/api/v1/nodes', options)) {
       for (const node of page.map(readNode)) nodes.set(node.name, node);
     }
   }
-  const counting = createCounting(ids, followed.namespaces(), around);
+  const namespaces = new Map<string, ReadonlyMap<string, string>>();
+  for await (const page of eachPage(api, '/api/v1/namespaces', options)) {
+    for (const [name, labels] of page.map(readNamespace)) namespaces.set(name, labels);
+  }
+  const counting = createCounting(ids, namespaces, around);
   for await (const page of eachPage(api, '/api/v1/pods', options)) {
     for (const object of page) {
       const pod = readPod(object);
       // One that no node has yet is nobody's.
       if (!pod || pod.nodeName === '') continue;
-      const there = { ...around, node: () => nodes.get(pod.nodeName) };
+      const there = {
+        ...around,
+        namespaceLabels: (name: string) => namespaces.get(name),
+        node: () => nodes.get(pod.nodeName),
+      };
       counting.add(pod, assessPod(ids, pod, there));
     }
   }

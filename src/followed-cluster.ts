@@ -7,10 +7,10 @@ import { IdentityError } from './core/errors.ts';
 import { createListeners } from './core/listeners.ts';
 import type { Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
+import type { FollowedNamespaces } from './followed-namespaces.ts';
 import { fromFiles } from './kubernetes/access.ts';
 import { createApi, type Api } from './kubernetes/api.ts';
 import { follow, type Followed, type Mirror } from './kubernetes/follow.ts';
-import { createNamespaces } from './kubernetes/namespaces.ts';
 import { createOwnNode, type Node } from './kubernetes/own-node.ts';
 import type { Need } from './manifests-in-force.ts';
 import { API_VERSION, KINDS, type Kind } from './manifests/manifest.ts';
@@ -52,6 +52,7 @@ export interface ClusterDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  readonly namespaces: FollowedNamespaces;
 }
 
 const GROUP_PATH = `/apis/${API_VERSION}`;
@@ -67,25 +68,25 @@ export function followCluster(
   { apiServer, caFile: ca, tokenFile: token, nodeName }: KubernetesConfig,
   deps: ClusterDeps,
 ): FollowedCluster {
-  const { clock, random, log } = deps;
+  const { clock, random, log, namespaces } = deps;
   const api = createApi(fromFiles({ ...apiServer, ca, token }, clock), clock);
   const changes = createListeners<ClusterChange>((err) => log.error({ err }, 'a listener failed'));
   const changed = (of: Subject) => changes.emit({ of });
   const hearing = createHearing<Subject>(clock, changed);
   const manifests = readClusterManifests(config, { log, changed });
   const relabelled = (names: ReadonlySet<string>) => changes.emit({ of: 'namespaces', names });
-  const namespaces = createNamespaces(relabelled, hearing.of('namespaces'));
   const node = createOwnNode(nodeName, () => changed('node'), hearing.of('node'));
-  const mirrors: Readonly<Record<Subject, Mirror>> = {
-    ...{ namespaces: namespaces.mirror, node: node.mirror },
-    ...mirrorsOf(manifests, hearing),
-  };
+  const mirrors = { node: node.mirror, ...mirrorsOf(manifests, hearing) };
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   const { signal } = closing;
 
   function start(what: Subject): void {
     if (signal.aborted || !hearing.expect(what)) return;
+    if (what === 'namespaces') {
+      const listener = { changed: relabelled, ...hearing.of(what) };
+      return namespaces.follow(listener, WITHOUT_NAMESPACES);
+    }
     const followed = collectionOf(what, nodeName);
     follow(followed, mirrors[what], { api, clock, random, log, signal }).catch((err: unknown) => {
       if (!signal.aborted) log.error({ err }, 'the cluster is not followed any more');
@@ -102,7 +103,8 @@ export function followCluster(
     },
     ...{ knows: hearing.knows, awaits: hearing.awaits },
     heard: hearing.all,
-    entriesHeard: hearing.one('ClusterStaticEntry'),
+    // Which of them are for this node may have to be known as well.
+    entriesHeard: hearing.these('ClusterStaticEntry', 'node'),
     onChange: (listener) => changes.add(listener),
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
@@ -126,13 +128,10 @@ function mirrorsOf(
 const ABSENT = 'there is no such resource: the CRDs of SPIRE Controller Manager are not installed';
 const BLOCKED = 'nor a fallback that it goes before';
 
-function collectionOf(what: Subject, nodeName: string): Followed {
+const WITHOUT_NAMESPACES = `no ClusterSPIFFEID with a namespaceSelector applies, ${BLOCKED}`;
+
+function collectionOf(what: Exclude<Subject, 'namespaces'>, nodeName: string): Followed {
   switch (what) {
-    case 'namespaces':
-      return {
-        ...{ path: '/api/v1/namespaces', query: '' },
-        right: `namespaces: list, watch; until then no ClusterSPIFFEID with a namespaceSelector applies, ${BLOCKED}`,
-      };
     case 'node':
       return {
         path: '/api/v1/nodes',

@@ -16,7 +16,7 @@ export interface ManifestsHere {
   readonly federated: () => FederatedTrustDomains;
   /**
    * After a change of them, or of the node: follows the node where an entry names one, and says what has
-   * no effect. Whether other entries count now.
+   * no effect. Whether other entries count now: a change counts once it is known for which node it is.
    */
   look(): boolean;
 }
@@ -30,14 +30,19 @@ export function createManifestsHere(
   const parents = { trustDomain, parentIds };
   const part = derived(partEntries);
   const sayOnce = createSayings(log);
-  const statics = () => part(followed.entries.values(), followed.node()?.uid, parents);
+  let entries = followed.entries.values();
+  const statics = () => part(entries, followed.node()?.uid, parents);
   const federated = () =>
     onePerTrustDomain([...store.current().manifests.federated, ...followed.federated.values()]);
   let before = statics();
   return {
     ...{ parents, statics, federated },
     look() {
-      if (nameNodes(followed.entries.values(), parents)) followed.need('node');
+      const wanted = followed.entries.values();
+      const namesNode = nameNodes(wanted, parents);
+      if (namesNode) followed.need('node');
+      // The first that names a node takes nothing away before that is known, or too late to wait for.
+      if (!namesNode || entries.length === 0 || !followed.awaits('node')) entries = wanted;
       // One that names another node is right as it is.
       const now = statics();
       const nobodys = now.elsewhere.filter(({ namesNode }) => !namesNode);

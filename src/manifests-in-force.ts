@@ -1,4 +1,4 @@
-import { fieldsUsed, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import { usesNode, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
 
 /** What a `ClusterSPIFFEID` may ask to be told of the cluster. */
 export type Need = 'namespaces' | 'node';
@@ -59,7 +59,7 @@ function needsOf(ids: readonly ClusterSpiffeId[]): ReadonlySet<Need> {
   const needs = new Set<Need>();
   for (const id of ids) {
     if (id.namespaceSelector.length > 0) needs.add('namespaces');
-    if ([...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'))) needs.add('node');
+    if (usesNode(id)) needs.add('node');
   }
   return needs;
 }

@@ -9,6 +9,7 @@ import type { Clock } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
+import { createFollowedNamespaces, type FollowedNamespaces } from './followed-namespaces.ts';
 import { fromFiles, type AccessFiles } from './kubernetes/access.ts';
 import { createApi } from './kubernetes/api.ts';
 import { createKubernetesAttestor } from './kubernetes/attestor.ts';
@@ -17,17 +18,17 @@ import { followKubelet } from './kubernetes/kubelet.ts';
 import { registerPodMetrics } from './kubernetes/metrics.ts';
 import { createPodIndex, type PodIndex } from './kubernetes/pod-index.ts';
 import { createPodMirror } from './kubernetes/pod-mirror.ts';
-import { createPodView, type PodView } from './kubernetes/pod-view.ts';
-import { followApiServer, type PodSourceDeps } from './kubernetes/pod-source.ts';
+import { createPodView } from './kubernetes/pod-view.ts';
+import { followApiServer } from './kubernetes/pod-source.ts';
 import { createPods } from './kubernetes/pods.ts';
-import { follow } from './kubernetes/follow.ts';
-import { createNamespaces } from './kubernetes/namespaces.ts';
 
 /** What is known of the pods of this node, and who says it of a process. */
 export interface NodePods {
   readonly attestor: Attestor;
   readonly explainer: PodExplainer;
   readonly index: Pick<PodIndex, 'byUid' | 'all' | 'onChange'>;
+  /** Followed for selectors only where these have their labels. */
+  readonly namespaces: FollowedNamespaces;
   close(): void;
 }
 
@@ -48,33 +49,21 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   const { cgroupRoots: kubeletRoots, runtimeUnits } = config;
   const prefix = podPrefix(own, kubeletRoots) ?? config.cgroupPrefix;
 
-  const api = createApi(fromFiles(accessFiles(config), clock), clock);
-  const index = createPodIndex(config.nodeName, (err) => log.error({ err }, 'a listener failed'));
-  const closing = new AbortController();
-  setMaxListeners(0, closing.signal);
-  const { signal } = closing;
-  if (config.kubelet && config.kubelet.access !== 'verified') {
-    const { address, access } = config.kubelet;
-    const fields = { path: `${address.host}:${address.port}`, detail: access };
-    log.warn(fields, 'whoever listens at the address of the kubelet is believed to be it');
-  }
-  const mirror = createPodMirror(index, clock);
-  const sourceDeps = { api, clock, random, log, signal };
-  const source = config.kubelet
-    ? followKubelet(config.kubelet.pollIntervalMs, mirror, sourceDeps)
-    : followApiServer(config.nodeName, mirror, sourceDeps);
-  const labelled = config.namespaceLabels ? followNamespaces(config, sourceDeps) : undefined;
+  const onListenerError = (err: unknown) => log.error({ err }, 'a listener failed');
+  const index = createPodIndex(config.nodeName, onListenerError);
+  const source = followSource(config, index, { clock, random, log });
+  const namespaces = createFollowedNamespaces(config, { clock, random, log });
   const view = createPodView(index, {
     containers: config.containerSelectors,
-    namespaceLabels: labelled?.labelsOf,
-    onListenerError: (err) => log.error({ err }, 'a listener failed'),
+    namespaceLabels: config.namespaceLabels ? namespaces.labelsOf : undefined,
+    onListenerError,
   });
-  labelled?.tell(view);
-  const pods = createPods({
-    ...{ index: view, clock, closing: signal },
-    relist: () => source.relist(),
-  });
-  const heardAgoMs = () => mirror.heardAgoMs();
+  if (config.namespaceLabels) {
+    const listener = { changed: view.namespacesChanged, heard: () => undefined };
+    namespaces.follow(listener, 'no process in a pod is attested');
+  }
+  const { heardAgoMs, relist, closing } = source;
+  const pods = createPods({ index: view, clock, closing, relist });
   registerPodMetrics(registry, {
     pods: () => index.size,
     waiting: () => pods.waiting,
@@ -82,13 +71,42 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   });
   const roots = { prefix, kubeletRoots, runtimeUnits };
   const shown = { ephemeral: config.ephemeralContainers, containers: config.containerSelectors };
+  const told = { heardAgoMs, node: config.nodeName, seen: view.of };
   return {
     attestor: createKubernetesAttestor({ roots, pods, index: view, ...shown }),
-    explainer: createPodExplainer({
-      ...{ roots, index, heardAgoMs, node: config.nodeName, seen: view.of },
-      ...shown,
-    }),
-    index,
+    explainer: createPodExplainer({ roots, index, ...told, ...shown }),
+    ...{ index, namespaces },
+    close() {
+      source.close();
+      namespaces.close();
+    },
+  };
+}
+
+/** Fills the index with what the API server, or the kubelet, tells. */
+function followSource(
+  config: KubernetesConfig,
+  index: PodIndex,
+  deps: Omit<NodePodsDeps, 'registry'>,
+) {
+  const { clock, log } = deps;
+  if (config.kubelet && config.kubelet.access !== 'verified') {
+    const { address, access } = config.kubelet;
+    const fields = { path: `${address.host}:${address.port}`, detail: access };
+    log.warn(fields, 'whoever listens at the address of the kubelet is believed to be it');
+  }
+  const api = createApi(fromFiles(accessFiles(config), clock), clock);
+  const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
+  const mirror = createPodMirror(index, clock);
+  const sourceDeps = { ...deps, api, signal: closing.signal };
+  const source = config.kubelet
+    ? followKubelet(config.kubelet.pollIntervalMs, mirror, sourceDeps)
+    : followApiServer(config.nodeName, mirror, sourceDeps);
+  return {
+    relist: () => source.relist(),
+    heardAgoMs: () => mirror.heardAgoMs(),
+    closing: closing.signal,
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
       api.close();
@@ -109,29 +127,3 @@ const TRANSPORTS = {
   insecure_skip_verify: 'unverified-tls',
   insecure_read_only_port: 'plain',
 } as const;
-
-/** Labels of all namespaces: a pod is known once those of its own are. */
-function followNamespaces(
-  { apiServer, caFile: ca, tokenFile: token }: KubernetesConfig,
-  deps: Omit<PodSourceDeps, 'api'>,
-) {
-  const { clock, log, signal } = deps;
-  const api = createApi(fromFiles({ ...apiServer, ca, token }, clock), clock);
-  signal.addEventListener('abort', () => api.close(), { once: true });
-  let view: PodView | undefined;
-  const told = { heard: () => undefined };
-  const namespaces = createNamespaces(() => view?.namespacesChanged(), told);
-  follow(NAMESPACES, namespaces.mirror, { ...deps, api }).catch((thrown: unknown) => {
-    if (!signal.aborted) log.error({ err: thrown }, 'the namespaces are not followed any more');
-  });
-  return {
-    labelsOf: namespaces.labelsOf,
-    tell: (to: PodView) => void (view = to),
-  };
-}
-
-const NAMESPACES = {
-  path: '/api/v1/namespaces',
-  query: '',
-  right: 'namespaces: list, watch; until then no process in a pod is attested',
-};

@@ -1,7 +1,7 @@
+import type { ClusterVerdict } from './cluster-ids/verdict.ts';
 import type { TrustDomain } from './identity/spiffe-id.ts';
 import type { Selector } from './identity/selector.ts';
 import type { PolicyEntry } from './policy/entry.ts';
-import type { EntryVerdict } from './policy/explain.ts';
 import type { StaticEntry } from './policy/static-entry.ts';
 
 /** Which parents of an entry mean a node. */
@@ -20,6 +20,8 @@ export interface StaticEntries {
     readonly reason: string;
     /** Whether it names a node, if another one; else nobody says whom it means. */
     readonly namesNode: boolean;
+    /** Whether it may be for this node, which is not known yet. */
+    readonly isOpen: boolean;
   }[];
 }
 
@@ -49,7 +51,9 @@ export function partEntries(
           ? `its parentID names the node ${named}, and the own one is not known (nodes: list, watch)`
           : `its parentID names the node ${named}, this one is ${nodeUid}`;
     const { entry } = one;
-    elsewhere.push({ entry, source: entry.source, reason, namesNode: named !== undefined });
+    const namesNode = named !== undefined;
+    const isOpen = namesNode && nodeUid === undefined;
+    elsewhere.push({ entry, source: entry.source, reason, namesNode, isOpen });
   }
   return { here, elsewhere };
 }
@@ -58,11 +62,15 @@ export function partEntries(
 export function verdictsElsewhere(
   { elsewhere }: StaticEntries,
   selectors: readonly Selector[],
-): readonly EntryVerdict[] {
+): readonly ClusterVerdict[] {
   const held = new Set(selectors);
   return elsewhere
     .filter(({ entry }) => entry.selectors.every((selector) => held.has(selector)))
-    .map(({ entry, reason }) => ({ kind: 'placeholder', entry, reason }));
+    .map(({ entry, reason, isOpen }) => ({
+      kind: isOpen ? 'undecided' : 'placeholder',
+      entry,
+      reason,
+    }));
 }
 
 /** Whether an entry is for one of the nodes that `isNode` knows by their UIDs. */

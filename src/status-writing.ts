@@ -30,9 +30,9 @@ export async function writeStatuses(parts: ClusterParts, deps: StatusWritingDeps
   for (;;) {
     try {
       const { clusterIds, entries } = parts.followed;
-      const some =
-        [clusterIds, entries].some((kind) => kind.values().length + kind.faults().length > 0) &&
-        parts.followed.knows('namespaces');
+      const some = [clusterIds, entries].some(
+        (kind) => kind.values().length + kind.faults().length > 0,
+      );
       if (some && (await lease.holds({ signal }))) await writeAll(parts, signal);
       said = '';
     } catch (thrown) {
@@ -91,7 +91,7 @@ interface EntryStatus {
   readonly set: boolean;
 }
 
-/** By name. One that is refused as it stands is not set, whatever stood there before. */
+/** By name. One that is refused as it stands is not set, unless its last good version still is. */
 function entryStatuses(
   { followed: { entries }, parents }: ClusterParts,
   nodeUids: ReadonlySet<string>,
@@ -108,7 +108,8 @@ function entryStatuses(
     statuses.set(name, { rendered: true, masked, set: isSomewhere && !masked });
   }
   for (const { name } of entries.faults()) {
-    statuses.set(name, { rendered: false, masked: false, set: false });
+    const kept = statuses.get(name) ?? { masked: false, set: false };
+    statuses.set(name, { ...kept, rendered: false });
   }
   return statuses;
 }

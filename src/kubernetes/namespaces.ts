@@ -20,7 +20,7 @@ export function createNamespaces(
 
   /** Names it when its labels are others. */
   function put(object: unknown): readonly string[] {
-    const [name, labels] = read(object);
+    const [name, labels] = readNamespace(object);
     const before = known.get(name);
     if (name === '' || (before && sameLabels(before, labels))) return [];
     known.set(name, labels);
@@ -34,12 +34,12 @@ export function createNamespaces(
   return {
     mirror: {
       replace(objects) {
-        const listed = new Set(objects.map((object) => read(object)[0]));
+        const listed = new Set(objects.map((object) => readNamespace(object)[0]));
         const gone = [...known.keys()].filter((name) => !listed.has(name));
         tell([...objects.flatMap(put), ...gone.flatMap(drop)]);
       },
       put: (object) => tell(put(object)),
-      remove: (object) => tell(drop(read(object)[0])),
+      remove: (object) => tell(drop(readNamespace(object)[0])),
       ...told,
     },
     labelsOf: (name) => known.get(name),
@@ -47,7 +47,8 @@ export function createNamespaces(
   };
 }
 
-function read(object: unknown): [string, Labels] {
+/** Its name, empty when it is none, and its labels. */
+export function readNamespace(object: unknown): [name: string, labels: Labels] {
   const metadata = record(record(object)['metadata']);
   return [text(metadata['name']), texts(metadata['labels'])];
 }

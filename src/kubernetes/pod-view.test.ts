@@ -23,7 +23,9 @@ const namespace = (name: string, labels: Readonly<Record<string, string>>) => ({
 
 function open({ containers = true, labels = true, ephemeral = false } = {}) {
   const index = createPodIndex('node-1', assert.ifError);
-  const namespaces = createNamespaces(() => view.namespacesChanged(), { heard: () => undefined });
+  const namespaces = createNamespaces((names) => view.namespacesChanged(names), {
+    heard: () => undefined,
+  });
   const view = createPodView(index, {
     containers,
     namespaceLabels: labels ? namespaces.labelsOf : undefined,

@@ -31,8 +31,8 @@ export interface PodView {
   readonly of: (pod: Pod, container: Container | undefined) => Seen | undefined;
   /** Called with the uid of each pod whose selectors may be others. Returns a remover. */
   onChange(listener: (uid: string) => void): () => void;
-  /** Some namespace has other labels. */
-  namespacesChanged(): void;
+  /** These have other labels. */
+  readonly namespacesChanged: (names: ReadonlySet<string>) => void;
 }
 
 export function createPodView(
@@ -41,8 +41,6 @@ export function createPodView(
 ): PodView {
   const changes = createListeners<string>(onListenerError);
   index.onChange((uid) => changes.emit(uid));
-  /** Labels as they were when their pods were last told of. */
-  let before = new Map<string, Labels | undefined>();
 
   function of(pod: Pod, container: Container | undefined): Seen | undefined {
     if (!namespaceLabels) return { pod, container };
@@ -61,17 +59,10 @@ export function createPodView(
       return pod && of(pod, undefined);
     },
     onChange: (listener) => changes.add(listener),
-    namespacesChanged() {
+    namespacesChanged(names) {
       if (!namespaceLabels) return;
-      const now = new Map<string, Labels | undefined>();
-      const uids: string[] = [];
-      for (const { uid, namespace } of index.all()) {
-        const labels = namespaceLabels(namespace);
-        now.set(namespace, labels);
-        if (labels !== before.get(namespace)) uids.push(uid);
-      }
-      before = now;
-      for (const uid of uids) changes.emit(uid);
+      const of = [...index.all()].filter(({ namespace }) => names.has(namespace));
+      for (const { uid } of of) changes.emit(uid);
     },
   };
 }

@@ -84,8 +84,13 @@ export function readClusterSpiffeId(
 }
 
 /** Fields of all templates of a manifest. */
-export function fieldsUsed({ spiffeId, dnsNames, selectors }: ClusterSpiffeId): Set<string> {
+function fieldsUsed({ spiffeId, dnsNames, selectors }: ClusterSpiffeId): Set<string> {
   return new Set([spiffeId, ...dnsNames, ...selectors].flatMap((one) => [...fieldsOf(one)]));
+}
+
+/** Whether pods get nothing by it before the node is known. */
+export function usesNode(id: ClusterSpiffeId): boolean {
+  return [...fieldsUsed(id)].some((name) => name.startsWith('NodeMeta.'));
 }
 
 function readIdTemplate(spec: Section, trustDomain: TrustDomain): GoTemplate {

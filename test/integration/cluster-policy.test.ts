@@ -513,6 +513,47 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
     await eventually(() => uids().join() === '1,2', { what: 'they have moved' });
   });
 
+  it('takes no static entry away for a parentID that is the first to name a node', async (t) => {
+    cluster.put(NODES, 'node-1', { metadata: { uid: 'uid-here', labels: {} } });
+    cluster.put(STATIC_ENTRIES, 'e', staticEntry('', '7'));
+    await start(t);
+    const has = () => whole.entitlements.match(['unix:uid:7' as Selector]).length;
+    await eventually(() => has() === 1, { what: 'the entry' });
+    await eventually(() => cluster.watched(STATIC_ENTRIES), { what: 'the watch' });
+    const had: number[] = [];
+    whole.entitlements.onChange(() => had.push(has()));
+    const letGo = stall(NODES);
+    cluster.put(STATIC_ENTRIES, 'e', staticEntry(agent('uid-here'), '7'));
+    await asked(NODES);
+    assert.equal(has(), 1);
+    letGo();
+    await eventually(() => cluster.watched(NODES), { what: 'the node' });
+    assert.equal(has(), 1);
+    cluster.put(STATIC_ENTRIES, 'e', staticEntry(agent('uid-there'), '7'));
+    await eventually(() => has() === 0, { what: 'its end' });
+    assert.ok(had.slice(0, -1).every((n) => n === 1));
+  });
+
+  it('lets a process of the host wait for the node that an entry names, and says it is open', async (t) => {
+    cluster.put(STATIC_ENTRIES, 'e', staticEntry(agent('uid-here'), '7'));
+    cluster.put(NODES, 'node-1', { metadata: { uid: 'uid-here', labels: {} } });
+    const letGo = stall(NODES);
+    await start(t);
+    let heard = false;
+    void whole.cluster?.followed.entriesHeard.then(() => (heard = true));
+    await asked(NODES);
+    await eventually(() => cluster.watched(STATIC_ENTRIES), { what: 'the entries' });
+    assert.equal(heard, false);
+    const { verdicts } = await whole.explain(['unix:uid:7' as Selector]);
+    assert.deepEqual(
+      verdicts.map(({ kind }) => kind),
+      ['undecided'],
+    );
+    letGo();
+    await eventually(() => heard, { what: 'the node' });
+    assert.equal(whole.entitlements.match(['unix:uid:7' as Selector]).length, 1);
+  });
+
   it('refuses the later of two federated domains of one trust domain', async (t) => {
     const federated = (creationTimestamp: string, trustDomain = 'partner.example') => ({
       metadata: { creationTimestamp },
@@ -606,6 +647,22 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
       ]);
       const [written] = statusOf(CLUSTER_SPIFFE_IDS, 'ns');
       assert.match(JSON.stringify(written), /"podsSelected":0.*"entriesToSet":0/);
+    });
+
+    it('says of a static entry that has become wrong that its last good version is still set', async (t) => {
+      const spec = { spiffeID: 'spiffe://example.org/db', selectors: ['unix:uid:70'] };
+      const set = { rendered: true, masked: false, set: true };
+      cluster.put(STATIC_ENTRIES, 'e', { metadata: { uid: 'e' }, spec, status: set });
+      await start(t, WRITES);
+      await eventually(() => cluster.watched(STATIC_ENTRIES), { what: 'the watch' });
+      const wrong = { ...spec, spiffeID: 'no id' };
+      cluster.put(STATIC_ENTRIES, 'e', { metadata: { uid: 'e' }, spec: wrong, status: set });
+      await eventually(() => statusOf(STATIC_ENTRIES, 'e').length > 0, {
+        what: 'the status',
+        timeoutMs: 45_000,
+      });
+      assert.deepEqual(statusOf(STATIC_ENTRIES, 'e'), [{ status: { ...set, rendered: false } }]);
+      assert.equal(whole.entitlements.match(['unix:uid:70' as Selector]).length, 1);
     });
 
     it('is left to the node that has the lease', async (t) => {
