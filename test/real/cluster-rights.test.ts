@@ -70,6 +70,7 @@ function specOf(kind: string, name: string, spec: object): string[] {
   return ['patch', kind, name, '--type=merge', '-p', JSON.stringify({ spec })];
 }
 
+const NODE_UID = 'uid-of-the-node';
 /** What the table above changes, before it is changed. */
 const MANIFESTS = [
   ['ClusterSPIFFEID', 'roles', clusterId('{{ index .PodMeta.Labels "role" }}', 'role')],
@@ -85,7 +86,7 @@ const MANIFESTS = [
     'static',
     {
       spiffeID: id('static', 'one'),
-      parentID: id('x', 'y'),
+      parentID: `spiffe://example.org/spire/agent/k8s_psat/any/${NODE_UID}`,
       selectors: ['k8s:pod-label:proof:yes'],
     },
   ],
@@ -172,9 +173,10 @@ describe('each right of the manifests', { timeout: 900_000 }, () => {
     own('set', 'env', 'daemonset/credence', ...settings.map((name) => `${name}=true`));
     const pod = podOf('proof', SECONDS);
     const items = [...MANIFESTS, pod];
+    const nodeUid = kubectl('get', 'node', NODE, '-o', 'jsonpath={.metadata.uid}');
     cluster.kubectl(
       ['apply', '--validate=strict', '-f', '-'],
-      JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
+      JSON.stringify({ apiVersion: 'v1', kind: 'List', items }).replaceAll(NODE_UID, nodeUid),
     );
     for (const { change } of Object.values(FOLLOWED)) kubectl(...change('one'));
     own('rollout', 'status', 'daemonset/credence', '--timeout=120s');
