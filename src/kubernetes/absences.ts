@@ -40,7 +40,8 @@ export function createAbsences(clock: Pick<Clock, 'monotonic'>): Absences {
     untoldSinceMs = untold ? (untoldSinceMs ?? nowMs) : undefined;
     const told = new Set(listed.map(({ uid }) => uid));
     const kept = known.filter(({ pod }) => !told.has(pod.uid)).filter(staysKnown(nowMs));
-    known = [...listed.map((pod) => ({ pod, missing: undefined })), ...kept];
+    const running = listed.filter(({ ended }) => !ended);
+    known = [...running.map((pod) => ({ pod, missing: undefined })), ...kept];
     return kept.map(({ pod }) => pod);
   };
 }

@@ -95,9 +95,12 @@ class NodePods implements PodIndex {
     return this.#changes.add(listener);
   }
 
-  /** A field selector is a wish, not a promise: others' pods are left out here as well. */
+  /**
+   * A field selector is a wish, not a promise, and a kubelet has none: pods of other nodes and those
+   * that have ended are left out here as well.
+   */
   #take(pod: Pod): boolean {
-    if (pod.nodeName !== this.#node) return this.#drop(pod.uid);
+    if (pod.nodeName !== this.#node || pod.ended) return this.#drop(pod.uid);
     const known = this.#pods.get(pod.uid);
     if (known === pod) return false;
     // A static pod has none where its kubelet tells of it.

@@ -19,12 +19,18 @@ export interface PodSourceDeps {
   readonly signal: AbortSignal;
 }
 
+/**
+ * Who may make pods may bind any number to a node, whose kubelet fails the excess, and what has failed
+ * stays until somebody deletes it. A pod that ends is told of as deleted.
+ */
+const RUNNING = 'status.phase!=Failed,status.phase!=Succeeded';
+
 /** The API server, which lists them and then tells of each change. */
 export function followApiServer(node: string, mirror: PodMirror, deps: PodSourceDeps): PodSource {
   const { log, signal } = deps;
   const what = {
     path: '/api/v1/pods',
-    query: `fieldSelector=${encodeURIComponent(`spec.nodeName=${node}`)}`,
+    query: `fieldSelector=${encodeURIComponent(`spec.nodeName=${node},${RUNNING}`)}`,
     right: 'pods: list, watch',
   };
   follow(what, mirror, deps).catch((thrown: unknown) => {

@@ -14,11 +14,16 @@ export interface Pod {
   readonly hostname: string;
   readonly subdomain: string;
   readonly labels: ReadonlyMap<string, string>;
+  /** Those that a template can use, not all: see `readAnnotations`. */
   readonly annotations: ReadonlyMap<string, string>;
   readonly owners: readonly Owner[];
   /** Digest of a static pod's configuration, which its cgroup names instead of the uid. */
   readonly configHash: string | undefined;
   readonly containers: readonly Container[];
+  /** An ephemeral container was added that has no id yet: any that nobody tells of may be its own. */
+  readonly pendingEphemeral: boolean;
+  /** It has failed or succeeded: none of its containers runs, nor ever will again. */
+  readonly ended: boolean;
   readonly resourceVersion: string;
 }
 
@@ -43,6 +48,13 @@ const STATUSES = [
   ['ephemeral', 'ephemeralContainerStatuses'],
 ] as const;
 
+const ENDED = ['Failed', 'Succeeded'];
+
+/** Marks of a static pod's mirror and of its kubelet. */
+const OF_STATIC_PODS = ['mirror', 'hash', 'source'].map((name) => `kubernetes.io/config.${name}`);
+/** No longer a value, which is as long as the longest SPIFFE ID, and no more of them. */
+const MAX_ANNOTATION = { length: 2048, count: 128 };
+
 /** Reads an object of the API; undefined when it is no pod that could be told apart. */
 export function readPod(value: unknown): Pod | undefined {
   const metadata = record(record(value)['metadata']);
@@ -52,11 +64,14 @@ export function readPod(value: unknown): Pod | undefined {
   const name = text(metadata['name']);
   const namespace = text(metadata['namespace']);
   if (uid === '' || name === '' || namespace === '') return undefined;
-  const annotations = texts(metadata['annotations']);
+  const annotations = readAnnotations(metadata['annotations']);
   // A mirror of a static pod carries both; whether they are the kubelet's the container id tells.
   const mirror = annotations.has('kubernetes.io/config.mirror');
+  const containers = STATUSES.flatMap(([kind, key]) =>
+    list(status[key]).map((container) => readContainer(kind, record(container))),
+  );
   return {
-    ...{ uid, name, namespace, annotations },
+    ...{ uid, name, namespace, annotations, containers },
     nodeName: text(spec['nodeName']),
     serviceAccount: text(spec['serviceAccountName']),
     hostname: text(spec['hostname']),
@@ -68,14 +83,29 @@ export function readPod(value: unknown): Pod | undefined {
       uid: text(record(owner)['uid']),
     })),
     configHash: mirror ? annotations.get('kubernetes.io/config.hash') : undefined,
-    containers: STATUSES.flatMap(([kind, key]) =>
-      list(status[key]).map((container) => readContainer(kind, record(container))),
-    ),
+    pendingEphemeral: isAnyPending(list(spec['ephemeralContainers']), containers),
+    ended: ENDED.includes(text(status['phase'])),
     resourceVersion: text(metadata['resourceVersion']),
   };
 }
 
-function readContainer(kind: Container['kind'], status: Fields) {
+function isAnyPending(added: readonly unknown[], containers: readonly Container[]): boolean {
+  const started = containers.filter(({ kind, id }) => kind === 'ephemeral' && id !== '');
+  const names = new Set(started.map(({ name }) => name));
+  return added.some((one) => !names.has(text(record(one)['name'])));
+}
+
+/**
+ * Without those that are too long or too many, as if the pod did not have them: what annotations it
+ * has is its own choice anyway, and what it makes us keep has to have an end.
+ */
+function readAnnotations(value: unknown): ReadonlyMap<string, string> {
+  const fit = [...texts(value)].filter(([, one]) => one.length <= MAX_ANNOTATION.length);
+  const marks = fit.filter(([key]) => OF_STATIC_PODS.includes(key));
+  return new Map([...fit.slice(0, MAX_ANNOTATION.count), ...marks]);
+}
+
+function readContainer(kind: Container['kind'], status: Fields): Container {
   const url = text(status['containerID']);
   const scheme = url.indexOf('://');
   return {

@@ -94,6 +94,21 @@ for (const kind of ['api', 'kubelet'] as const) {
       assert.equal(index.find('uid-b', 'id-b')?.pod.name, 'b');
     });
 
+    it('are not those that have ended, of which there may be any number', async (t) => {
+      const { server, cluster, index, begin } = await open(t, kind);
+      for (let n = 0; n < 50; n++) cluster.put(of(`failed-${n}`, { phase: 'Failed' }));
+      cluster.put(of('a'));
+      cluster.put(of('done'));
+      begin();
+      await has(index, 2);
+      cluster.put(of('done', { phase: 'Succeeded' }));
+      await has(index, 1);
+      assert.equal(index.find('uid-a', 'id-a')?.pod.name, 'a');
+      const running = 'spec.nodeName=node-1,status.phase!=Failed,status.phase!=Succeeded';
+      if (kind === 'kubelet') return;
+      for (const asked of server.asked) assert.ok(decodeURIComponent(asked).includes(running));
+    });
+
     it('may be none at all', async (t) => {
       const { cluster, index, begin } = await open(t, kind);
       const { mirror } = begin();

@@ -9,13 +9,18 @@ interface PodObject {
     readonly annotations?: Readonly<Record<string, string>>;
   };
   readonly spec: { readonly nodeName: string };
+  readonly status?: { readonly phase?: string };
 }
 
 interface Event {
   readonly version: number;
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly object: PodObject;
+  readonly before: PodObject | undefined;
 }
+
+/** Whether a pod is among those that somebody asked for. */
+type Selects = (pod: PodObject) => boolean;
 
 /** The pods of a cluster, told of by its API server and by the kubelet of a node alike. */
 export interface Cluster {
@@ -42,17 +47,18 @@ export function createCluster(node = 'node-1'): Cluster {
   const pods = new Map<string, PodObject>();
   const statics = new Map<string, PodObject>();
   const events: Event[] = [];
-  const watches = new Map<ServerResponse, string | undefined>();
+  const watches = new Map<ServerResponse, Selects>();
   let version = 1;
 
   function tell(type: Event['type'], pod: PodObject): void {
     version++;
     const metadata = { ...pod.metadata, resourceVersion: String(version) };
-    const event = { version, type, object: { ...pod, metadata } };
+    const before = pods.get(pod.metadata.uid);
+    const event = { version, type, object: { ...pod, metadata }, before };
     if (type === 'DELETED') pods.delete(pod.metadata.uid);
     else pods.set(pod.metadata.uid, event.object);
     events.push(event);
-    for (const [response, of] of watches) write(response, event, of);
+    for (const [response, selects] of watches) write(response, event, selects);
   }
 
   const serve: Behaviour = (request, response) => {
@@ -60,16 +66,17 @@ export function createCluster(node = 'node-1'): Cluster {
     response.setHeader('content-type', 'application/json');
     if (pathname === '/pods') return void response.end(JSON.stringify(ofKubelet()));
     if (pathname !== '/api/v1/pods') return void response.writeHead(404).end('{}');
-    const of = /^spec\.nodeName=(.*)$/.exec(searchParams.get('fieldSelector') ?? '')?.[1];
+    const selects = readSelector(searchParams.get('fieldSelector') ?? '');
     if (searchParams.get('watch') !== 'true') {
-      const items = [...pods.values()].filter((pod) => isOf(pod, of));
+      const items = [...pods.values()].filter(selects);
       const metadata = { resourceVersion: String(version) };
       return void response.end(JSON.stringify({ kind: 'PodList', metadata, items }));
     }
     const from = Number(searchParams.get('resourceVersion'));
     response.writeHead(200).flushHeaders();
-    for (const event of events.filter((one) => one.version > from)) write(response, event, of);
-    watches.set(response, of);
+    const missed = events.filter((one) => one.version > from);
+    for (const event of missed) write(response, event, selects);
+    watches.set(response, selects);
     response.once('close', () => watches.delete(response));
   };
 
@@ -80,7 +87,7 @@ export function createCluster(node = 'node-1'): Cluster {
   function ofKubelet(): object {
     const isMirror = ({ metadata }: PodObject) =>
       metadata.annotations?.['kubernetes.io/config.mirror'] !== undefined;
-    const own = [...pods.values()].filter((pod) => isOf(pod, node) && !isMirror(pod));
+    const own = [...pods.values()].filter((pod) => pod.spec.nodeName === node && !isMirror(pod));
     return podList([...own.map((pod) => marked(pod, 'api')), ...statics.values()]);
   }
 
@@ -130,10 +137,27 @@ function marked(pod: PodObject, source: 'api' | 'file'): PodObject {
   return { ...pod, metadata: { ...pod.metadata, annotations } };
 }
 
-function isOf({ spec }: PodObject, node: string | undefined): boolean {
-  return node === undefined || spec.nodeName === node;
+/** As an API server reads a field selector, whose terms have all to be true. */
+function readSelector(text: string): Selects {
+  const terms = text.split(',').map((term) => /^([\w.]+)(!?=)(.*)$/.exec(term)?.slice(1) ?? []);
+  return (pod) => {
+    const fields = new Map([
+      ['spec.nodeName', pod.spec.nodeName],
+      ['status.phase', pod.status?.phase ?? ''],
+    ]);
+    return terms.every(
+      ([name, operator, value]) =>
+        name === undefined || (fields.get(name) === value) === (operator === '='),
+    );
+  };
 }
 
-function write(response: ServerResponse, { type, object }: Event, node: string | undefined): void {
-  if (isOf(object, node)) response.write(`${JSON.stringify({ type, object })}\n`);
+/** A pod that is not among those any more is told of as deleted, and one that has become so as added. */
+function write(response: ServerResponse, event: Event, selects: Selects): void {
+  const { object, before } = event;
+  const was = before !== undefined && selects(before);
+  const is = event.type !== 'DELETED' && selects(object);
+  if (!was && !is) return;
+  const type = is ? (was ? 'MODIFIED' : 'ADDED') : 'DELETED';
+  response.write(`${JSON.stringify({ type, object })}\n`);
 }

@@ -13,6 +13,9 @@ export interface PodParts {
   readonly containers?: readonly string[];
   readonly inits?: readonly string[];
   readonly ephemeral?: readonly string[];
+  /** Names of ephemeral ones that were added and have no status yet. */
+  readonly added?: readonly string[];
+  readonly phase?: string;
   readonly ids?: Readonly<Record<string, string>>;
 }
 
@@ -22,14 +25,19 @@ export function pod(parts: PodParts): object {
   const { ids = {}, namespace = 'shop' } = parts;
   const status = (container: string) => statusOf(container, ids[container]);
   const { labels, annotations, ownerReferences, containers = ['web'] } = parts;
+  const ephemeralContainers = [...(parts.ephemeral ?? []), ...(parts.added ?? [])];
   const serviceAccountName = 'serviceAccountName' in parts ? parts.serviceAccountName : 'web';
   return {
     metadata: {
       ...{ uid, name, namespace, resourceVersion: version },
       ...{ labels, annotations, ownerReferences },
     },
-    spec: { nodeName, serviceAccountName },
+    spec: {
+      ...{ nodeName, serviceAccountName },
+      ephemeralContainers: ephemeralContainers.map((container) => ({ name: container })),
+    },
     status: {
+      phase: parts.phase ?? 'Running',
       containerStatuses: containers.map(status),
       initContainerStatuses: parts.inits?.map(status),
       ephemeralContainerStatuses: parts.ephemeral?.map(status),
