@@ -55,6 +55,7 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   const namespaces = createFollowedNamespaces(config, { clock, random, log });
   const view = createPodView(index, {
     containers: config.containerSelectors,
+    ephemeral: config.ephemeralContainers,
     namespaceLabels: config.namespaceLabels ? namespaces.labelsOf : undefined,
     onListenerError,
   });

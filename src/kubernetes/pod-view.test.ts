@@ -27,13 +27,18 @@ function open({ containers = true, labels = true, ephemeral = false } = {}) {
     heard: () => undefined,
   });
   const view = createPodView(index, {
-    containers,
+    ...{ containers, ephemeral },
     namespaceLabels: labels ? namespaces.labelsOf : undefined,
     onListenerError: assert.ifError,
   });
   const closing = new AbortController();
-  const relist = () => Promise.resolve();
-  const pods = createPods({ index: view, clock: new FakeClock(), closing: closing.signal, relist });
+  const clock = new FakeClock();
+  let relists = 0;
+  const relist = () => {
+    relists++;
+    return Promise.resolve();
+  };
+  const pods = createPods({ index: view, clock, closing: closing.signal, relist });
   const attestor = createKubernetesAttestor({
     roots: { prefix: [], kubeletRoots: [], runtimeUnits: [] },
     ...{ pods, index: view, ephemeral, containers },
@@ -43,7 +48,10 @@ function open({ containers = true, labels = true, ephemeral = false } = {}) {
     const cgroup = () => `0::/kubepods/burstable/pod${UID}/${id}\n`;
     return attestor.attest({ cgroup }, { signal });
   };
-  return { index, mirror: namespaces.mirror, put, attest, pods };
+  return {
+    ...{ index, mirror: namespaces.mirror, put, attest, pods, clock, closing },
+    relists: () => relists,
+  };
 }
 
 const only = (selectors: readonly Selector[], kind: string) =>
@@ -92,6 +100,46 @@ describe('labels of namespaces', () => {
     assert.deepEqual(only(told[0] as readonly Selector[], 'ns-label'), ['k8s:ns-label:env:test']);
   });
 
+  it('are named where they are all that is missing, and no list of pods is asked for', async () => {
+    const { put, attest, clock, relists } = open();
+    put({ ids: { web: ID } });
+    const failed = assert.rejects(attest(), {
+      code: 'ERR_ATTESTATION',
+      message: /not told of the labels of namespace shop/,
+    });
+    for (let n = 0; n < 30; n++) {
+      await settle();
+      await clock.advance(1000);
+    }
+    await failed;
+    assert.equal(relists(), 0);
+    assert.equal(clock.timers, 0);
+  });
+
+  it('do not keep who waits for its pod from a list of these', async () => {
+    const { put, attest, pods, clock, relists } = open();
+    put({ ids: { web: ID } });
+    const waiting = [attest(), attest(SANDBOX)].map((one) => assert.rejects(one));
+    await settle();
+    assert.equal(pods.waiting, 2);
+    await clock.advance(250);
+    assert.equal(relists(), 1);
+    for (let n = 0; n < 30; n++) {
+      await settle();
+      await clock.advance(1000);
+    }
+    await Promise.all(waiting);
+  });
+
+  it('are waited for until the daemon ends', async () => {
+    const { put, attest, closing } = open();
+    put({ ids: { web: ID } });
+    const attested = attest();
+    await settle();
+    closing.abort(new Error('closing'));
+    await assert.rejects(attested, /closing/);
+  });
+
   it('are none where nobody asked for them', async () => {
     const { put, attest } = open({ labels: false });
     put({ ids: { web: ID } });
@@ -123,6 +171,39 @@ describe('containers that are not told apart', () => {
     const { put, attest } = open({ containers: false, labels: false });
     put({ containers: [], ephemeral: ['debug'], ids: { debug: ID } });
     await assert.rejects(attest(), { code: 'ERR_ATTESTATION' });
+  });
+
+  it('wait while one was added whose id is not known: each of them may be that', async () => {
+    const { put, attest, pods } = open({ containers: false, labels: false });
+    put({ containers: [], added: ['debug'] });
+    const attested = attest(ID);
+    await settle();
+    assert.equal(pods.waiting, 1);
+    put({ containers: [], ephemeral: ['debug'], ids: { debug: ID }, version: '2' });
+    await assert.rejects(attested, { code: 'ERR_ATTESTATION' });
+    assert.deepEqual(only((await attest(SANDBOX)).selectors, 'ns:'), ['k8s:ns:shop']);
+  });
+
+  it('keep what they have when one is added after them', async () => {
+    const { put, attest, index } = open({ containers: false, labels: false });
+    put({ containers: [] });
+    const { follow } = await attest(SANDBOX);
+    const told: (readonly Selector[] | IdentityError)[] = [];
+    const stop = follow?.((now) => told.push(now));
+    put({ containers: [], added: ['debug'], version: '2' });
+    assert.deepEqual(only(told[0] as readonly Selector[], 'ns:'), ['k8s:ns:shop']);
+    assert.deepEqual(only((await attest(SANDBOX)).selectors, 'ns:'), ['k8s:ns:shop']);
+    stop?.();
+    // Of a pod that is gone nothing is remembered.
+    index.remove(UID);
+    put({ containers: [], added: ['debug'] });
+    assert.equal(index.find(UID, SANDBOX), undefined);
+  });
+
+  it('do not wait for one that was added where these are admitted', async () => {
+    const { put, attest } = open({ containers: false, labels: false, ephemeral: true });
+    put({ containers: [], added: ['debug'] });
+    assert.deepEqual(only((await attest(ID)).selectors, 'ns:'), ['k8s:ns:shop']);
   });
 
   it('leave a static pod to be found by its containers, for its hash is an annotation', async () => {

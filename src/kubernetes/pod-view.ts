@@ -17,6 +17,8 @@ export interface Seen {
 export interface PodViewOptions {
   /** Whether the containers of a pod are told apart. */
   readonly containers: boolean;
+  /** Whether those that somebody added to a running pod have its identity. */
+  readonly ephemeral: boolean;
   /** Undefined: namespaces have no selectors. Of one that nobody has told of there are none yet. */
   readonly namespaceLabels: ((name: string) => Labels | undefined) | undefined;
   readonly onListenerError: (thrown: unknown) => void;
@@ -26,6 +28,8 @@ export interface PodViewOptions {
 export interface PodView {
   /** Undefined until all is known that its selectors are made of. Throws as the index does. */
   find(podUid: string, containerId: string): Seen | undefined;
+  /** The namespace of a container that is known, where it is found once that one's labels are. */
+  unlabelled(podUid: string, containerId: string): string | undefined;
   byUid(uid: string): Pod | undefined;
   /** Of a pod that is known; undefined while its namespace is not. */
   readonly of: (pod: Pod, container: Container | undefined) => Seen | undefined;
@@ -37,10 +41,14 @@ export interface PodView {
 
 export function createPodView(
   index: Pick<PodIndex, 'find' | 'byUid' | 'all' | 'onChange'>,
-  { containers, namespaceLabels, onListenerError }: PodViewOptions,
+  { containers, ephemeral, namespaceLabels, onListenerError }: PodViewOptions,
 ): PodView {
   const changes = createListeners<string>(onListenerError);
-  index.onChange((uid) => changes.emit(uid));
+  const untold = createUntold();
+  index.onChange((uid) => {
+    if (!index.byUid(uid)) untold.forget(uid);
+    changes.emit(uid);
+  });
 
   function of(pod: Pod, container: Container | undefined): Seen | undefined {
     if (!namespaceLabels) return { pod, container };
@@ -48,15 +56,25 @@ export function createPodView(
     return labels && { pod, container, namespaceLabels: labels };
   }
 
+  /** By uid alone where nobody told of it: a static pod's hash is an annotation, for anybody to write. */
+  function placeOf(podUid: string, containerId: string): Seen | undefined {
+    const found = index.find(podUid, containerId);
+    if (found || containers) return found;
+    const pod = index.byUid(podUid);
+    if (!pod || (!ephemeral && untold.mayBeAdded(pod, containerId))) return undefined;
+    return { pod, container: undefined };
+  }
+
   return {
     of,
     byUid: (uid) => index.byUid(uid),
     find(podUid, containerId) {
-      const found = index.find(podUid, containerId);
-      if (found) return of(found.pod, found.container);
-      // By uid alone: the hash of a static pod is an annotation, which anybody may write.
-      const pod = containers ? undefined : index.byUid(podUid);
-      return pod && of(pod, undefined);
+      const place = placeOf(podUid, containerId);
+      return place && of(place.pod, place.container);
+    },
+    unlabelled(podUid, containerId) {
+      const place = placeOf(podUid, containerId);
+      return place && !of(place.pod, place.container) ? place.pod.namespace : undefined;
     },
     onChange: (listener) => changes.add(listener),
     namespacesChanged(names) {
@@ -64,5 +82,26 @@ export function createPodView(
       const of = [...index.all()].filter(({ namespace }) => names.has(namespace));
       for (const { uid } of of) changes.emit(uid);
     },
+  };
+}
+
+/** A pod has a few containers; of more it is not remembered that they were there. */
+const MAX_REMEMBERED = 64;
+
+/** Containers that nobody has told of, by the pods that they are in. */
+function createUntold() {
+  const before = new Map<string, Set<string>>();
+  return {
+    /**
+     * Whether it may be an ephemeral one: there is one whose id is not known, and this was not there
+     * before that was added.
+     */
+    mayBeAdded(pod: Pod, containerId: string): boolean {
+      const there = before.get(pod.uid) ?? new Set();
+      if (pod.pendingEphemeral) return !there.has(containerId);
+      if (there.size < MAX_REMEMBERED) before.set(pod.uid, there.add(containerId));
+      return false;
+    },
+    forget: (podUid: string) => void before.delete(podUid),
   };
 }

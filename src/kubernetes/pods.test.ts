@@ -61,6 +61,16 @@ describe('createPodIndex()', () => {
     assert.equal(index.find('uid-1', 'id-web'), undefined);
   });
 
+  it('leaves out pods that have ended, also one that was here before', () => {
+    const { index } = open();
+    index.put(read({ phase: 'Failed' }));
+    assert.equal(index.size, 0);
+    index.put(read({}));
+    index.put(read({ phase: 'Succeeded', version: '2' }));
+    assert.equal(index.find('uid-1', 'id-web'), undefined);
+    assert.equal(index.size, 0);
+  });
+
   it('keeps a pod apart from the one that is made anew under its name', () => {
     const { index } = open();
     index.put(read({}));
@@ -150,6 +160,29 @@ describe('createPods()', () => {
     const other = Promise.resolve(locate('uid-2', 'other'));
     closing.abort(new Error('closing'));
     for (const one of [...waiting, other]) await assert.rejects(one, /closing/);
+  });
+
+  it('takes the place of the newest of the pod with the most when all are taken', async () => {
+    const { locate, closing, pods } = open();
+    const ends: Promise<string>[] = [];
+    const wait = (podUid: string) => {
+      const found = Promise.resolve(locate(podUid, 'id'));
+      const ended = found.then(
+        () => 'found',
+        (thrown: unknown) => (thrown as { code?: string }).code ?? String(thrown),
+      );
+      ends.push(ended);
+      return ended;
+    };
+    for (let n = 0; n < 2048; n++) void wait(`greedy-${n % 32}`);
+    void wait('modest');
+    void wait('modest');
+    assert.equal(pods.waiting, 2048);
+    // With as many as any other it has no claim to another's.
+    assert.equal(await wait('greedy-0'), 'ERR_LIMIT');
+    closing.abort(new Error('closing'));
+    const refused = (await Promise.all(ends)).flatMap((end, n) => (end === 'ERR_LIMIT' ? [n] : []));
+    assert.deepEqual(refused, [2016, 2017, 2050]);
   });
 
   it('ends with the process that waits', async () => {

@@ -1,5 +1,6 @@
-import { unlessAborted, sleep, type Clock } from '../core/clock.ts';
+import { abortReason, unlessAborted, sleep, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
+import { crowded, whoGivesWay } from './places.ts';
 import type { PodView, Seen } from './pod-view.ts';
 
 /** Where a container is, by its pod; who is not known yet is waited for. */
@@ -18,7 +19,8 @@ export interface Pods {
 }
 
 export interface PodsDeps {
-  readonly index: Pick<PodView, 'find' | 'byUid' | 'onChange'>;
+  readonly index: Pick<PodView, 'find' | 'byUid' | 'onChange'> &
+    Partial<Pick<PodView, 'unlabelled'>>;
   /** Asks for the newest list, for what the watch has yet to tell; may reject. */
   readonly relist: (options: { signal: AbortSignal }) => Promise<void>;
   readonly clock: Clock;
@@ -35,8 +37,6 @@ const DEADLINE_MS = 30_000;
 const RELIST_AT_MS = [250, 500, 1000, 2000];
 const RELIST_EVERY_MS = 2000;
 const RELIST_APART_MS = 500;
-/** A pod has a few containers with a few processes each. */
-const MAX_WAITING = { pod: 64, all: 2048 };
 /** What reads of each of them takes 100 µs: a node that starts must not keep all others waiting. */
 const SETTLED_IN_A_TURN = 64;
 
@@ -62,6 +62,11 @@ class WaitingPods implements Pods {
 
   constructor(deps: PodsDeps) {
     this.#deps = deps;
+    const { closing } = deps;
+    const end = () => {
+      for (const { fail } of this.#waiters) fail(abortReason(closing));
+    };
+    closing.addEventListener('abort', end, { once: true });
     deps.index.onChange((uid) => {
       if (this.#waiters.size === 0) return;
       this.#changed.add(uid);
@@ -79,18 +84,19 @@ class WaitingPods implements Pods {
   }
 
   async #wait(podUid: string, containerId: string, signal: AbortSignal): Promise<Seen> {
-    const all = [...this.#waiters];
-    const ofPod = all.filter((waiter) => waiter.podUid === podUid).length;
-    if (all.length >= MAX_WAITING.all || ofPod >= MAX_WAITING.pod) {
-      throw new IdentityError('ERR_LIMIT', 'too many processes wait for their pod to be known');
+    const displaced = whoGivesWay(this.#waiters, podUid);
+    if (displaced) {
+      this.#waiters.delete(displaced);
+      displaced.fail(crowded());
     }
     const { clock } = this.#deps;
     let waiter: Waiter | undefined;
+    const giveUp = () => waiter?.fail(untold(waiter, this.#unlabelled(waiter)));
     const told = new Promise<Seen>((settle, fail) => {
       waiter = { podUid, containerId, settle, fail };
       this.#waiters.add(waiter);
     });
-    const timer = clock.after(DEADLINE_MS, () => waiter?.fail(unknown(podUid, containerId)));
+    const timer = clock.after(DEADLINE_MS, giveUp);
     void this.#relistWhileWaited();
     try {
       return await unlessAborted(told, signal);
@@ -141,13 +147,30 @@ class WaitingPods implements Pods {
     return true;
   }
 
+  /** Where the labels of its namespace are all that is missing, it is that namespace. */
+  #unlabelled({ podUid, containerId }: Waiter): string | undefined {
+    try {
+      return this.#deps.index.unlabelled?.(podUid, containerId);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether somebody waits for what a list of pods can tell. */
+  #isAnyUnknown(): boolean {
+    for (const waiter of this.#waiters) {
+      if (this.#unlabelled(waiter) === undefined) return true;
+    }
+    return false;
+  }
+
   /** One list for all that wait, however many they are. */
   async #relistWhileWaited(): Promise<void> {
     if (this.#relisting) return;
     this.#relisting = true;
     const { clock, relist, closing } = this.#deps;
     try {
-      for (let n = 0, before = 0; this.#waiters.size > 0; n++) {
+      for (let n = 0, before = 0; this.#isAnyUnknown(); n++) {
         const at = RELIST_AT_MS[n] ?? before + RELIST_EVERY_MS;
         const pauseMs = Math.max(
           at - before,
@@ -155,7 +178,7 @@ class WaitingPods implements Pods {
         );
         before = at;
         await sleep(clock, pauseMs, { signal: closing });
-        if (this.#waiters.size === 0) return;
+        if (!this.#isAnyUnknown()) return;
         this.#relistedAtMs = clock.monotonic();
         // Who follows the pods says why they cannot be listed.
         await relist({ signal: closing }).catch(() => undefined);
@@ -168,7 +191,11 @@ class WaitingPods implements Pods {
   }
 }
 
-function unknown(podUid: string, containerId: string): IdentityError {
-  const what = `container ${containerId.slice(0, 12)} of pod ${podUid}`;
-  return new IdentityError('ERR_ATTESTATION', `the cluster has not told of ${what} yet`);
+/** @param namespace whose labels are all that is missing. */
+function untold({ podUid, containerId }: Waiter, namespace: string | undefined): IdentityError {
+  const rest =
+    namespace === undefined
+      ? `container ${containerId.slice(0, 12)} of pod ${podUid}`
+      : `the labels of namespace ${namespace}, which pod ${podUid} is in`;
+  return new IdentityError('ERR_ATTESTATION', `the cluster has not told of ${rest} yet`);
 }
