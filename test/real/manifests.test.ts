@@ -100,6 +100,14 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     assert.doesNotMatch(JSON.stringify(role), /patch|status/);
   });
 
+  it('let the daemon read namespaces, with the chart, where the settings ask for their labels', () => {
+    const roleOf = (...values: string[]) =>
+      JSON.stringify(comparable(objects(chart(...values)))['ClusterRole/credence']);
+    assert.doesNotMatch(roleOf(), /namespaces/);
+    const on = '--set=settings.attestation.kubernetes.namespace_labels=true';
+    assert.match(roleOf(on), /"resources":\["namespaces"\],"verbs":\["list","watch"\]/);
+  });
+
   it('replace a first try with an image that is nowhere', async () => {
     const wrong = kustomize('k8s').replaceAll('credence:0.1.0', 'credence.invalid/no:0.1.0');
     cluster.kubectl(['apply', '-f', '-'], wrong);
