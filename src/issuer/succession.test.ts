@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
@@ -36,11 +44,12 @@ const third = make({ name: 'third', issuer: newRoot });
 const FIRST = { cert: first.cert, key: first.key, bundle: root.cert };
 const THIRD = { cert: third.cert, key: third.key, bundle: newRoot.cert };
 
+const onDisk = (t: TestContext) => ({
+  keyManager: 'disk' as const,
+  dataDir: join(temporaryFolder(t), 'data'),
+});
+
 describe('a restart', () => {
-  const onDisk = (t: TestContext) => ({
-    keyManager: 'disk' as const,
-    dataDir: join(temporaryFolder(t), 'data'),
-  });
   /** As a daemon does that starts where another one ended, `laterMs` after it. */
   const again = (t: TestContext, before: Running, config: Partial<IssuerConfig>, laterMs = 0) => {
     before.issuer.close();
@@ -135,6 +144,65 @@ describe('a restart', () => {
       code: 'ERR_KEY_STORE',
       message: /upstream-roots\.json: expected a trust_domain/,
     });
+  });
+});
+
+describe('the record of the roots', () => {
+  /** Told apart by inode and time: each write makes a new file. */
+  function recorded({ dataDir }: { dataDir: string }) {
+    const { ino, mtimeNs } = statSync(join(dataDir, 'upstream-roots.json'), { bigint: true });
+    return `${ino} ${mtimeNs}`;
+  }
+  async function askInVain(issuer: Running['issuer']) {
+    for (let n = 0; n < 20; n++) await assert.rejects(mint(issuer), { code: 'ERR_ISSUER' });
+  }
+
+  it('is not written for those who ask while no CA can sign', async (t) => {
+    const short = make({ name: 'short', issuer: root, days: 1 });
+    const config = onDisk(t);
+    const from = { cert: short.cert, key: short.key, bundle: root.cert };
+    const { issuer, deps } = await start(t, from, config);
+    const before = recorded(config);
+    await deps.clock.advance(DAY_MS + 1000);
+    await askInVain(issuer);
+    assert.equal(recorded(config), before);
+  });
+
+  it('is not written for those who ask while a new root waits', async (t) => {
+    const config = onDisk(t);
+    const earlier = await start(t, FIRST, config);
+    earlier.secret.replace(THIRD);
+    earlier.issuer.close();
+    const { issuer } = await start(t, THIRD, config, earlier.secret, earlier.deps.clock.now());
+    const before = recorded(config);
+    await askInVain(issuer);
+    assert.equal(recorded(config), before);
+  });
+
+  it('is written where it differs alone', async (t) => {
+    const config = onDisk(t);
+    const { issuer, secret, changed } = await start(t, FIRST, config);
+    const before = recorded(config);
+    const second = make({ name: 'second', issuer: root });
+    secret.replace({ cert: second.cert, key: second.key, bundle: root.cert });
+    await changed();
+    assert.equal(await signerOf(issuer), 'CN=second');
+    assert.equal(recorded(config), before);
+    secret.replace(THIRD);
+    await changed();
+    assert.notEqual(recorded(config), before);
+  });
+
+  it('is written later when it could not be', async (t) => {
+    const config = onDisk(t);
+    const { secret, deps, changed } = await start(t, FIRST, config);
+    rmSync(config.dataDir, { recursive: true });
+    secret.replace(THIRD);
+    await changed();
+    assert.equal(deps.log.count('warn', 'the roots of this node could not be recorded'), 1);
+    mkdirSync(config.dataDir, { mode: 0o700 });
+    await deps.clock.advance(60_000);
+    assert.ok(recorded(config));
   });
 });
 

@@ -9,7 +9,7 @@ import { describe, isoTime, isValidAt, type Authority } from './authority.ts';
 import { authorityStatus, rootStatus, type AuthorityStatus } from './ca-source.ts';
 import type { OwnBefore } from './own-before.ts';
 import { RootBook } from './root-book.ts';
-import type { RootRecord, RootRecordStore } from './root-record.ts';
+import { formatRootRecord, type RootRecord, type RootRecordStore } from './root-record.ts';
 import type { UpstreamCa } from './upstream-ca.ts';
 import { createEndNotice } from './upstream-end.ts';
 
@@ -67,6 +67,9 @@ export class Succession {
   #next: { readonly ca: UpstreamCa; readonly atMs: number } | undefined;
   #longestTtlMs: number;
   #planned: Scheduled | undefined;
+  #plannedMs = Infinity;
+  /** What the record holds; undefined when that is not known. */
+  #recorded: string | undefined;
   #recordRetry: Scheduled | undefined;
 
   /** Begins with a CA from files. Throws `ERR_DISK`, and `ERR_KEY_STORE` for a record that is no good. */
@@ -95,7 +98,7 @@ export class Succession {
     });
     try {
       this.#begin(first, own, nowMs);
-      store.write(this.#book.record(this.#longestTtlMs));
+      this.#record();
     } catch (thrown) {
       this.close();
       throw thrown;
@@ -129,8 +132,8 @@ export class Succession {
 
   /** Throws `ERR_ISSUER` while there is none. */
   usable(): Authority {
-    // A clock that was set forwards, and the timer does not know yet.
-    if (!this.current()) this.#tick();
+    // A clock that was set, and the timer does not know yet.
+    if (!this.current() && this.#isSomethingDue()) this.#tick();
     const now = this.current();
     if (now) return now;
     const message = this.#active
@@ -210,12 +213,21 @@ export class Succession {
     return this.#book.sinceMs(root) + this.#options.newRootDelayMs;
   }
 
+  #isSomethingDue(): boolean {
+    const nowMs = this.#clock.now();
+    return nowMs >= this.#plannedMs || this.#nextIsDue(nowMs);
+  }
+
+  #nextIsDue(nowMs: number): boolean {
+    if (!this.#next) return false;
+    return nowMs >= this.#next.atMs || (this.#active !== undefined && !this.current());
+  }
+
   /** Does what is due, whoever asks: the new CA signs, old roots go, readers hear of it. */
   #tick(): void {
     const nowMs = this.#clock.now();
     const next = this.#next;
-    const isOver = this.#active !== undefined && !this.current();
-    if (next && (nowMs >= next.atMs || isOver)) {
+    if (next && this.#nextIsDue(nowMs)) {
       const old = this.#active;
       this.#next = undefined;
       if (old && !old.root.der.equals(next.ca.root.der)) {
@@ -241,11 +253,12 @@ export class Succession {
   #plan(): void {
     this.#planned?.cancel();
     const endMs = this.#active?.authority.validity.notAfterMs ?? Infinity;
-    const due = Math.min(
+    const dueMs = Math.min(
       this.#book.nextMs() ?? Infinity,
       this.#next ? Math.min(this.#next.atMs, endMs) : Infinity,
     );
-    if (due !== Infinity) this.#planned = this.#schedule.at(due, () => this.#tick());
+    this.#plannedMs = dueMs;
+    if (dueMs !== Infinity) this.#planned = this.#schedule.at(dueMs, () => this.#tick());
   }
 
   /** Other nodes change over within the delay, and sign for the longest life until then. */
@@ -257,12 +270,22 @@ export class Succession {
   #write(): void {
     this.#recordRetry?.cancel();
     try {
-      this.#store.write(this.#book.record(this.#longestTtlMs));
+      this.#record();
     } catch (thrown) {
       this.#log.warn({ err: thrown }, 'the roots of this node could not be recorded');
       const dueMs = this.#clock.now() + RECORD_RETRY_MS;
       this.#recordRetry = this.#schedule.at(dueMs, () => this.#write());
     }
+  }
+
+  /** Only what differs: it is synced to the disk, and the loop waits for that. */
+  #record(): void {
+    const record = this.#book.record(this.#longestTtlMs);
+    const text = formatRootRecord(record);
+    if (text === this.#recorded) return;
+    this.#recorded = undefined;
+    this.#store.write(record);
+    this.#recorded = text;
   }
 }
 
