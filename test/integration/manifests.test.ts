@@ -216,12 +216,26 @@ describe('the DaemonSet of credence', () => {
 });
 
 describe('the alert rules', () => {
-  it('are those of docs/alerts.md, and those of pods', () => {
+  it('are those of docs/alerts.md', () => {
     const [, written = ''] =
       /```yaml\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, 'docs/alerts.md'), 'utf8')) ?? [];
     const documented = (parse(written) as { groups: Group[] }).groups;
     const rule = manifests.find(({ kind }) => kind === 'PrometheusRule');
-    assert.deepEqual(rule?.spec?.groups?.slice(0, 1), documented);
+    assert.deepEqual(rule?.spec?.groups, documented);
+  });
+
+  it('are the same in the chart', () => {
+    const [chart, rule] = ['chart/templates/monitoring.yaml', 'monitoring/prometheusrule.yaml'].map(
+      (path) => readFileSync(join(K8S, path), 'utf8').replace(/^[\s\S]*\n {2}groups:\n/, ''),
+    );
+    assert.equal(chart, `${rule ?? ''}{{- end }}\n`);
+  });
+
+  it('tell of manifests that give nothing, or nobody knows what', () => {
+    const groups = manifests.find(({ kind }) => kind === 'PrometheusRule')?.spec?.groups ?? [];
+    const all = groups.flatMap(({ rules }) => rules.map(({ expr }) => expr));
+    assert.ok(all.includes('credence_manifests_refused > 0'));
+    assert.ok(all.includes('credence_manifest_undecided_pods > 0'));
   });
 
   it('ask for metrics that the README lists', () => {
