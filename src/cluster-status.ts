@@ -19,7 +19,7 @@ export interface ManifestStatus {
   /** Of them, those that get an ID by it. */
   readonly entries: number | undefined;
   readonly renderFailures: number | undefined;
-  /** Why a pod that it selects gets nothing, what is wrong with it, or what of it is not done. */
+  /** Why a pod that it selects gets nothing, what is wrong with it, what of it is not done; or its ID. */
   readonly note: string | undefined;
 }
 
@@ -68,6 +68,11 @@ export function manifestStatus(parts: ClusterParts): readonly ManifestStatus[] {
       ...none,
       source,
       note: `refused, it has no effect: ${reason}`,
+    })),
+    ...parts.statics().here.map(({ source, spiffeId }) => ({
+      ...none,
+      source,
+      note: `in force: ${spiffeId}`,
     })),
     ...parts.statics().elsewhere.map(({ source, reason }) => ({
       ...none,

@@ -6,7 +6,7 @@ export interface ManifestFigures {
   readonly inForce: () => number;
   /** Of which the version that the cluster has is not in force. */
   readonly refused: () => number;
-  /** Pods of this node that a `ClusterSPIFFEID` selects and that get nothing of it. */
+  /** Of all `ClusterSPIFFEID`s together, the pods of this node that one selects and gives no valid ID. */
   readonly renderFailures: () => number;
   /** Pods of this node of which nobody knows yet whether a `ClusterSPIFFEID` is for them. */
   readonly undecided: () => number;
@@ -30,7 +30,7 @@ export function registerManifestMetrics(registry: Registry, figures: ManifestFig
   );
   gauge(
     'credence_manifest_render_failures',
-    'Pods of this node that a ClusterSPIFFEID selects and gives no valid ID',
+    'Pods of this node that a ClusterSPIFFEID selects and gives no valid ID, for each ClusterSPIFFEID',
     figures.renderFailures,
   );
   gauge(

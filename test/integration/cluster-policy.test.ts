@@ -19,6 +19,7 @@ import { seededRandom } from '../support/fake-random.ts';
 import type { Attestor } from '../../src/attestation/attestor.ts';
 import type { Peer } from '../../src/attestation/peer.ts';
 import { createWholePolicy, type WholePolicy } from '../../src/cluster-policy.ts';
+import { manifestFigures } from '../../src/cluster-status.ts';
 import { parseConfig } from '../../src/config.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { Selector } from '../../src/identity/selector.ts';
@@ -488,11 +489,17 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
         whole.entitlements.match([`unix:uid:${n}` as Selector]).length > 0 ? [n] : [],
       );
     assert.deepEqual(uids(), [0, 2]);
+    cluster.put(STATIC_ENTRIES, 'e4', { metadata: {}, spec: { spiffeID: 'none' } });
+    const status = () => whole.status().map(({ source, note }) => `${source}: ${note ?? ''}`);
+    await eventually(() => status().length === 5, { what: 'the last one' });
     assert.deepEqual(
-      whole.status().map(({ source, note }) => `${source}: ${note ?? ''}`),
+      status().map((line) => line.replace(/(has no effect): spec.*/, '$1')),
       [
+        'ClusterStaticEntry/e0: in force: spiffe://example.org/db',
+        'ClusterStaticEntry/e2: in force: spiffe://example.org/db',
         'ClusterStaticEntry/e1: it has no effect here: its parentID names the node uid-there, this one is uid-here',
         'ClusterStaticEntry/e3: it has no effect here: its parentID spiffe://example.org/nodes/b is not known to mean this node (policy.kubernetes.parent_ids)',
+        'ClusterStaticEntry/e4: refused, it has no effect',
       ],
     );
     const { verdicts } = await whole.explain(['unix:uid:1' as Selector]);
@@ -505,7 +512,7 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
     const refused = log.lines.filter(({ message }) => message === 'manifest refused');
     assert.deepEqual(
       refused.map(({ fields }) => fields.path),
-      ['ClusterStaticEntry/e3'],
+      ['ClusterStaticEntry/e3', 'ClusterStaticEntry/e4'],
     );
     // One that moves away is not kept as the last good one.
     cluster.put(STATIC_ENTRIES, 'e0', staticEntry(agent('uid-there'), '0'));
@@ -701,6 +708,17 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
     await start(t);
     await becomes('ns/shop');
     await whole.cluster?.followed.heard;
+    const figures = manifestFigures(whole.cluster ?? assert.fail());
+    // Once for each manifest that gives a pod nothing.
+    assert.equal(figures.renderFailures(), 1);
+    cluster.put(
+      CLUSTER_SPIFFE_IDS,
+      'too',
+      clusterId({ spiffeIDTemplate: 'spiffe://example.org/{{ .PodMeta.Labels.zone }}' }),
+    );
+    await eventually(() => figures.renderFailures() === 2, { what: 'the same pod again' });
+    cluster.remove(CLUSTER_SPIFFE_IDS, 'too');
+    await eventually(() => figures.renderFailures() === 1, { what: 'one less' });
     const pods = (podsSelected: number, entries: number) => ({ podsSelected, entries });
     assert.deepEqual(
       whole
