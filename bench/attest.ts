@@ -13,6 +13,7 @@ import { silentLogger } from '../src/core/log.ts';
 import { parseTrustDomain } from '../src/identity/spiffe-id.ts';
 import { createKubernetesAttestor } from '../src/kubernetes/attestor.ts';
 import { createPodIndex } from '../src/kubernetes/pod-index.ts';
+import { createPodView } from '../src/kubernetes/pod-view.ts';
 import { readPod } from '../src/kubernetes/pod.ts';
 import { createPods } from '../src/kubernetes/pods.ts';
 import { readClusterSpiffeId } from '../src/manifests/cluster-spiffe-id.ts';
@@ -34,6 +35,11 @@ for (let n = 0; n < 110; n++) {
   const read = readPod(pod({ uid: own ? uid : `uid-${n}`, containers, ids, labels }));
   if (read) index.put(read);
 }
+// As in the daemon by default: containers told apart, no selectors of namespaces.
+const view = createPodView(index, {
+  ...{ containers: true, namespaceLabels: undefined },
+  onListenerError: failed,
+});
 const trustDomain = parseTrustDomain('example.org');
 const labels = new Map([['team', 'shop']]);
 const manifest = clusterSpiffeId();
@@ -54,12 +60,12 @@ const attestors = [
   createKubernetesAttestor({
     roots: { prefix: [], kubeletRoots: [], runtimeUnits: [] },
     pods: createPods({
-      index,
+      index: view,
       clock: systemClock,
       closing: signal,
       relist: () => Promise.resolve(),
     }),
-    index,
+    index: view,
     ephemeral: false,
   }),
 ];

@@ -4,6 +4,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { build } from '../src/app.ts';
+import { ATTESTED } from '../src/attestation/callers.ts';
 import { type Config, loadConfig } from '../src/config.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { createLogger, type Logger } from '../src/core/log.ts';
@@ -71,7 +72,7 @@ function answer(event: BenchEvent): void {
 function heard(log: Logger): Logger {
   return {
     debug(fields, message) {
-      if (message === 'process attested') attestedMs.push(Number(process.hrtime.bigint()) / 1e6);
+      if (message === ATTESTED) attestedMs.push(Number(process.hrtime.bigint()) / 1e6);
       log.debug(fields, message);
     },
     info: (fields, message) => log.info(fields, message),

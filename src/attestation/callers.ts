@@ -14,6 +14,9 @@ export interface CallersDeps {
   readonly log: Logger;
 }
 
+/** The line of the log by which the bench knows when a process was attested. */
+export const ATTESTED = 'process attested';
+
 /**
  * Attests a process once for all that ask while it stays what it is, and looks anew at each call.
  * Rejects with `ERR_PEER_GONE` or `ERR_ATTESTATION`, or with the signal's reason.
@@ -56,7 +59,7 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
   const { credentials } = peer;
   log.debug(
     { peer_pid: credentials.pid, peer_uid: credentials.uid, selectors: loggable(selectors) },
-    'process attested',
+    ATTESTED,
   );
   const current = followSelectors(process, { selectors, ...(follow ? { follow } : {}) }, deps);
   // Gathering may have waited for a cluster to tell of a pod: what was read first may not hold by now.
