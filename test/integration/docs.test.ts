@@ -90,6 +90,16 @@ describe('the documentation', () => {
     }
   });
 
+  it('has every file that fits folders together in the architecture, and no other', () => {
+    const named = [...all(read('ARCHITECTURE.md'), /^\| `([a-z*-]+\.ts)`/gm)];
+    const fits = (name: string, file: string) =>
+      new RegExp(`^${name.replace('.', '\\.').replace('*', '[a-z-]+')}$`).test(file);
+    const files = readdirSync(join(ROOT, 'src')).filter((name) => /^[^.]+\.ts$/.test(name));
+    const missing = files.filter((file) => !named.some((name) => fits(name, file)));
+    const gone = named.filter((name) => !files.some((file) => fits(name, file)));
+    assert.deepEqual({ missing, gone }, { missing: [], gone: [] });
+  });
+
   it('has every metric of the daemon in the README, and no other anywhere', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'credence-docs-'));
     t.after(() => rmSync(folder, { recursive: true }));
