@@ -37,7 +37,7 @@ for (let n = 0; n < 110; n++) {
 }
 // As in the daemon by default: containers told apart, no selectors of namespaces.
 const view = createPodView(index, {
-  ...{ containers: true, namespaceLabels: undefined },
+  ...{ containers: true, ephemeral: false, namespaceLabels: undefined },
   onListenerError: failed,
 });
 const trustDomain = parseTrustDomain('example.org');

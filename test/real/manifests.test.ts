@@ -227,6 +227,8 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
   it('come as a release of the chart, with ClusterSPIFFEIDs, after a first try with a wrong image', async () => {
     // The Job has gone by itself.
     kubectl('delete', '-k', join(ROOT, 'k8s'), '--ignore-not-found', '--wait=true');
+    // Who knows the root before waits, before it signs under another one.
+    rmSync('/var/lib/credence', { recursive: true });
     kubectl('create', 'namespace', 'credence');
     kubectl('label', 'namespace', 'credence', 'pod-security.kubernetes.io/enforce=privileged');
     const release = ['credence', join(ROOT, 'k8s/chart'), '--namespace=credence'];
