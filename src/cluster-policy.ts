@@ -97,7 +97,7 @@ function withoutPods(store: PolicyStore, attests: Attests): WholePolicy {
   return {
     entitlements: {
       match: (selectors) => store.current().match(selectors),
-      onChange: (listener) => store.onChange(listener),
+      onChange: (listener) => store.onChange(() => listener()),
     },
     patient: (attestor) => attestor,
     explain: (selectors) => explainAll([store.current()], none, selectors, attests),
@@ -129,7 +129,9 @@ function createParts(
   followed: FollowedCluster,
   log: Logger,
 ) {
-  const changes = createListeners<undefined>((err) => log.error({ err }, 'a listener failed'));
+  const changes = createListeners<Selector | undefined>((err) =>
+    log.error({ err }, 'a listener failed'),
+  );
   const entries = derived(compilePolicy);
   const inForce = followManifests(config, store, followed);
   const here = createManifestsHere(config, store, followed, log);
@@ -150,8 +152,7 @@ function createParts(
     if (of !== 'ClusterSPIFFEID' && inForce.uses(of)) ids.refresh(names);
   }
   const stops = [
-    // Without a word of what has changed: who listens asks for all of it.
-    ids.onChange(() => changes.emit(undefined)),
+    ids.onChange((having) => changes.emit(having)),
     store.onChange(() => {
       here.look();
       if (inForce.look()) ids.refresh();
@@ -164,7 +165,7 @@ function createParts(
   return {
     cluster: { manifests: inForce.ids, ...here, ids, followed, around },
     policies: () => [store.current(), entries(here.statics().here)],
-    onChange: (listener: () => void) => changes.add(listener),
+    onChange: (listener: (having?: Selector) => void) => changes.add(listener),
     close: () => stops.forEach((stop) => stop()),
   };
 }

@@ -65,12 +65,17 @@ function setUp(...manifests: ClusterSpiffeId[]) {
   };
   const ids = createClusterIds({ manifests: () => state.manifests, pods, around, log });
   let changes = 0;
-  ids.onChange(() => changes++);
+  const concerned: (Selector | undefined)[] = [];
+  ids.onChange((having) => {
+    changes++;
+    concerned.push(having);
+  });
   const held = (...more: string[]) => ['k8s:pod-uid:u1', ...more] as Selector[];
   return {
     ...{ pods, log, namespaces, ids, held, around, state },
     match: (...more: string[]) => ids.match(held(...more)).map(({ id }) => id as string),
     changes: () => changes,
+    concerned,
     told: () => ids.explain(held()).verdicts.map((one) => [one.entry.source, one.kind]),
     reasons: () =>
       ids.explain(held()).verdicts.flatMap((one) => ('reason' in one ? [one.reason] : [])),
@@ -333,7 +338,7 @@ describe('a ClusterSPIFFEID', () => {
     const id = manifest('a', {
       spiffeIDTemplate: 'spiffe://example.org/{{ index .PodMeta.Annotations "team" }}',
     });
-    const { pods, match, changes } = setUp(id);
+    const { pods, match, changes, concerned } = setUp(id);
     const team = (name: string, other = '') =>
       pod({
         annotations: new Map([
@@ -348,6 +353,7 @@ describe('a ClusterSPIFFEID', () => {
     assert.equal(changes(), 0);
     pods.put(team('red'));
     assert.equal(changes(), 1);
+    assert.deepEqual(concerned, ['k8s:pod-uid:u1'], 'the processes of other pods are let be');
     assert.deepEqual(match(), ['spiffe://example.org/red']);
   });
 

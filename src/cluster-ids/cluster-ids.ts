@@ -6,7 +6,7 @@ import type { ClusterSpiffeId } from '../manifests/cluster-spiffe-id.ts';
 import type { PodFacts } from '../manifests/template-fields.ts';
 import { assessPod, type Assessment, type Surroundings } from './assess.ts';
 import { explainPod, grantedTo, type PodExplanation } from './explain-pod.ts';
-import { describedPod, podUidOf } from './facts.ts';
+import { describedPod, podUidOf, selectorOfPod } from './facts.ts';
 
 /** The pods of this node; the same object for as long as nothing of it has changed. */
 export interface Pods {
@@ -25,8 +25,8 @@ export interface ClusterIds {
   assessments(): Iterable<readonly [PodFacts, readonly Assessment[]]>;
   /** Manifests or the node are others, or namespaces: of those pods alone. */
   refresh(namespaces?: ReadonlySet<string>): void;
-  /** Called when processes may have other identities. Returns a remover. */
-  onChange(listener: () => void): () => void;
+  /** Called when processes may have other identities: all, or those with this selector. */
+  onChange(listener: (having?: Selector) => void): () => void;
   close(): void;
 }
 
@@ -61,7 +61,7 @@ class PodAssessments implements ClusterIds {
 
   constructor(deps: ClusterIdsDeps) {
     this.#deps = deps;
-    this.#changes = createListeners<undefined>((err) =>
+    this.#changes = createListeners<Selector | undefined>((err) =>
       deps.log.error({ err }, 'a listener failed'),
     );
     this.#stop = deps.pods.onChange((uid) => this.#look(uid));
@@ -99,7 +99,7 @@ class PodAssessments implements ClusterIds {
     if (concerned) this.#changes.emit(undefined);
   }
 
-  onChange(listener: () => void): () => void {
+  onChange(listener: (having?: Selector) => void): () => void {
     return this.#changes.add(listener);
   }
 
@@ -130,7 +130,8 @@ class PodAssessments implements ClusterIds {
       this.#assessed.delete(uid);
       return;
     }
-    if (outcome(before.all) !== outcome(this.#of(uid, pod))) this.#changes.emit(undefined);
+    if (outcome(before.all) === outcome(this.#of(uid, pod))) return;
+    this.#changes.emit(selectorOfPod(uid));
   }
 
   #say({ source }: ClusterSpiffeId, pod: PodFacts, reason: string): void {

@@ -1,4 +1,4 @@
-import type { Selector } from '../identity/selector.ts';
+import { selector, type Selector } from '../identity/selector.ts';
 import type { PodFacts } from '../manifests/template-fields.ts';
 
 const POD_UID = 'k8s:pod-uid:';
@@ -6,6 +6,11 @@ const POD_UID = 'k8s:pod-uid:';
 /** The pod that a process was attested to be in. */
 export function podUidOf(selectors: readonly Selector[]): string | undefined {
   return valueOf(selectors, POD_UID);
+}
+
+/** What all processes of the pod have, and no others. */
+export function selectorOfPod(uid: string): Selector {
+  return selector('k8s', `pod-uid:${uid}`);
 }
 
 /**

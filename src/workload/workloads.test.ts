@@ -46,7 +46,7 @@ function node({ clock = new FakeClock(), svids }: { clock?: FakeClock; svids?: S
   const bundles = new Map<TrustDomain, TrustBundle>([[OWN, fakeBundle(OWN)]]);
   let identities: readonly Entitlement[] = [entitlement(WEB), entitlement(API)];
   let match: (selectors: readonly Selector[]) => readonly Entitlement[] = () => identities;
-  let onPolicy = (): void => undefined;
+  let onPolicy: (having?: Selector) => void = () => undefined;
   let onBundle: (domain: TrustDomain) => void = () => undefined;
   let subscriptions = 2;
   const workloads = createWorkloads({
@@ -94,6 +94,8 @@ function node({ clock = new FakeClock(), svids }: { clock?: FakeClock; svids?: S
       await clock.advance(5);
     },
     matchWith: (by: typeof match) => void (match = by),
+    /** Without waiting for what comes of it. */
+    change: (having?: Selector) => onPolicy(having),
     changeBundle: async (domain: TrustDomain) => {
       onBundle(domain);
       await clock.advance(5);
@@ -237,6 +239,53 @@ describe('createWorkloads()', () => {
       assert.equal(attachment.grant().identities[0]?.id, API);
       assert.equal(reader.looks, 1);
     }
+  });
+
+  it('gives all their new grant also when changes come faster than it gets round', async () => {
+    const { attach, matchWith, change } = node();
+    const all = Array.from({ length: 1000 }, (_, n) => attach(fakeCaller(n)));
+    matchWith(() => []);
+    for (let n = 0; n < 100; n++) {
+      change();
+      await settle();
+    }
+    const kept = all.filter(({ attachment }) => attachment.grant().identities.length > 0);
+    assert.equal(kept.length, 0);
+  });
+
+  it('begins no stream with a grant that a change has made old', () => {
+    const { attach, matchWith, change } = node();
+    const callers = Array.from({ length: 100 }, (_, n) => fakeCaller(n));
+    for (const caller of callers) attach(caller);
+    matchWith(() => []);
+    change();
+    for (const caller of callers) {
+      assert.deepEqual(attach(caller).attachment.grant().identities, []);
+    }
+  });
+
+  it('begins none either when it cannot be computed anew, also once its turn is over', async () => {
+    const { attach, grant, matchWith } = node();
+    const { caller, attachment } = attach();
+    matchWith(() => {
+      throw new Error('broken');
+    });
+    await grant();
+    assert.equal(attachment.grant().identities.length, 2);
+    assert.throws(() => attach(caller), /broken/);
+  });
+
+  it('looks only at the processes that a change is for', async () => {
+    const { attach, matchWith, change } = node();
+    for (let n = 0; n < 50; n++) attach(fakeCaller(n, 1000 + n));
+    const asked: string[] = [];
+    matchWith((selectors) => {
+      asked.push(...selectors);
+      return [];
+    });
+    change('unix:uid:1007' as Selector);
+    await settle();
+    assert.deepEqual(asked, ['unix:uid:1007']);
   });
 
   it('holds the changed identity before it lets go of the former', async () => {

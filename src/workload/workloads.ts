@@ -1,10 +1,9 @@
 import type { Clock } from '../core/clock.ts';
-import { FairQueue } from '../core/fair-queue.ts';
 import { toIdentityError, type IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
-import type { Selector } from '../identity/selector.ts';
+import { hasSelector, type Selector } from '../identity/selector.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import {
   attach,
@@ -17,11 +16,13 @@ import {
 import { createBundleReaders } from './bundle-readers.ts';
 import { createFanOut } from './fan-out.ts';
 import { grantOf, type Grant } from './grant.ts';
+import { createRegrants } from './regrants.ts';
 
 /** The policy, as a workload sees it. */
 export interface Entitlements {
   match(selectors: readonly Selector[]): readonly Entitlement[];
-  onChange(listener: () => void): () => void;
+  /** Called when processes may be granted others: all, or those with this selector. */
+  onChange(listener: (having?: Selector) => void): () => void;
 }
 
 /** Trust bundles by domain, own and foreign alike. */
@@ -45,9 +46,6 @@ interface WorkloadsDeps {
   readonly onError: (thrown: unknown) => void;
 }
 
-/** Workloads whose grant is computed in one turn of the event loop after a policy change. */
-const REGRANT_SLICE = 16;
-
 /** All attested processes that read something, and the way a change finds the readers it concerns. */
 export function createWorkloads(deps: WorkloadsDeps): Workloads {
   return new AttestedWorkloads(deps);
@@ -58,8 +56,9 @@ class AttestedWorkloads implements Workloads {
   readonly #shared: AttachmentDeps;
   readonly #byKey = new Map<string, Workload>();
   readonly #unsubscribe: readonly (() => void)[];
-  /** Whose grant is still to be computed after a policy change, the newest first, user by user. */
-  #regranting = new FairQueue<Workload>();
+  readonly #old = createRegrants<Workload>((workload) =>
+    this.#guarded(() => this.#regrant(workload)),
+  );
 
   constructor(deps: WorkloadsDeps) {
     const { svids, bundles, entitlements } = deps;
@@ -68,7 +67,7 @@ class AttestedWorkloads implements Workloads {
     this.#deps = deps;
     this.#shared = { svids, bundles, bundleReaders, fanOut };
     this.#unsubscribe = [
-      entitlements.onChange(() => this.#regrantAll()),
+      entitlements.onChange((having) => this.#outdate(having)),
       bundles.onChange((domain) => {
         for (const reader of bundleReaders.of(domain)) fanOut.mark(reader);
       }),
@@ -85,7 +84,11 @@ class AttestedWorkloads implements Workloads {
 
   #obtain(caller: Caller): Workload {
     const known = this.#byKey.get(caller.key);
-    if (known) return known;
+    if (known) {
+      // Its turn has not come yet: nobody begins with what may have been taken away.
+      if (this.#old.has(known)) this.#regrant(known);
+      return known;
+    }
     if (caller.gone.aborted) throw goneReason(caller);
     const workload: Workload = { caller, grant: this.#grantTo(caller), readers: new Set() };
     this.#byKey.set(caller.key, workload);
@@ -103,27 +106,19 @@ class AttestedWorkloads implements Workloads {
   #end(workload: Workload): void {
     const { caller, readers } = workload;
     this.#byKey.delete(caller.key);
+    this.#old.delete(workload);
     this.#deps.svids.forget(caller.key);
     const reason = goneReason(caller);
     for (const reader of [...readers]) this.#guarded(() => reader.gone(reason));
   }
 
-  #regrantAll(): void {
-    const idle = this.#regranting.size === 0;
-    this.#regranting = new FairQueue();
+  /** The newest go first: they wait for what they begin with. */
+  #outdate(having?: Selector): void {
     for (const workload of [...this.#byKey.values()].reverse()) {
-      this.#regranting.push(workload, workload.caller.credentials.uid);
+      const { selectors, credentials } = workload.caller;
+      if (having !== undefined && !hasSelector(selectors, having)) continue;
+      this.#old.add(workload, credentials.uid);
     }
-    if (idle) this.#regrantSlice();
-  }
-
-  #regrantSlice(): void {
-    for (let n = 0; n < REGRANT_SLICE; n++) {
-      const workload = this.#regranting.shift();
-      if (!workload) return;
-      this.#guarded(() => this.#regrant(workload));
-    }
-    if (this.#regranting.size > 0) setImmediate(() => this.#regrantSlice());
   }
 
   #regrant(workload: Workload): void {
@@ -141,6 +136,7 @@ class AttestedWorkloads implements Workloads {
   }
 
   #give(workload: Workload, grant: Grant): void {
+    this.#old.delete(workload);
     if (grant.key === workload.grant.key) return;
     workload.grant = grant;
     for (const reader of workload.readers) this.#shared.fanOut.mark(reader);
