@@ -18,7 +18,8 @@ export interface Evidence {
   readonly agrees?: () => boolean;
   /**
    * Calls back, until it is stopped, when others than these selectors hold of the process, or with
-   * the reason why nothing can be said of it any more: what it was attested as is over then.
+   * the reason why nothing can be said of it any more: what it was attested as is over then. After
+   * `ERR_ATTESTATION` a further stream asks again, after another one none does.
    */
   readonly follow?: (tell: (now: readonly Selector[] | IdentityError) => void) => () => void;
 }
@@ -54,7 +55,9 @@ export async function gatherEvidence(
 }
 
 function union(parts: readonly (readonly Selector[])[]): readonly Selector[] {
-  return [...new Set(parts.flat())].sort();
+  // Parts that are sorted already are merged in no time.
+  const all = parts.flat().sort();
+  return all.filter((one, n) => one !== all[n - 1]);
 }
 
 /** What one says anew stands beside what the others have said. */
@@ -66,6 +69,7 @@ function followed(answers: readonly Evidence[]): Pick<Evidence, 'follow'> {
       const stops = answers.map(({ follow }, n) =>
         follow?.((now) => {
           if (now instanceof IdentityError) return tell(now);
+          if (now === parts[n]) return;
           parts[n] = now;
           tell(union(parts));
         }),

@@ -48,6 +48,7 @@ describe('createCallers()', () => {
     async function attested() {
       assert.ok(a && b && c);
       let tell: (now: readonly Selector[] | IdentityError) => void = () => assert.fail();
+      let late: () => void = () => undefined;
       let stopped = 0;
       const attestors: readonly Attestor[] = [
         { name: 'unix', attest: () => ({ selectors: [a] }) },
@@ -55,6 +56,10 @@ describe('createCallers()', () => {
           name: 'kubernetes',
           attest: () => ({
             selectors: [b],
+            agrees() {
+              late();
+              return true;
+            },
             follow(to) {
               tell = to;
               return () => {
@@ -75,6 +80,13 @@ describe('createCallers()', () => {
         connection,
         ...{ tell: (now: readonly Selector[] | IdentityError) => tell(now), a, b, c },
         counts: () => ({ changes, stopped }),
+        /** Told only when it is asked whether it still says the same. */
+        tellLate(now: readonly Selector[] | IdentityError) {
+          late = () => {
+            late = () => undefined;
+            tell(now);
+          };
+        },
         async [Symbol.asyncDispose]() {
           await peer[Symbol.asyncDispose]();
           await server[Symbol.asyncDispose]();
@@ -100,6 +112,31 @@ describe('createCallers()', () => {
       is.tell([is.c]);
       assert.deepEqual(is.caller.selectors, [is.b, is.a]);
       await assert.rejects(is.connection.caller({ signal }), /its pod is no more/);
+    });
+
+    it('is attested anew after it was refused, by the same connection', async () => {
+      await using is = await attested();
+      is.tell(new IdentityError('ERR_ATTESTATION', 'its pod has too many labels'));
+      assert.ok(code('ERR_ATTESTATION')(is.caller.gone.reason));
+      const again = await is.connection.caller({ signal });
+      assert.notEqual(again.key, is.caller.key);
+      assert.equal(again.isAlive(), true);
+    });
+
+    it('is another for a further stream, whose turn to be told has not come', async () => {
+      await using is = await attested();
+      is.tellLate([is.c]);
+      const caller = await is.connection.caller({ signal });
+      assert.deepEqual(caller.selectors, [is.c, is.a]);
+      is.tellLate(new IdentityError('ERR_PEER_GONE', 'its pod is no more'));
+      await assert.rejects(is.connection.caller({ signal }), /its pod is no more/);
+    });
+
+    it('is renewed nothing when it turns out that it is over', async () => {
+      await using is = await attested();
+      is.tellLate(new IdentityError('ERR_ATTESTATION', 'its pod has too many labels'));
+      await settle();
+      assert.equal(is.caller.isUnchanged(), false);
     });
   });
 

@@ -92,9 +92,11 @@ function followSelectors(
     if (gone.signal.aborted) return;
     if (now instanceof IdentityError) {
       log.info({ ...fields, reason: now.message }, 'process is attested no more');
+      // That nothing can be said now may pass, and its connections live on.
+      if (now.code === 'ERR_ATTESTATION') return processes.again(process, now);
       return processes.end(process, now);
     }
-    if (now.join('\n') === selectors.join('\n')) return;
+    if (now.length === selectors.length && now.every((one, n) => one === selectors[n])) return;
     const before = selectors;
     selectors = now;
     const gained = loggable(without(now, before));

@@ -39,13 +39,13 @@ export function newProcess(peer: Peer): Process {
 }
 
 /** It stays pinned: the process is the same. What it was attested as is over. */
-export function renew(process: Process, reason: string): void {
+export function renew(process: Process, reason: IdentityError): void {
   const { gone } = process;
   process.caller = undefined;
   process.checks = {};
   process.gone = newEnd();
   process.renewals++;
-  gone.abort(ended(reason));
+  gone.abort(reason);
 }
 
 export function ended(reason: string): IdentityError {

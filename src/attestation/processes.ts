@@ -30,6 +30,8 @@ export interface Processes {
   isUnchanged(process: Process): boolean;
   /** Ends it for all its connections, with the reason: nothing can be said of it any more. */
   end(process: Process, reason: IdentityError): void;
+  /** Ends what it was attested as, with the reason: a further stream has it attested anew. */
+  again(process: Process, reason: IdentityError): void;
   readonly size: number;
   close(): void;
 }
@@ -112,11 +114,17 @@ class PinnedProcesses implements Processes {
     this.#pins.remove(process, reason);
   }
 
+  again(process: Process, reason: IdentityError): void {
+    if (this.#pins.has(process)) renew(process, reason);
+  }
+
   isUnchanged(process: Process): boolean {
+    const { gone } = process;
     if (!this.isAlive(process)) return false;
     const turn = this.#turns.current();
     if (process.agreedInTurn === turn) return true;
-    if (this.#endIfSeenToDisagree(process)) return false;
+    // Who looks may be told of the end, and agree.
+    if (this.#endIfSeenToDisagree(process) || gone.signal.aborted) return false;
     process.agreedInTurn = turn;
     return true;
   }
@@ -159,7 +167,7 @@ class PinnedProcesses implements Processes {
   #endIfChanged(process: Process): boolean {
     if (this.#endIfOther(process)) return true;
     if (process.checks.holds?.() ?? true) return false;
-    renew(process, 'the process runs another program now');
+    renew(process, ended('the process runs another program now'));
     return true;
   }
 
@@ -170,7 +178,7 @@ class PinnedProcesses implements Processes {
   #endIfDisagreeing(process: Process): boolean {
     if (agrees(process)) return false;
     if (process.peer.hasExited()) this.#pins.remove(process, ended('the process has ended'));
-    else renew(process, 'the process is no longer seen to be what it was attested as');
+    else renew(process, ended('the process is no longer seen to be what it was attested as'));
     return true;
   }
 
