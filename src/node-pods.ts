@@ -74,7 +74,7 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   const shown = { ephemeral: config.ephemeralContainers, containers: config.containerSelectors };
   const told = { heardAgoMs, node: config.nodeName, seen: view.of };
   return {
-    attestor: createKubernetesAttestor({ roots, pods, index: view, ...shown }),
+    attestor: createKubernetesAttestor({ roots, pods, index: view, onListenerError, ...shown }),
     explainer: createPodExplainer({ roots, index, ...told, ...shown }),
     ...{ index, namespaces },
     close() {

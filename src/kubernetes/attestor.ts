@@ -2,9 +2,10 @@ import { findPod, type PodRoots } from '../cgroup/pod.ts';
 import { parseCgroupLines } from '../cgroup/lines.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
+import { createFollowers, type Follower } from './followers.ts';
 import type { PodView, Seen } from './pod-view.ts';
 import type { Pods } from './pods.ts';
-import { podSelectors } from './selectors.ts';
+import { createSelectorsOf, type Shown } from './selectors.ts';
 
 /** What is needed of a process. */
 interface Peer {
@@ -16,14 +17,8 @@ export interface KubernetesAttestorDeps extends Shown {
   readonly roots: PodRoots;
   readonly pods: Pick<Pods, 'locate'>;
   readonly index: Pick<PodView, 'find' | 'onChange'>;
-}
-
-/** Which selectors there are. */
-export interface Shown {
-  /** Whether containers that somebody added to a running pod have its identity. */
-  readonly ephemeral: boolean;
-  /** Whether a container has selectors of its own; unless told otherwise it has. */
-  readonly containers?: boolean;
+  /** What somebody threw who was told of other selectors. */
+  readonly onListenerError: (thrown: unknown) => void;
 }
 
 /**
@@ -32,6 +27,9 @@ export interface Shown {
  */
 export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
   const { roots, pods, index } = deps;
+  const selectorsOf = createSelectorsOf(deps);
+  const followers = createFollowers(deps.onListenerError);
+  index.onChange((uid) => followers.changed(uid));
 
   function attest(peer: Peer, options: { signal: AbortSignal }) {
     const cgroup = peer.cgroup();
@@ -41,17 +39,24 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
     if (containerId === undefined) {
       throw new IdentityError('ERR_ATTESTATION', `it is in pod ${podUid}, in no container of it`);
     }
-    const evidence = (found: Seen) => ({
-      selectors: selectorsOf(found, deps),
-      agrees: () => peer.cgroup() === cgroup,
-      follow(tell: (now: readonly Selector[] | IdentityError) => void) {
-        const look = () => tell(selectorsNow(podUid, containerId));
-        const stop = index.onChange((uid) => uid === found.pod.uid && look());
-        // What has happened since it was found, while others were asked.
-        if (!isStill(found, () => index.find(podUid, containerId))) look();
-        return stop;
-      },
-    });
+    const evidence = (found: Seen) => {
+      let follower: Follower | undefined;
+      return {
+        selectors: selectorsOf(found),
+        agrees() {
+          // A further stream does not wait for the turn of its process.
+          follower?.catchUp();
+          return peer.cgroup() === cgroup;
+        },
+        follow(tell: (now: readonly Selector[] | IdentityError) => void) {
+          const look = () => tell(selectorsNow(podUid, containerId));
+          follower = followers.add(found.pod.uid, look);
+          // What has happened since it was found, while others were asked.
+          if (!isStill(found, () => index.find(podUid, containerId))) look();
+          return follower.stop;
+        },
+      };
+    };
     const found = pods.locate(podUid, containerId, options);
     if (!(found instanceof Promise)) return evidence(found);
     return found.then((now) => {
@@ -64,7 +69,7 @@ export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
   function selectorsNow(podUid: string, containerId: string): readonly Selector[] | IdentityError {
     try {
       const found = index.find(podUid, containerId);
-      return found ? selectorsOf(found, deps) : gone(podUid);
+      return found ? selectorsOf(found) : gone(podUid);
     } catch (thrown) {
       return thrown instanceof IdentityError ? thrown : gone(podUid);
     }
@@ -80,19 +85,6 @@ function isStill(seen: Seen, look: () => Seen | undefined): boolean {
   } catch {
     return false;
   }
-}
-
-/** Of a process in this container; throws `ERR_ATTESTATION` when it is not to have any. */
-export function selectorsOf(seen: Seen, { ephemeral, containers = true }: Shown) {
-  const { pod, container } = seen;
-  if (container?.kind === 'ephemeral' && !ephemeral) {
-    throw new IdentityError(
-      'ERR_ATTESTATION',
-      `${container.name} was added to pod ${pod.namespace}/${pod.name} while it ran`,
-      { hint: 'attestation.kubernetes.ephemeral_containers gives it the identities of the pod' },
-    );
-  }
-  return podSelectors(containers ? seen : { ...seen, container: undefined });
 }
 
 function moved(): IdentityError {

@@ -100,6 +100,13 @@ describe('what is known of a pod', () => {
     assert.match(added.refusal ?? '', /was added to pod shop\/web-1 while it ran/);
   });
 
+  it('says of a pod with too many labels why it gets nothing', () => {
+    const labels = Object.fromEntries(Array.from({ length: 600 }, (_, n) => [`l${n}`, 'x']));
+    const [account] = explainer({ labels }).pods('shop', 'web-1');
+    assert.deepEqual(account?.containers[0]?.selectors, []);
+    assert.match(account.containers[0].refusal ?? '', /has 602 selectors of labels.*at most 512/);
+  });
+
   it('is nothing of another namespace, and says when nothing was heard at all', () => {
     const none = explainer({}, {});
     assert.deepEqual(none.pods('other', 'web-1'), []);

@@ -2,10 +2,10 @@ import { findPod, type PodRoots } from '../cgroup/pod.ts';
 import { parseCgroupLines, type CgroupLine } from '../cgroup/lines.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
-import { selectorsOf, type Shown } from './attestor.ts';
 import type { PodIndex } from './pod-index.ts';
 import type { PodView } from './pod-view.ts';
 import type { Container, Pod } from './pod.ts';
+import { createSelectorsOf, type Shown } from './selectors.ts';
 
 /** A step on the way from a process to its selectors, in words. */
 interface Step {
@@ -97,24 +97,29 @@ export function createPodExplainer(deps: PodExplainerDeps): PodExplainer {
       }
       return steps;
     },
-    pods: (namespace, name) =>
-      index.named(namespace, name).map((pod) => ({
+    pods(namespace, name) {
+      const read = { seen: deps.seen, selectorsOf: createSelectorsOf(deps) };
+      return index.named(namespace, name).map((pod) => ({
         ...{ namespace, name, uid: pod.uid, serviceAccount: pod.serviceAccount },
-        containers: pod.containers.map((container) => accountOf(pod, container, deps)),
-      })),
+        containers: pod.containers.map((container) => accountOf(pod, container, read)),
+      }));
+    },
   };
 }
 
 function accountOf(
   pod: Pod,
   container: Container,
-  deps: Shown & Pick<PodExplainerDeps, 'seen'>,
+  read: {
+    readonly seen: PodView['of'];
+    readonly selectorsOf: ReturnType<typeof createSelectorsOf>;
+  },
 ): ContainerAccount {
   const { name, kind, id, image } = container;
   try {
-    const seen = deps.seen(pod, container);
+    const seen = read.seen(pod, container);
     if (!seen) throw new IdentityError('ERR_ATTESTATION', unlabelled(pod.namespace));
-    const selectors = [...selectorsOf(seen, deps)].sort();
+    const selectors = read.selectorsOf(seen);
     return { name, kind, id, image, selectors, refusal: undefined };
   } catch (thrown) {
     const { message } = toIdentityError(thrown, 'ERR_ATTESTATION');

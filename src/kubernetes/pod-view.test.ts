@@ -41,7 +41,7 @@ function open({ containers = true, labels = true, ephemeral = false } = {}) {
   const pods = createPods({ index: view, clock, closing: closing.signal, relist });
   const attestor = createKubernetesAttestor({
     roots: { prefix: [], kubeletRoots: [], runtimeUnits: [] },
-    ...{ pods, index: view, ephemeral, containers },
+    ...{ pods, index: view, ephemeral, containers, onListenerError: assert.ifError },
   });
   const put = (parts: PodParts) => index.put(readPod(pod({ uid: UID, ...parts })) ?? assert.fail());
   const attest = async (id = ID): Promise<Evidence> => {
@@ -69,8 +69,8 @@ describe('labels of namespaces', () => {
     assert.equal(pods.waiting, 1);
     mirror.put(namespace('shop', { env: 'prod', 'a.b/c': 'd' }));
     assert.deepEqual(only((await attested).selectors, 'ns-label'), [
-      'k8s:ns-label:env:prod',
       'k8s:ns-label:a.b/c:d',
+      'k8s:ns-label:env:prod',
     ]);
   });
 
@@ -83,8 +83,10 @@ describe('labels of namespaces', () => {
     const told: (readonly Selector[] | IdentityError)[] = [];
     const stop = follow?.((now) => told.push(now));
     mirror.put(namespace('other', { env: 'prod' }));
+    await settle();
     assert.equal(told.length, 0);
     mirror.put(namespace('shop', {}));
+    await settle();
     assert.deepEqual(only(told[0] as readonly Selector[], 'ns-label'), []);
     stop?.();
   });
@@ -191,6 +193,7 @@ describe('containers that are not told apart', () => {
     const told: (readonly Selector[] | IdentityError)[] = [];
     const stop = follow?.((now) => told.push(now));
     put({ containers: [], added: ['debug'], version: '2' });
+    await settle();
     assert.deepEqual(only(told[0] as readonly Selector[], 'ns:'), ['k8s:ns:shop']);
     assert.deepEqual(only((await attest(SANDBOX)).selectors, 'ns:'), ['k8s:ns:shop']);
     stop?.();

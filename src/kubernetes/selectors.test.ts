@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { pod } from '../../test/support/pods.ts';
 import { readPod } from './pod.ts';
-import { podSelectors } from './selectors.ts';
+import { createSelectorsOf, podSelectors } from './selectors.ts';
 
 describe('podSelectors()', () => {
   it('says what SPIRE says of a pod and the container', () => {
@@ -53,6 +53,53 @@ describe('podSelectors()', () => {
         /^k8s:(sa|container)/.test(one),
       ),
     );
+  });
+});
+
+describe('createSelectorsOf()', () => {
+  const labelled = (count: number) => {
+    const labels = Object.fromEntries(Array.from({ length: count }, (_, n) => [`l${n}`, 'x']));
+    return readPod(pod({ labels })) ?? assert.fail();
+  };
+
+  it('makes them once for all processes of a container, sorted', () => {
+    const of = createSelectorsOf({ ephemeral: false });
+    const read = labelled(3);
+    const [container] = read.containers;
+    const first = of({ pod: read, container });
+    assert.deepEqual(first, podSelectors({ pod: read, container }).sort());
+    assert.equal(of({ pod: read, container }), first);
+    const alone = of({ pod: read, container: undefined });
+    assert.equal(of({ pod: read, container: undefined }), alone);
+    assert.ok(!alone.some((one) => one.startsWith('k8s:container')));
+  });
+
+  it('makes them anew when the namespace has other labels', () => {
+    const of = createSelectorsOf({ ephemeral: false });
+    const seen = { pod: labelled(0), container: undefined };
+    const [blue, red] = ['blue', 'red'].map((team) =>
+      of({ ...seen, namespaceLabels: new Map([['team', team]]) }),
+    );
+    assert.ok(blue?.some((one) => one === 'k8s:ns-label:team:blue'));
+    assert.ok(red?.some((one) => one === 'k8s:ns-label:team:red'));
+    assert.ok(!of(seen).some((one) => one.startsWith('k8s:ns-label')));
+  });
+
+  it('refuses a pod that has too many, those of its namespace counted', () => {
+    const of = createSelectorsOf({ ephemeral: false });
+    const seen = { pod: labelled(510), container: undefined };
+    assert.ok(of(seen).length > 510);
+    const namespaceLabels = new Map([['team', 'blue']]);
+    for (const refused of [
+      { ...seen, pod: labelled(511) },
+      { ...seen, namespaceLabels },
+    ]) {
+      assert.throws(() => of(refused), {
+        code: 'ERR_ATTESTATION',
+        message:
+          'pod shop/web-1 has 513 selectors of labels, owners and images, at most 512 are looked at',
+      });
+    }
   });
 });
 
