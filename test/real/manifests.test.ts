@@ -89,6 +89,19 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     assert.deepEqual(ofChart, ofKustomize('k8s', 'k8s/cluster-ids'));
   });
 
+  it('are not made by the chart of a value that is misspelt, or without a trust domain', () => {
+    assert.throws(() => chart('--set=trustDomian=example.com'), /'trustDomian' not allowed/);
+    assert.throws(() => chart('--set=trustDomain='), /\/trustDomain/);
+    assert.throws(() => chart('--set=csi.enabled=flase'), /\/csi\/enabled/);
+    // What is the user's own to name.
+    const free = [
+      'settings.issuer.x509_svid_ttl=30m',
+      'nodeSelector.pool=a',
+      'resources.limits=null',
+    ];
+    assert.match(chart(...free.map((value) => `--set=${value}`)), /x509_svid_ttl: 30m/);
+  });
+
   it('leave out, with the chart, what is not to be had or done', () => {
     const names = (...values: string[]) =>
       Object.entries(comparable(objects(chart(...CLUSTER_IDS, ...values))));
