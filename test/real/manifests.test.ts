@@ -217,10 +217,21 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     await eventually(() => count(/hello over mTLS/g) >= 3, {
       ...{ what: 'answers', timeoutMs: 60_000 },
     });
-    const status = inDaemon('credence', 'status');
+    // Their proxies ask for `default`: what that is says the JSON.
+    const status = inDaemon('credence', 'status', '--json');
     for (const name of ['client', 'server']) {
       assert.match(status, new RegExp(`ns/credence-example/sa/${name}`));
     }
+    const explained = inDaemon(
+      'credence',
+      'explain',
+      '--pod',
+      pods('credence-example', 'client')[0]?.replace('pod', 'credence-example') ?? '',
+    );
+    assert.match(
+      explained,
+      /^identities +spiffe:\/\/example\.org\/ns\/credence-example\/sa\/client/m,
+    );
   });
 
   it('are rolled over while requests flow, of which none fails', async () => {
@@ -232,7 +243,7 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
       ...{ what: 'answers after it', timeoutMs: 60_000 },
     });
     assert.equal(count(/^failed$/gm), failedBefore);
-    await eventually(() => /sa\/client/.test(inDaemon('credence', 'status')), {
+    await eventually(() => /sa\/client/.test(inDaemon('credence', 'status', '--json')), {
       what: 'the proxy at the new daemon',
     });
   });
