@@ -3,7 +3,8 @@
 // image of the SPIFFE CSI driver cannot be had without a registry: its pods do not start here, and the
 // example has a hostPath in the place of its volume.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +15,7 @@ import { writeClusterImages } from '../support/cluster-images.ts';
 import { startNode, type Node } from '../support/node.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const BUILT = join(ROOT, 'dist/credence.js');
 const NODE = 'node-1';
 /** Values of the chart for what `k8s/cluster-ids` adds. */
 const CLUSTER_IDS = ['--set=clusterIds.enabled=true'];
@@ -246,6 +248,24 @@ describe('the manifests on a cluster', { timeout: 600_000 }, () => {
     await eventually(() => /sa\/client/.test(inDaemon('credence', 'status', '--json')), {
       what: 'the proxy at the new daemon',
     });
+  });
+
+  it('follow a CA that takes the place of the first, with both roots for a while', async () => {
+    const bundle = () => inDaemon('credence', 'bundle', 'show').trim();
+    const first = bundle();
+    const made = join(images, 'new');
+    const create = [BUILT, 'ca', 'create', '--trust-domain=example.org', `--out=${made}`];
+    execFileSync(process.execPath, create, { stdio: 'ignore' });
+    const secret = kubectl(
+      ...['-n', 'credence', 'create', 'secret', 'generic', 'credence-ca', `--from-file=${made}`],
+      ...['--type=kubernetes.io/tls', '--dry-run=client', '-o=yaml'],
+    );
+    cluster.kubectl(['apply', '-f', '-'], secret);
+    const both = new Set([first, readFileSync(join(made, 'ca.crt'), 'utf8').trim()]);
+    await eventually(() => Array.from(both).every((root) => bundle().includes(root)), {
+      ...{ what: 'the new root beside the old one', timeoutMs: 90_000 },
+    });
+    assert.match(inDaemon('credence', 'status'), /^authority prepared: 36\dd /m);
   });
 
   it('come as a release of the chart, with ClusterSPIFFEIDs, after a first try with a wrong image', async () => {
