@@ -62,7 +62,7 @@ const REASONS: Readonly<Record<number, string>> = {
   13: 'credence may not connect there',
   18: 'something is mounted on the way',
   20: 'there is no such socket',
-  38: 'this kernel is older than Linux 5.6',
+  38: 'this kernel is older than Linux 5.6, or keeps openat2 from credence',
   40: 'a symbolic link is on the way',
 };
 
