@@ -1,5 +1,5 @@
 import { backoffDelay } from '../core/backoff.ts';
-import { errorText } from '../core/errors.ts';
+import { errorText, systemCode } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { ApiRefusal } from './api.ts';
@@ -43,7 +43,8 @@ export function createFailures(asked: Asked, { random, log }: FailuresDeps): Fai
       // Once, and again when it is another refusal: it is tried for ever.
       if (failures === 0 || (refused && code !== said)) {
         said = code;
-        const fields = { path, reason: errorText(thrown), detail: meaning(asked, code) };
+        const detail = meaning(asked, code, systemCode(thrown));
+        const fields = { path, reason: reasonOf(thrown), ...(detail ? { detail } : {}) };
         log.warn(fields, `${who} cannot be followed`);
       }
       const wished = thrown instanceof ApiRefusal ? thrown.retryAfterMs : 0;
@@ -66,7 +67,24 @@ export function refusalIn(thrown: unknown): 'absent' | 'forbidden' | undefined {
 
 const codeOf = (thrown: unknown): number => (thrown instanceof ApiRefusal ? thrown.code : 0);
 
-function meaning({ right, absent }: Asked, code: number): string {
+/** Of a name with several addresses the error has a text for each and none of its own. */
+export function reasonOf(thrown: unknown): string {
+  return errorText(thrown) || (systemCode(thrown) ?? 'an error without a text');
+}
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused: nobody listens there',
+  ECONNRESET: 'the connection was broken off',
+  ENOTFOUND: 'there is no host of that name',
+  EAI_AGAIN: 'the name cannot be looked up now',
+  EHOSTUNREACH: 'there is no way to that host',
+  ENETUNREACH: 'there is no way to that network',
+  ETIMEDOUT: 'that host does not answer',
+};
+
+/** Undefined where the reason has to do. */
+function meaning({ right, absent }: Asked, code: number, system = ''): string | undefined {
   if (code === 403) return `the service account lacks ${right}`;
-  return code === 404 && absent !== undefined ? absent : `code ${code}`;
+  if (code === 404 && absent !== undefined) return absent;
+  return code > 0 ? `code ${code}` : MEANINGS[system];
 }
