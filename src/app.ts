@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { registerBuildInfo } from './admin/build-info.ts';
+import { watchAskedSockets, type Asked } from './asked-sockets.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
@@ -83,10 +84,11 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
   const whole = cleanup.closing(createWholePolicy(config, policy, pods, deps));
   if (whole.cluster) registerManifestMetrics(registry, manifestFigures(whole.cluster));
+  const sockets = cleanup.closing(watchAskedSockets(config.attestation, deps));
   const others = [
     pods && { attestor: whole.patient(pods.attestor) },
-    docker && cleanup.closing(askEngines(docker, pods !== undefined, clock)),
-    systemd && cleanup.closing(askSystemd(systemd, clock)),
+    docker && cleanup.closing(askEngines(docker, pods !== undefined, clock, sockets.told)),
+    systemd && cleanup.closing(askSystemd(systemd, clock, sockets.told)),
   ].flatMap((one) => (one ? [one.attestor] : []));
   const attesting = createAttesting(config, registry, {
     ...{ clock, log, mostLingering: lingering },
@@ -102,7 +104,8 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   // Opened first and closed last: the operator can see the start and the drain.
   const explainer = pods?.explainer;
   const core = { startedAtMs, readiness, policy, whole, attestation, signing, serving, parts };
-  const shown = { ...core, pods: explainer };
+  const asked = () => [...(pods ? [pods.asked()] : []), ...sockets.all()];
+  const shown = { ...core, pods: explainer, asked };
   const doors = cleanup.closing(
     await listenForOperator(operatorSources(shown), { config, clock, log, connections: operator }),
   );
@@ -196,6 +199,7 @@ interface Shown {
   readonly whole: WholePolicy;
   readonly attestation: Attestation;
   readonly pods: PodExplainer | undefined;
+  readonly asked: () => readonly Asked[];
   readonly signing: Signing;
   readonly serving: Serving;
   readonly parts: ServingParts;
@@ -221,6 +225,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       nowMs: clock.now(),
       notReady: notReady(),
       policy: policy.status(),
+      asked: rest.asked(),
       manifests: rest.whole.status(),
       authorities: signing.issuer()?.authorities() ?? [],
       upstream: signing.issuer()?.upstream(),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import type { AskedSockets } from './asked-sockets.ts';
 import type { Attestor } from './attestation/attestor.ts';
 import { createKernel } from './attestation/native.ts';
 import { startTime } from './attestation/peer.ts';
@@ -23,11 +24,13 @@ export interface AskedAttestor {
 /**
  * Throws `ERR_ATTESTATION` where the cgroups of containers cannot be seen.
  * @param podsFollowed whether another attestor tells of processes in pods
+ * @param told hears of an engine whether it could be asked
  */
 export function askEngines(
   config: DockerConfig,
   podsFollowed: boolean,
   clock: Clock,
+  told?: AskedSockets['told'],
 ): AskedAttestor {
   // Of any process: paths that are relative to a namespace of the daemon's own name no container.
   parseCgroupLines(readFileSync('/proc/1/cgroup', 'latin1'));
@@ -40,7 +43,8 @@ export function askEngines(
       podman: config.podmanSocketPath,
       rootless: config.podmanSocketPathTemplate,
     },
-    inspect: (engine, id, options) => inspect(engine, id, { clock, peerUid }, options),
+    inspect: (engine, id, options) =>
+      inspect(engine, id, { clock, peerUid, ...(told ? { told } : {}) }, options),
     initOf: (pid) => initOf(pid, roots),
     clock,
   });
@@ -52,11 +56,16 @@ export function askEngines(
 }
 
 /** systemd is asked when somebody connects: it need not be there at the start. */
-export function askSystemd({ busPath }: SystemdConfig, clock: Clock): AskedAttestor {
+export function askSystemd(
+  { busPath }: SystemdConfig,
+  clock: Clock,
+  told?: AskedSockets['told'],
+): AskedAttestor {
   const units = createUnits({
     path: busPath,
     open: (options) => openBus(busPath, options),
     clock,
+    told: (why) => told?.(busPath, why),
   });
   return { attestor: createSystemdAttestor(units), close: () => units.close() };
 }

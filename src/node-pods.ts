@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setMaxListeners } from 'node:events';
 import type { Registry } from 'prom-client';
+import type { Asked } from './asked-sockets.ts';
 import type { Attestor } from './attestation/attestor.ts';
 import { parseCgroupLines } from './cgroup/lines.ts';
 import { podPrefix } from './cgroup/prefix.ts';
@@ -17,7 +18,7 @@ import { createPodExplainer, type PodExplainer } from './kubernetes/explain.ts';
 import { followKubelet } from './kubernetes/kubelet.ts';
 import { registerPodMetrics } from './kubernetes/metrics.ts';
 import { createPodIndex, type PodIndex } from './kubernetes/pod-index.ts';
-import { createPodMirror } from './kubernetes/pod-mirror.ts';
+import { createPodMirror, type PodMirror } from './kubernetes/pod-mirror.ts';
 import { createPodView } from './kubernetes/pod-view.ts';
 import { followApiServer } from './kubernetes/pod-source.ts';
 import { createPods } from './kubernetes/pods.ts';
@@ -27,6 +28,8 @@ export interface NodePods {
   readonly attestor: Attestor;
   readonly explainer: PodExplainer;
   readonly index: Pick<PodIndex, 'byUid' | 'all' | 'onChange'>;
+  /** Who tells of the pods, and whether that is heard. */
+  asked(): Asked;
   /** Followed for selectors only where these have their labels. */
   readonly namespaces: FollowedNamespaces;
   close(): void;
@@ -63,12 +66,12 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
     const listener = { changed: view.namespacesChanged, heard: () => undefined };
     namespaces.follow(listener, 'no process in a pod is attested');
   }
-  const { heardAgoMs, relist, closing } = source;
+  const { heardAgoMs, silentMs, relist, closing } = source;
   const pods = createPods({ index: view, clock, closing, relist });
   registerPodMetrics(registry, {
     pods: () => index.size,
     waiting: () => pods.waiting,
-    heardAgoMs,
+    silentMs,
   });
   const roots = { prefix, kubeletRoots, runtimeUnits };
   const shown = { ephemeral: config.ephemeralContainers, containers: config.containerSelectors };
@@ -76,7 +79,7 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   return {
     attestor: createKubernetesAttestor({ roots, pods, index: view, onListenerError, ...shown }),
     explainer: createPodExplainer({ roots, index, ...told, ...shown }),
-    ...{ index, namespaces },
+    ...{ index, namespaces, asked: source.asked },
     close() {
       source.close();
       namespaces.close();
@@ -100,6 +103,7 @@ function followSource(
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   const mirror = createPodMirror(index, clock);
+  const beganAtMs = clock.monotonic();
   const sourceDeps = { ...deps, api, signal: closing.signal };
   const source = config.kubelet
     ? followKubelet(config.kubelet.pollIntervalMs, mirror, sourceDeps)
@@ -107,11 +111,29 @@ function followSource(
   return {
     relist: () => source.relist(),
     heardAgoMs: () => mirror.heardAgoMs(),
+    silentMs: () => mirror.heardAgoMs() ?? clock.monotonic() - beganAtMs,
+    asked: () => askedOf(config, mirror, clock),
     closing: closing.signal,
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
       api.close();
     },
+  };
+}
+
+function askedOf(
+  { kubelet, apiServer }: KubernetesConfig,
+  mirror: Pick<PodMirror, 'heardAgoMs' | 'failing'>,
+  clock: Clock,
+): Asked {
+  const { host, port } = kubelet?.address ?? apiServer;
+  const [heardAgoMs, failing] = [mirror.heardAgoMs(), mirror.failing()];
+  return {
+    attestor: 'kubernetes',
+    who: kubelet ? 'the kubelet' : 'the API server',
+    at: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    heardAtMs: heardAgoMs === undefined ? undefined : clock.now() - heardAgoMs,
+    failing: failing && { reason: failing.reason, sinceMs: clock.now() - failing.agoMs },
   };
 }
 

@@ -15,6 +15,14 @@ export interface StatusSources {
     readonly lastError?: string | undefined;
     readonly lastErrorAtMs?: number | undefined;
   };
+  /** Whom attestors ask; absent: nobody. */
+  readonly asked?: readonly {
+    readonly attestor: string;
+    readonly who: string;
+    readonly at: string;
+    readonly heardAtMs: number | undefined;
+    readonly failing: { readonly reason: string; readonly sinceMs: number } | undefined;
+  }[];
   /** Manifests of the cluster's own form, of files and of the API server. */
   readonly manifests: readonly {
     readonly source: string;
@@ -134,6 +142,12 @@ function daemonView(from: StatusSources) {
       last_error: from.policy.lastError ?? null,
       last_error_at: time(from.policy.lastErrorAtMs),
     },
+    asked: (from.asked ?? []).map(({ attestor, who, at, heardAtMs, failing }) => ({
+      ...{ attestor, who, at },
+      heard_at: time(heardAtMs),
+      failing_since: time(failing?.sinceMs),
+      reason: failing?.reason ?? null,
+    })),
     manifests: from.manifests.map((manifest) => ({
       source: manifest.source,
       pods_selected: manifest.podsSelected ?? null,

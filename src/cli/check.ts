@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { cgroupFault, needsOf, unmetOf } from '../attestor-needs.ts';
 import { policySources, readConfig, type Config } from '../config.ts';
 import { systemClock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
@@ -21,13 +22,14 @@ interface Finding {
 }
 
 /** `credence check`: everything that can be said about a configuration without starting. */
-export const check: Action = (given, _operands, terminal) => {
+export const check: Action = async (given, _operands, terminal) => {
   const file = configFile(given, terminal);
   if (file === undefined)
     throw new IdentityError('ERR_USAGE', 'credence check needs --config FILE', {
       hint: 'envoy-configs/quickstart/credence.yaml is one to start from',
     });
   const { findings, entries, config } = examine(file, terminal.env);
+  if (config) findings.push(...(await attestorDoubts(config)));
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   // With an error none of them is.
   const inForce = errors > 0 ? 0 : entries;
@@ -48,8 +50,8 @@ export const check: Action = (given, _operands, terminal) => {
     terminal.out(`${file}: ${summary.join(', ')}\n`);
   }
   // As `credence run` would exit: what it does not start with is wrong configuration.
-  if (errors > 0) return Promise.resolve(EXIT.usage);
-  return Promise.resolve(failed ? EXIT.no : EXIT.done);
+  if (errors > 0) return EXIT.usage;
+  return failed ? EXIT.no : EXIT.done;
 };
 
 function examine(
@@ -108,6 +110,25 @@ function socketDoubts({ socketPaths, adminSocketPath }: Config): Finding[] {
     return [finding('warning', message, openFolderHint(folder, stats))];
   });
 }
+
+/** What attestors need and is not there now: it may come, and the daemon waits for it. */
+async function attestorDoubts(config: Config): Promise<Finding[]> {
+  const blind = cgroupFault(config.attestation);
+  const unmet = await unmetOf(needsOf(config), systemClock);
+  const doubts = unmet.map(({ need: { attestor, key, path }, why }) =>
+    finding(
+      'warning',
+      `${config.file}: ${key}: cannot use ${path} now: ${why}; ${NEEDED[attestor]}`,
+    ),
+  );
+  return [...(blind ? [finding('error', blind.message, blind.hint)] : []), ...doubts];
+}
+
+const NEEDED = {
+  kubernetes: 'without it no process in a pod is attested',
+  docker: 'without it no process in its containers is attested',
+  systemd: 'without it no process is attested',
+} as const;
 
 function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;

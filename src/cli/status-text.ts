@@ -13,6 +13,7 @@ export function statusText(view: StatusView, nowMs: number, check: string): stri
     `credence ${view.version} on ${view.nodeName}, trust domain ${view.trustDomain}, ${
       view.notReady.length === 0 ? 'ready' : `not ready: ${view.notReady.join(', ')}`
     }`,
+    ...view.asked.flatMap((asked) => askedLine(asked, nowMs)),
     ...policyLines(view.policy, nowMs, check),
     ...view.manifests.map(manifestLine),
     ...view.authorities.map(({ slot, notAfterMs }) => {
@@ -30,6 +31,16 @@ export function statusText(view: StatusView, nowMs: number, check: string): stri
 }
 
 type Left = (timeMs: number | null) => string;
+
+/** Whom an attestor cannot ask; and when it last heard of those who tell by themselves. */
+function askedLine(asked: StatusView['asked'][number], nowMs: number): string[] {
+  const { attestor, who, at, heardAtMs, failingSinceMs, reason } = asked;
+  const tells = attestor === 'kubernetes';
+  const heard = heardAtMs === null ? 'not heard yet' : `last heard ${age(heardAtMs, nowMs)} ago`;
+  if (failingSinceMs === null) return tells ? [`${who} at ${at}: ${heard}`] : [];
+  const since = `for ${age(failingSinceMs, nowMs)}${tells ? `, ${heard}` : ''}`;
+  return [`${who} at ${at} CANNOT BE ASKED ${since}: ${reason ?? '?'}`];
+}
 
 function policyLines(policy: StatusView['policy'], nowMs: number, check: string): string[] {
   const { entries, revision, loadedAtMs, warnings, lastError } = policy;

@@ -21,7 +21,18 @@ export type ProxyView = Omit<ProxyState, 'user'>;
 export type StatusView = Omit<StatusPage, 'proxies'> & {
   readonly proxies: readonly ProxyView[];
   readonly manifests: readonly ManifestView[];
+  readonly asked: readonly AskedView[];
 };
+
+/** Somebody whom an attestor asks. */
+export interface AskedView {
+  readonly attestor: string | null;
+  readonly who: string;
+  readonly at: string;
+  readonly heardAtMs: number | null;
+  readonly failingSinceMs: number | null;
+  readonly reason: string | null;
+}
 
 /** What became of a manifest on that node. */
 export interface ManifestView {
@@ -56,6 +67,14 @@ export function parseStatus(document: unknown): StatusView {
       lastError: words(policy['last_error']),
       lastErrorAtMs: time(policy['last_error_at']),
     },
+    asked: list(from['asked']).map((asked) => ({
+      attestor: name(asked['attestor']),
+      who: name(asked['who']) ?? '?',
+      at: name(asked['at']) ?? '?',
+      heardAtMs: time(asked['heard_at']),
+      failingSinceMs: time(asked['failing_since']),
+      reason: words(asked['reason']),
+    })),
     manifests: list(from['manifests']).map((manifest) => ({
       source: name(manifest['source']) ?? '?',
       podsSelected: count(manifest['pods_selected']),

@@ -80,6 +80,28 @@ describe('statusText()', () => {
     assert.doesNotMatch(shown(view([])), /upstream/);
   });
 
+  it('says whom attestors cannot ask, and when those who tell of pods were last heard', () => {
+    const asked = (more: object) => ({
+      ...{ attestor: 'systemd', who: 'systemd', at: '/run/bus' },
+      ...{ heard_at: null, failing_since: null, reason: null, ...more },
+    });
+    const failing = { failing_since: '2026-01-02T02:55:00Z', reason: 'there is no such socket' };
+    const server = { attestor: 'kubernetes', who: 'the API server', at: '10.0.0.1:443' };
+    const heard = { ...server, heard_at: '2026-01-02T02:58:00Z' };
+    const text = (...all: object[]) => shown({ ...view([]), asked: all });
+    assert.match(
+      text(asked(failing)),
+      /^systemd at \/run\/bus CANNOT BE ASKED for 5m: there is no such socket$/m,
+    );
+    assert.doesNotMatch(text(asked({})), /systemd/);
+    assert.match(text(asked(heard)), /^the API server at 10\.0\.0\.1:443: last heard 2m ago$/m);
+    assert.match(text(asked(server)), /^the API server at 10\.0\.0\.1:443: not heard yet$/m);
+    assert.match(
+      text(asked({ ...heard, ...failing, reason: 'refused' })),
+      /^the API server at 10\.0\.0\.1:443 CANNOT BE ASKED for 5m, last heard 2m ago: refused$/m,
+    );
+  });
+
   it('shows each proxy with what it accepted and when that ends', () => {
     assert.equal(
       shown(view([secret()], ['spiffe://example.org/db is being signed'])),

@@ -1,7 +1,8 @@
 import { request, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
-import { IdentityError, errorText, systemCode } from '../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
+import { socketFault } from '../core/socket-fault.ts';
 import { readInspection, type Inspection } from './inspection.ts';
 import { holdUsersSocket, type HeldSocket, type UsersGround } from './users-socket.ts';
 
@@ -18,6 +19,8 @@ export interface EngineDeps {
   readonly clock: Clock;
   /** The user at the other end of a connected socket. */
   readonly peerUid: (socket: Socket) => number;
+  /** Told of an engine of the machine's whether it could be asked: why not, or undefined. */
+  readonly told?: (path: string, why: string | undefined) => void;
 }
 
 /** An engine that is busy starting containers takes hundreds of milliseconds. */
@@ -33,7 +36,7 @@ const HEADER_BYTES = 16 * 1024;
 export async function inspect(
   engine: EngineSocket,
   id: string,
-  { clock, peerUid }: EngineDeps,
+  { clock, peerUid, told = () => undefined }: EngineDeps,
   { signal }: { signal: AbortSignal },
 ): Promise<Inspection> {
   if (signal.aborted) throw abortReason(signal);
@@ -54,10 +57,16 @@ export async function inspect(
       const response = await ask(socket, `/containers/${id}/json`, engine.mostBytes);
       return success(response, engine.mostBytes);
     });
-    return readInspection(JSON.parse(text), id);
+    const inspection = readInspection(JSON.parse(text), id);
+    if (!engine.users) told(engine.path, undefined);
+    return inspection;
   } catch (thrown) {
     const why = end.signal.aborted ? abortReason(end.signal) : thrown;
-    throw why === signal.reason ? why : failed(engine, why);
+    if (why === signal.reason || why instanceof IdentityError) throw why;
+    // What it says of a container is that one's matter.
+    if (!engine.users)
+      told(engine.path, why instanceof UnknownContainer ? undefined : faultOf(why));
+    throw failed(engine, why);
   } finally {
     signal.removeEventListener('abort', onAbort);
     timer.cancel();
@@ -128,7 +137,7 @@ function ask(socket: Socket, path: string, mostBytes: number): Promise<IncomingM
 
 async function success(response: IncomingMessage, mostBytes: number): Promise<string> {
   const { statusCode = 0 } = response;
-  if (statusCode === 404) throw new Error('it knows no such container');
+  if (statusCode === 404) throw new UnknownContainer('it knows no such container');
   if (statusCode !== 200) throw new Error(`it answers with status ${statusCode}`);
   const parts: Buffer[] = [];
   let bytes = 0;
@@ -142,19 +151,16 @@ async function success(response: IncomingMessage, mostBytes: number): Promise<st
 
 const tooLong = (most: number) => new Error(`it answers with more than ${most} bytes`);
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such socket',
-  ECONNREFUSED: 'nobody listens there',
-  EACCES: 'credence may not connect there',
-};
+class UnknownContainer extends Error {}
+
+function faultOf(thrown: unknown): string {
+  return thrown instanceof SyntaxError ? 'it does not answer in JSON' : socketFault(thrown);
+}
 
 function failed({ path }: EngineSocket, thrown: unknown): IdentityError {
-  if (thrown instanceof IdentityError) return thrown;
-  const why =
-    thrown instanceof SyntaxError
-      ? 'it does not answer in JSON'
-      : (REASONS[systemCode(thrown) ?? ''] ?? errorText(thrown));
-  return new IdentityError('ERR_ATTESTATION', `cannot ask the engine at ${path}: ${why}`, {
-    cause: thrown,
-  });
+  return new IdentityError(
+    'ERR_ATTESTATION',
+    `cannot ask the engine at ${path}: ${faultOf(thrown)}`,
+    { cause: thrown },
+  );
 }

@@ -2,7 +2,7 @@ import { sleep, type Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { ApiRefusal, type Api } from './api.ts';
-import { createFailures, refusalIn } from './failures.ts';
+import { createFailures, reasonOf, refusalIn } from './failures.ts';
 import { record, text, type Fields } from './fields.ts';
 
 /** What a list and the events after it are put into. */
@@ -15,6 +15,8 @@ export interface Mirror {
   heard(): void;
   /** It says that there is no such collection, or not for us: what is in here stays as it is. */
   refused?(why: 'absent' | 'forbidden'): void;
+  /** It cannot be followed now, for this reason. */
+  failed?(reason: string): void;
 }
 
 export interface Followed {
@@ -76,6 +78,7 @@ export async function follow(what: Followed, mirror: Mirror, deps: FollowDeps): 
       }
       const refusal = refusalIn(thrown);
       if (refusal) mirror.refused?.(refusal);
+      mirror.failed?.(reasonOf(thrown));
       await sleep(clock, failures.add(thrown), { signal });
     }
   }

@@ -1,6 +1,6 @@
 import { sleep } from '../core/clock.ts';
 import { createAbsences, type Absences } from './absences.ts';
-import { createFailures } from './failures.ts';
+import { createFailures, reasonOf } from './failures.ts';
 import { record } from './fields.ts';
 import type { PodMirror } from './pod-mirror.ts';
 import type { PodSource, PodSourceDeps } from './pod-source.ts';
@@ -29,6 +29,7 @@ export function followKubelet(everyMs: number, mirror: PodMirror, deps: PodSourc
         failures.over();
       } catch (thrown) {
         signal.throwIfAborted();
+        mirror.failed?.(reasonOf(thrown));
         pauseMs = failures.add(thrown);
       }
       await sleep(clock, pauseMs, { signal });

@@ -4,18 +4,18 @@ import { Gauge, type Registry } from 'prom-client';
 export interface PodFigures {
   readonly pods: () => number;
   readonly waiting: () => number;
-  /** Since the API server, or the kubelet, was last heard, in milliseconds; undefined before the first time. */
-  readonly heardAgoMs: () => number | undefined;
+  /** Since the API server, or the kubelet, was last heard, in milliseconds; at first since the start. */
+  readonly silentMs: () => number;
 }
 
 export function registerPodMetrics(registry: Registry, figures: PodFigures): void {
-  const gauge = (name: string, help: string, read: () => number | undefined) =>
+  const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,
       help,
       registers: [registry],
       collect() {
-        this.set(read() ?? Number.NaN);
+        this.set(read());
       },
     });
   gauge('credence_kubernetes_pods', 'Pods of this node that are known', figures.pods);
@@ -26,10 +26,7 @@ export function registerPodMetrics(registry: Registry, figures: PodFigures): voi
   );
   gauge(
     'credence_kubernetes_heard_seconds',
-    'Time since the API server or the kubelet last told anything, bookmarks included',
-    () => {
-      const ms = figures.heardAgoMs();
-      return ms === undefined ? undefined : ms / 1000;
-    },
+    'Time since the API server or the kubelet last told anything, bookmarks included; before that since the start',
+    () => figures.silentMs() / 1000,
   );
 }

@@ -9,6 +9,8 @@ export interface PodMirror extends Mirror {
   replace(objects: readonly unknown[], kept?: (listed: readonly Pod[]) => readonly Pod[]): void;
   /** Milliseconds since anything was heard; undefined before the first time. */
   heardAgoMs(): number | undefined;
+  /** Why nothing is heard, since something last was. */
+  failing(): { readonly reason: string; readonly agoMs: number } | undefined;
   /**
    * For a list that is asked for beside the events: what they tell until its answer is there is
    * newer than what it says, or followed by what is. Without it a pod that is deleted meanwhile
@@ -22,12 +24,19 @@ export function createPodMirror(
   clock: Pick<Clock, 'monotonic'>,
 ): PodMirror {
   let heardAtMs: number | undefined;
+  let fault: { readonly reason: string; readonly atMs: number } | undefined;
   let lists = 0;
   const besides = new Set<{ readonly told: Set<string>; readonly lists: number }>();
   const told = (uid: string) => {
     for (const beside of besides) beside.told.add(uid);
   };
-  const heard = () => void (heardAtMs = clock.monotonic());
+  const heard = () => {
+    heardAtMs = clock.monotonic();
+    fault = undefined;
+  };
+  const failed = (reason: string) => {
+    fault = { reason, atMs: fault?.atMs ?? clock.monotonic() };
+  };
   const put = (object: unknown) => {
     for (const pod of toPod(object)) {
       told(pod.uid);
@@ -46,8 +55,9 @@ export function createPodMirror(
       const listed = objects.flatMap(toPod);
       index.replace([...listed, ...kept(listed)]);
     },
-    ...{ put, remove, heard },
+    ...{ put, remove, heard, failed },
     heardAgoMs: () => (heardAtMs === undefined ? undefined : clock.monotonic() - heardAtMs),
+    failing: () => fault && { reason: fault.reason, agoMs: clock.monotonic() - fault.atMs },
     beside() {
       const own = { told: new Set<string>(), lists };
       besides.add(own);

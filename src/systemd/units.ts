@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
-import { errorText, IdentityError, systemCode } from '../core/errors.ts';
+import { IdentityError } from '../core/errors.ts';
+import { socketFault } from '../core/socket-fault.ts';
 import { createTurns } from '../core/turns.ts';
 import type { Bus } from './bus.ts';
 import type { Message, MethodCall } from './wire.ts';
@@ -33,6 +34,8 @@ export interface UnitsDeps {
   readonly path: string;
   readonly open: (options: { signal: AbortSignal }) => Promise<Bus>;
   readonly clock: Clock;
+  /** Told whether systemd could be asked: why not, or undefined. */
+  readonly told?: (why: string | undefined) => void;
 }
 
 const DEADLINE_MS = 5000;
@@ -42,6 +45,9 @@ const MANAGER = {
   path: '/org/freedesktop/systemd1',
   interface: 'org.freedesktop.systemd1.Manager',
 } as const;
+/** Errors that are not about the process: nobody answers for systemd, or nobody may ask it. */
+const OF_ALL =
+  /\.(?:AccessDenied|ServiceUnknown|NameHasNoOwner|NoReply|Disconnected|LimitsExceeded|Spawn\..*)$/;
 const NO_UNIT = 'org.freedesktop.systemd1.NoUnitForPID';
 
 /** A connection, perhaps not made yet, and what ends it. */
@@ -50,7 +56,7 @@ interface Link {
   readonly end: AbortController;
 }
 
-export function createUnits({ path, open, clock }: UnitsDeps): Units {
+export function createUnits({ path, open, clock, told = () => undefined }: UnitsDeps): Units {
   const closing = new AbortController();
   const { signal: closed } = closing;
   setMaxListeners(0, closed);
@@ -117,11 +123,16 @@ export function createUnits({ path, open, clock }: UnitsDeps): Units {
 
   return {
     async unitOf(pid, { signal, uid }) {
-      const told = turns.take(() => inTime(() => ask(pid)), { signal, asker: uid });
+      const answer = turns.take(() => inTime(() => ask(pid)), { signal, asker: uid });
       try {
-        return await unlessAborted(unlessAborted(told, closed), signal);
+        const unit = await unlessAborted(unlessAborted(answer, closed), signal);
+        told(undefined);
+        return unit;
       } catch (thrown) {
-        throw thrown instanceof IdentityError ? thrown : failed(path, thrown);
+        if (thrown instanceof IdentityError || thrown === signal.reason) throw thrown;
+        // What it says of a process is that one's matter, unless it says nothing to anybody.
+        if (!(thrown instanceof Answered)) told(socketFault(thrown));
+        throw failed(path, thrown);
       }
     },
     close() {
@@ -147,24 +158,21 @@ function property(unit: string, name: string): MethodCall {
 }
 
 function textOf({ type, text, errorName }: Message): string {
-  if (type === 'error') throw new Error(`it answers with ${errorName}`);
+  if (type === 'error') {
+    const words = `it answers with ${errorName}`;
+    throw OF_ALL.test(errorName ?? '') ? new Error(words) : new Answered(words);
+  }
   if (text === undefined) throw unexpected();
   return text;
 }
 
 class TooLate extends Error {}
+/** An answer, though none to go on with. */
+class Answered extends Error {}
 
-const unexpected = () => new Error('it answers something else than was asked');
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such socket',
-  ECONNREFUSED: 'nobody listens there',
-  EACCES: 'credence may not connect there',
-};
+const unexpected = () => new Answered('it answers something else than was asked');
 
 function failed(path: string, thrown: unknown): IdentityError {
-  const why = REASONS[systemCode(thrown) ?? ''] ?? errorText(thrown);
-  return new IdentityError('ERR_ATTESTATION', `cannot ask systemd at ${path}: ${why}`, {
-    cause: thrown,
-  });
+  const message = `cannot ask systemd at ${path}: ${socketFault(thrown)}`;
+  return new IdentityError('ERR_ATTESTATION', message, { cause: thrown });
 }

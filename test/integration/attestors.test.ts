@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { startApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
 import { openSdsStream } from '../support/sds-stream.ts';
+import { startEngine } from '../support/engine.ts';
 import { startBus, systemd, type FakeBus } from '../support/system-bus.ts';
 import { credence } from '../support/transcript.ts';
 
@@ -72,16 +73,31 @@ describe('attestors side by side', () => {
     );
     bus.behave(unit('web.service'));
     assert.equal(await outcome(PLAIN), 'served');
+    assert.equal(app.log.count('warn', 'systemd cannot be asked'), 1);
+    assert.equal(app.log.count('info', 'systemd can be asked again'), 1);
     const explained = await app.get(`/explain?pid=${process.pid}`);
     assert.match(explained, /"systemd:fragment_path:\/etc\/systemd\/system\/web\.service"/);
+  });
+
+  it('are missed at the start, in the log and in the status', async () => {
+    await eventually(() => app.log.count('warn', 'the engine cannot be asked') > 0, {
+      what: 'the warning',
+    });
+    const { asked } = JSON.parse(await app.get('/status')) as { asked: Record<string, unknown>[] };
+    const docker = asked.find(({ at }) => at === '/nowhere/docker.sock');
+    assert.equal(docker?.['reason'], 'there is no such socket');
+    assert.equal(asked.find(({ at }) => at === bus.path)?.['failing_since'], null);
   });
 });
 
 describe('credence check', () => {
   const attestation = {
-    on: `attestation:
-  docker: { enabled: true, podman_socket_path_template: '/run/user/%d/podman.sock' }
-  systemd: { enabled: true }`,
+    on: (engine: string, bus: string) => `attestation:
+  docker:
+    enabled: true
+    socket_path: ${engine}
+    podman_socket_path_template: '/run/user/%d/podman.sock'
+  systemd: { enabled: true, bus_path: ${bus} }`,
     off: '',
   };
 
@@ -114,13 +130,50 @@ describe('credence check', () => {
   });
 
   it('warns of kinds and forms that there are not, and of what any user could claim', async () => {
-    assert.match(await check(attestation.on, 'docker:lable:a:b'), /did you mean docker:label\?/);
-    assert.match(await check(attestation.on, 'systemd:id:web'), /the whole name of a unit/);
-    assert.match(await check(attestation.on, 'docker:label:a:b'), /any user can have docker:label/);
+    await using bus = await startBus();
+    await using engine = await startEngine();
+    const on = attestation.on(engine.socketPath, bus.path);
+    assert.match(await check(on, 'docker:lable:a:b'), /did you mean docker:label\?/);
+    assert.match(await check(on, 'systemd:id:web'), /the whole name of a unit/);
+    assert.match(await check(on, 'docker:label:a:b'), /any user can have docker:label/);
     const fine = await check(
-      attestation.on,
+      on,
       ...['docker:label:a:b', 'systemd:id:web.service', 'unix:uid:1000'],
     );
     assert.match(fine, /0 errors, 0 warnings/);
+  });
+
+  it('warns of sockets that are not there, each with its setting', async () => {
+    const said = await check(attestation.on('/nope/docker.sock', '/nope/bus'), 'unix:uid:1000');
+    assert.match(
+      said,
+      /^warning: .*credence\.yaml: attestation\.systemd\.bus_path: cannot use \/nope\/bus now: there is no such socket/m,
+    );
+    assert.match(said, /attestation\.docker\.socket_path: cannot use \/nope\/docker\.sock now/);
+    assert.match(said, /attestation\.docker\.podman_socket_path: cannot use \/run\/podman/);
+    assert.match(said, /0 errors, 3 warnings/);
+  });
+
+  it('warns of files that the API server or the kubelet are asked with and that are not there', async () => {
+    const kubernetes = (more: string) =>
+      `attestation: { kubernetes: { enabled: true, node_name: n1, ca_file: /nope/ca.crt, token_file: /nope/token, ${more} } }`;
+    const ofServer = await check(kubernetes('api_server: "127.0.0.1:1"'), 'unix:uid:1000');
+    assert.match(
+      ofServer,
+      /kubernetes\.ca_file: cannot use \/nope\/ca\.crt now: there is no such file/,
+    );
+    assert.match(ofServer, /kubernetes\.token_file: cannot use \/nope\/token now/);
+    assert.match(ofServer, /0 errors, 2 warnings/);
+    const ofKubelet = await check(
+      kubernetes('source: kubelet, kubelet_ca_file: /nope/kubelet.crt'),
+      'unix:uid:1000',
+    );
+    assert.match(ofKubelet, /kubernetes\.kubelet_ca_file: cannot use \/nope\/kubelet\.crt now/);
+    assert.doesNotMatch(ofKubelet, /kubernetes\.ca_file/);
+    const plain = await check(
+      kubernetes('source: kubelet, kubelet_access: insecure_read_only_port'),
+      'unix:uid:1000',
+    );
+    assert.match(plain, /0 errors, 0 warnings/);
   });
 });
