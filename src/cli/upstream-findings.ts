@@ -4,7 +4,7 @@ import { toIdentityError, type IdentityError } from '../core/errors.ts';
 import { isoTime } from '../issuer/authority.ts';
 import { parseUpstream } from '../issuer/upstream-ca.ts';
 import { FEW_LIFETIMES } from '../issuer/upstream-end.ts';
-import { readUpstreamFiles, type UpstreamTexts } from '../issuer/upstream-files.ts';
+import { isOfThisUser, readUpstreamFiles, type UpstreamTexts } from '../issuer/upstream-files.ts';
 
 /** What is wrong with the files of an issuing CA, and what is doubtful. */
 export interface UpstreamFindings {
@@ -13,8 +13,8 @@ export interface UpstreamFindings {
 }
 
 /**
- * Looks at the files as a start would. Ones that cannot be read are no more than doubtful: this may be
- * another user, or another machine than the one they are mounted on.
+ * Looks at the files as a start would. Ones that this user may not read, or that belong to another one, are
+ * no more than doubtful: the daemon may be that one.
  */
 export function upstreamFindings({ issuer, trustDomain }: Config, nowMs: number): UpstreamFindings {
   const { upstream, x509SvidTtlMs } = issuer;
@@ -23,7 +23,9 @@ export function upstreamFindings({ issuer, trustDomain }: Config, nowMs: number)
   try {
     texts = readUpstreamFiles(upstream);
   } catch (thrown) {
-    const { message, hint } = toIdentityError(thrown);
+    const error = toIdentityError(thrown);
+    if (!isOfThisUser(error)) return { error, warnings: [] };
+    const { message, hint } = error;
     return { warnings: [{ message: `${message}; credence run needs it`, hint }] };
   }
   try {

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { Stats } from 'node:fs';
-import { errorText, IdentityError } from '../core/errors.ts';
+import { errorText, IdentityError, systemCode } from '../core/errors.ts';
 
 /** Where an issuing CA from elsewhere is. */
 export interface UpstreamFiles {
@@ -112,7 +112,7 @@ function checkAccess(path: string, { uid, mode }: Stats, forbidden: number): voi
     throw new IdentityError(
       'ERR_KEY_STORE',
       `${path} belongs to uid ${uid}, expected root or uid ${own}`,
-      { hint: `chown root ${path}` },
+      { hint: `chown root ${path}`, cause: new OfAnotherUser() },
     );
   }
   if ((mode & forbidden) === 0) return;
@@ -129,6 +129,13 @@ function checkAccess(path: string, { uid, mode }: Stats, forbidden: number): voi
         : `chmod go-w ${path}`,
     },
   );
+}
+
+class OfAnotherUser extends Error {}
+
+/** Whether it depends on who asks that the files are no good: another user may find them so. */
+export function isOfThisUser({ cause }: IdentityError): boolean {
+  return cause instanceof OfAnotherUser || systemCode(cause) === 'EACCES';
 }
 
 function isStill({ path, stats }: Reading): boolean {
