@@ -13,6 +13,8 @@ export interface AuthorityStatus {
   readonly serial: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** When one that is `prepared` begins to sign, where that is known. */
+  readonly signsAtMs?: number;
   /** Undefined where the key was never here. */
   readonly keyType: KeyType | undefined;
 }

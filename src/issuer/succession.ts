@@ -164,7 +164,14 @@ export class Succession {
     return [
       ...(root ? [rootStatus('root', root)] : []),
       ...(this.#active ? [authorityStatus('active', this.#active.authority)] : []),
-      ...(this.#next ? [authorityStatus('prepared', this.#next.ca.authority)] : []),
+      ...(this.#next
+        ? [
+            {
+              ...authorityStatus('prepared', this.#next.ca.authority),
+              signsAtMs: this.#next.atMs,
+            },
+          ]
+        : []),
       ...this.#book
         .kept()
         .filter(({ der }) => !(root && der.equals(root.der)))

@@ -169,6 +169,9 @@ describe('files that are replaced', () => {
     assert.equal(await signerOf(issuer), 'CN=first');
     assert.match(issuer.upstream()?.lastError ?? '', /tls\.key: it is not the key of CN=second/);
     assert.equal(deps.log.count('warn', 'the new issuing CA is refused'), 1);
+    const [said] = deps.log.lines.filter(({ message }) => message.includes('is refused'));
+    assert.match(said?.fields.reason ?? '', /tls\.key: it is not the key of CN=second/);
+    assert.equal('err' in (said?.fields ?? {}), false);
     // It is looked at again by itself, without another word.
     await deps.clock.advance(60_000);
     assert.equal(deps.log.count('warn', 'the new issuing CA is refused'), 1);
@@ -177,6 +180,7 @@ describe('files that are replaced', () => {
     await changed();
     assert.equal(await signerOf(issuer), 'CN=second');
     assert.equal(issuer.upstream()?.lastError, undefined);
+    assert.equal(deps.log.count('info', 'the files of the issuing CA are good again'), 1);
     assert.equal(results[0], 'refused');
     assert.equal(results.at(-1), 'applied');
   });

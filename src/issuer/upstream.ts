@@ -155,7 +155,7 @@ class FileCa implements CaSource {
       const ca = this.#read();
       this.#reloads.good();
       this.#loadedAtMs = this.#clock.now();
-      this.#fault = undefined;
+      this.#recover(ca);
       const same = isSame(ca, this.#succession.latest());
       if (!same) this.#succession.take(ca);
       this.#results.emit(same ? 'unchanged' : 'applied');
@@ -166,13 +166,19 @@ class FileCa implements CaSource {
     return Promise.resolve();
   }
 
+  #recover({ authority }: UpstreamCa): void {
+    if (!this.#fault) return;
+    this.#log.info(describe(authority.certificate), 'the files of the issuing CA are good again');
+    this.#fault = undefined;
+  }
+
   /** After a `retry` only what is new is said: nobody has changed anything. */
   #refuse(error: IdentityError, retry: boolean): void {
     const { message } = error;
     if (!retry || message !== this.#fault?.message) {
       const { certificate } = this.#succession.latest().authority;
       this.#log.warn(
-        { err: error, code: error.code, ...describe(certificate) },
+        { reason: message, code: error.code, ...describe(certificate) },
         'the new issuing CA is refused, the old one goes on',
       );
     }
