@@ -12,7 +12,7 @@ import type { Clock } from './core/clock.ts';
 import { giveBackAtRest } from './core/give-back.ts';
 import type { LogFields, Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
-import { createReadiness, type Readiness } from './core/ready.ts';
+import { announceReady, createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
@@ -126,8 +126,12 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   if (reloaded) issuer.onReload(reloaded);
   starting();
   cleanup.add(giveBackAtRest(clock));
-  log.info(readyFields(config, policy, attesting), 'credence is ready');
   const warming = new AbortController();
+  const notReady = () => notReadyFor(readiness, signing, clock);
+  const announcing = { clock, log, signal: warming.signal };
+  void announceReady(notReady, readyFields(config, policy, attesting), announcing).catch(
+    () => undefined,
+  );
   return {
     trustDomain: config.trustDomain,
     policyEntries: () => policy.status().entries,
@@ -140,6 +144,11 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
     },
   };
 }
+
+const notReadyFor = (readiness: Readiness, signing: Signing, clock: Clock) => [
+  ...readiness.reasons(),
+  ...signing.obstacles(clock.now()),
+];
 
 async function beginSigning(signing: Signing, config: Config, deps: AppDeps): Promise<Issuer> {
   const { trustDomain, dataDir } = config;
@@ -212,7 +221,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
     match: (selectors) => rest.whole.explain(selectors),
     openStreams: () => serving.openStreams(),
   });
-  const notReady = () => [...readiness.reasons(), ...signing.obstacles(clock.now())];
+  const notReady = () => notReadyFor(readiness, signing, clock);
   return {
     registry,
     notReady,

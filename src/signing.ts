@@ -3,6 +3,7 @@ import { createListeners } from './core/listeners.ts';
 import type { Logger } from './core/log.ts';
 import type { TrustBundle } from './identity/bundle.ts';
 import type { X509Svid } from './identity/svid.ts';
+import { isoTime } from './issuer/authority.ts';
 import type { Issuer } from './issuer/issuer.ts';
 import type { MintRequest } from './issuer/profile.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
@@ -54,8 +55,11 @@ export function createSigning(log: Logger): Signing {
       const authorities = issuer?.authorities() ?? [];
       const active = authorities.find(({ slot }) => slot === 'active');
       if (active) return active.notAfterMs <= nowMs ? ['the issuing CA has expired'] : [];
-      const waits = authorities.some(({ slot }) => slot === 'prepared');
-      return waits ? ['the root of the issuing CA is new'] : [];
+      const waiting = authorities.find(({ slot }) => slot === 'prepared');
+      if (!waiting) return [];
+      const { signsAtMs } = waiting;
+      const until = signsAtMs === undefined ? '' : `, it signs from ${isoTime(signsAtMs)}`;
+      return [`the root of the issuing CA is new${until}`];
     },
     begin(opened) {
       issuer = opened;

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { createReadiness } from './ready.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakeLogger } from '../../test/support/issuer.ts';
+import { announceReady, createReadiness } from './ready.ts';
 
 describe('createReadiness()', () => {
   it('is ready while nobody gave a reason to wait', () => {
@@ -33,5 +35,38 @@ describe('createReadiness()', () => {
     const seen = readiness.reasons();
     release();
     assert.deepEqual(seen, ['the policy']);
+  });
+});
+
+describe('announceReady()', () => {
+  const start = (reasons: () => readonly string[]) => {
+    const [clock, log, end] = [new FakeClock(), new FakeLogger(), new AbortController()];
+    const said = announceReady(reasons, { version: '1' }, { clock, log, signal: end.signal });
+    const lines = () => log.lines.map(({ message, fields }) => [message, fields.reason]);
+    return { clock, lines, end, said };
+  };
+
+  it('says at once that all is ready', () => {
+    assert.deepEqual(start(() => []).lines(), [['credence is ready', undefined]]);
+  });
+
+  it('says what it waits for, and is ready when that has come', async () => {
+    const readiness = createReadiness();
+    const done = readiness.block('the root is new');
+    const { clock, lines, said } = start(() => readiness.reasons());
+    await clock.advance(10_000);
+    const waits = ['credence has started and is not ready yet', 'the root is new'];
+    assert.deepEqual(lines(), [waits]);
+    done();
+    await clock.advance(1000);
+    await said;
+    assert.deepEqual(lines(), [waits, ['credence is ready', undefined]]);
+  });
+
+  it('stops waiting when it is told to', async () => {
+    const { end, said, lines } = start(() => ['never']);
+    end.abort(new Error('closed'));
+    await assert.rejects(said, /closed/);
+    assert.equal(lines().length, 1);
   });
 });

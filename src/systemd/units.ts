@@ -160,7 +160,7 @@ function property(unit: string, name: string): MethodCall {
 function textOf({ type, text, errorName }: Message): string {
   if (type === 'error') {
     const words = `it answers with ${errorName}`;
-    throw OF_ALL.test(errorName ?? '') ? new Error(words) : new Answered(words);
+    throw OF_ALL.test(errorName) ? new Error(words) : new Answered(words);
   }
   if (text === undefined) throw unexpected();
   return text;

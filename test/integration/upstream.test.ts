@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -136,11 +136,17 @@ describe('an issuing CA from files', () => {
     await (await startApp({ settings, deps: { clock } })).close();
     secret.replace(SECOND);
     await using app = await startApp({ settings, deps: { clock } });
-    assert.equal(await app.get('/ready'), 'not ready: the root of the issuing CA is new\n');
+    const until = new Date(Math.floor(clock.now() / 1000) * 1000 + 120_000).toISOString();
+    const reason = `the root of the issuing CA is new, it signs from ${until.slice(0, 16)}`;
+    assert.ok((await app.get('/ready')).startsWith(`not ready: ${reason}`));
+    assert.equal(app.log.count('info', 'credence is ready'), 0);
+    const [waits] = app.log.lines.filter(({ message }) => message.includes('is not ready yet'));
+    assert.ok(waits?.fields.reason?.startsWith(reason), waits?.fields.reason);
     using stream = openSdsStream(app.socketPath, ['ROOTCA']);
     await eventually(() => stream.responses.length === 1, { what: 'both roots, meanwhile' });
-    await clock.advance(120_000);
+    await clock.advance(121_000);
     assert.equal(await app.get('/ready'), 'ready\n');
+    assert.equal(app.log.count('info', 'credence is ready'), 1);
     assert.deepEqual(await handed(app), {
       ...{ signer: ['CN=second'], roots: ['CN=new root', 'CN=root'] },
     });
@@ -172,9 +178,24 @@ describe('an issuing CA from files', () => {
     const bad = await check();
     assert.equal(bad.code, 64);
     assert.match(bad.out, /error: cannot use .*tls\.key: it is not the key of CN=first/);
+  });
+
+  it('is an error to credence check where credence run refuses its files', async () => {
+    const secret = mount();
+    const file = join(folder, 'credence.yaml');
+    const { cert_file, key_file, bundle_file } = secret.settings;
+    writeFileSync(
+      file,
+      `trust_domain: example.org\nissuer:\n  upstream: {type: disk, cert_file: ${cert_file}, key_file: ${key_file}, bundle_file: ${bundle_file}}\n`,
+    );
+    const check = () => credence(['check', '--config', file]);
+    chmodSync(key_file, 0o644);
+    const open = await check();
+    assert.equal(open.code, 64);
+    assert.match(open.out, /^error: .*tls\.key has mode 0644, others may reach the key/m);
     rmSync(key_file);
     const away = await check();
-    assert.equal(away.code, 0);
-    assert.match(away.out, /warning: cannot read .*tls\.key: .*; credence run needs it/);
+    assert.equal(away.code, 64);
+    assert.match(away.out, /^error: cannot read .*tls\.key: ENOENT/m);
   });
 });
