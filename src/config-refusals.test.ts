@@ -48,6 +48,21 @@ describe('parseConfig() on what is wrong', () => {
       `${MINIMAL}isuer: {}\n`,
       `${at(2, 1)}isuer: unknown setting, did you mean issuer?`,
     ],
+    [
+      'a setting without its section',
+      `${MINIMAL}log_level: debug\n`,
+      `${at(2, 1)}log_level: unknown setting, did you mean telemetry.log_level?`,
+    ],
+    [
+      'a setting of another section, written in another way',
+      `${MINIMAL}attestation:\n  kubernetes:\n    clusterName: x\n`,
+      `${at(4, 5)}attestation.kubernetes.clusterName: unknown setting, did you mean policy.kubernetes.cluster_name?`,
+    ],
+    [
+      'a section that could be one of two',
+      `${MINIMAL}kubernetes: {}\n`,
+      `${at(2, 1)}kubernetes: unknown setting, did you mean policy.kubernetes or attestation.kubernetes?`,
+    ],
     ['nothing like any setting', `${MINIMAL}colour: red\n`, `${at(2, 1)}colour: unknown setting`],
     [
       'a dotted key, which would otherwise be passed over',
@@ -200,7 +215,7 @@ describe('parseConfig() on what is wrong', () => {
   it('names the file when a variable of that name means something else', () => {
     assert.equal(
       refusal(`${MINIMAL}admin_socket: x\n`, { CREDENCE_ADMIN_SOCKET: '/run/a.sock' }),
-      `${at(2, 1)}admin_socket: unknown setting`,
+      `${at(2, 1)}admin_socket: unknown setting, did you mean admin_socket_path?`,
     );
   });
 });

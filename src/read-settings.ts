@@ -142,14 +142,30 @@ function checkKeys(value: unknown, steps: readonly string[], complain: ComplainO
       complain(inside, 'unknown setting, write it as nested mappings, one for each dot', 'key');
       continue;
     }
-    const near = nearestWord(name, namesBelow(steps));
-    complain(
-      inside,
-      `unknown setting${near ? `, did you mean ${[...steps, near].join('.')}?` : ''}`,
-      'key',
-    );
+    const meant = likely(name, steps).join(' or ');
+    complain(inside, `unknown setting${meant === '' ? '' : `, did you mean ${meant}?`}`, 'key');
   }
 }
+
+/** What was probably meant, here or in another mapping; empty where that could be anything. */
+function likely(name: string, steps: readonly string[]): readonly string[] {
+  const here = namesBelow(steps);
+  const words = name.toLowerCase().split(/[_-]/);
+  const fuller = [...here].filter((key) => words.every((word) => key.split('_').includes(word)));
+  const near = nearestWord(name, here) ?? (fuller.length === 1 ? fuller[0] : undefined);
+  if (near !== undefined) return [[...steps, near].join('.')];
+  const plain = (text: string) => text.replaceAll(/[_-]/g, '').toLowerCase();
+  const elsewhere = SETTINGS.flatMap(({ key }) => {
+    const names = key.split('.');
+    const at = names.findIndex((one) => plain(one) === plain(name));
+    return at < 0 ? [] : [names.slice(0, at + 1).join('.')];
+  });
+  const places = [...new Set(elsewhere)];
+  return places.length <= MOST_LIKELY ? places : [];
+}
+
+/** More would be a list to choose from. */
+const MOST_LIKELY = 3;
 
 /** The keys that may stand in the mapping at `steps`. */
 function namesBelow(steps: readonly string[]): Set<string> {
