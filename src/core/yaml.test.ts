@@ -52,6 +52,12 @@ describe('parseYaml()', () => {
   const REFUSALS: readonly (readonly [why: string, text: string | Uint8Array, message: RegExp])[] =
     [
       ['a syntax error', 'a: 1\nb: [1, 2\n', /^c\.yaml:\d+:\d+: flow sequence/],
+      [
+        'a template without quotes',
+        'a: 1\nb: {{ .TrustDomain }}/x\n',
+        /^c\.yaml:2:5: put the whole value into quotes, as '\{\{ … \}\}'/,
+      ],
+      ['a key that is a list', '? [a]\n: b\n', /^c\.yaml:1:3: a key has to be a text$/],
       ['a duplicate key', 'a: 1\nb: 2\na: 3', /^c\.yaml:3:1: the key "a" is there twice$/],
       ['a duplicate key in JSON', '{"a":1,"a":2}', /^c\.yaml:1:8: the key "a" is there twice$/],
       [

@@ -85,7 +85,7 @@ export function parseYamlStream(
     });
     const documents = 'empty' in stream ? [] : stream;
     return documents
-      .map((document) => toPlain(document, file, lines, options))
+      .map((document) => toPlain(document, { text, file, lines }, options))
       .filter((document) => document.value !== null);
   } catch (thrown) {
     if (thrown instanceof IdentityError) throw thrown;
@@ -171,8 +171,7 @@ export function kindOf(value: unknown): string {
 
 function toPlain(
   document: Document.Parsed,
-  file: string,
-  lines: LineCounter,
+  { text, file, lines }: { text: string; file: string; lines: LineCounter },
   options: YamlOptions,
 ): YamlDocument {
   const at = (offset: number): TextPosition => {
@@ -184,7 +183,7 @@ function toPlain(
   };
   // Warnings are unknown tags and directives: what is not understood is not ignored.
   const fault = [...document.errors, ...document.warnings].sort((a, b) => a.pos[0] - b.pos[0])[0];
-  if (fault) fail(fault.pos[0], fault.message + advice(fault));
+  if (fault) fail(fault.pos[0], wordsOf(fault, text));
   checkNodes(document, fail);
   return {
     value: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown,
@@ -193,9 +192,17 @@ function toPlain(
 }
 
 /** The parser's words for a key that is none say nothing of what is nearly always the matter. */
-function advice({ code, message }: YAMLError): string {
+function wordsOf({ code, message, pos: [at] }: YAMLError, text: string): string {
+  if (code === 'NON_STRING_KEY') {
+    // To YAML a mapping whose key is another one.
+    return text.startsWith('{{', at - 1)
+      ? "put the whole value into quotes, as '{{ … }}': without them a template is a mapping to YAML"
+      : 'a key has to be a text';
+  }
   const isKey = code === 'MULTILINE_IMPLICIT_KEY' || message.startsWith('Implicit map keys');
-  return isKey ? ': expected `key: value`, is a colon or the space after it missing?' : '';
+  return isKey
+    ? `${message}: expected \`key: value\`, is a colon or the space after it missing?`
+    : message;
 }
 
 /** Duplicate keys and `<<` are errors: either can hide what an entry really says. */
