@@ -175,6 +175,7 @@ export function policySources(config: Config) {
     // Whose life is not ours to set, no entry's is measured by.
     ...(issuer.upstream ? {} : { caTtlMs: issuer.caTtlMs }),
     classes: clusterPolicy.classes,
+    clusterNames: clusterNamesOf(clusterPolicy),
     attests: {
       discoverPath: attestation.unix.discoverPath,
       kubernetes: attestation.kubernetes !== undefined,
@@ -187,6 +188,11 @@ export function policySources(config: Config) {
   } satisfies PolicySources;
 }
 
+const clusterNamesOf = ({ clusterName, clusterDomain }: ClusterPolicyConfig) => ({
+  clusterName,
+  clusterDomain,
+});
+
 /** The same of settings of which some may be wrong. */
 function toSources(file: string, values: Values): PolicySources {
   const get = getter(values);
@@ -196,6 +202,10 @@ function toSources(file: string, values: Values): PolicySources {
     classes: {
       className: get('policy.kubernetes.class_name'),
       classless: get('policy.kubernetes.watch_classless'),
+    },
+    clusterNames: {
+      clusterName: get('policy.kubernetes.cluster_name'),
+      clusterDomain: get('policy.kubernetes.cluster_domain'),
     },
     attests: {
       discoverPath: get('attestation.unix.discover_path'),

@@ -1,5 +1,5 @@
 import { createWatched, type Reading, type Watched } from './cluster-ids/watched.ts';
-import type { Config } from './config.ts';
+import { policySources, type Config } from './config.ts';
 import type { Logger } from './core/log.ts';
 import { withPath } from './core/yaml.ts';
 import { readClusterSpiffeId, type ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
@@ -7,6 +7,7 @@ import {
   readFederatedTrustDomain,
   type FederatedTrustDomain,
 } from './manifests/federated-trust-domain.ts';
+import type { Doubt } from './manifests/doubts.ts';
 import type { Mapping } from './manifests/fields.ts';
 import {
   API_VERSION,
@@ -16,7 +17,9 @@ import {
   type Manifest,
   type ManifestContext,
 } from './manifests/manifest.ts';
+import { clusterIdFindings } from './policy/cluster-id-findings.ts';
 import { readStaticEntry, type StaticEntry } from './policy/static-entry.ts';
+import { attestableHere } from './policy/unmatched.ts';
 
 /** The manifests that the cluster has, of each kind. */
 export interface ClusterManifests {
@@ -32,29 +35,30 @@ interface Told {
 }
 
 /** Reads what the API server tells of them, as documents are read. */
-export function readClusterManifests(
-  { trustDomain, clusterPolicy: { classes } }: Config,
-  { log, changed }: Told,
-): ClusterManifests {
-  const watched = <T>(
-    kind: Kind,
-    read: (manifest: Manifest, context: ManifestContext) => T,
-  ): Watched<T> =>
-    createWatched(kind, (object) => readOne({ kind, ...object }, read, { trustDomain, classes }), {
+export function readClusterManifests(config: Config, { log, changed }: Told): ClusterManifests {
+  const { clusterPolicy } = config;
+  const machine = attestableHere(policySources(config).attests);
+  const watched = <T>(kind: Kind, read: Read<T>, doubts: (value: T) => readonly Doubt[] = none) =>
+    createWatched(kind, (object) => readOne({ kind, ...object }, { read, doubts }, config), {
       log,
       changed: () => changed(kind),
     });
   return {
-    clusterIds: watched('ClusterSPIFFEID', readClusterSpiffeId),
+    clusterIds: watched('ClusterSPIFFEID', readClusterSpiffeId, (id) =>
+      clusterIdFindings(id, machine, clusterPolicy),
+    ),
     entries: watched('ClusterStaticEntry', readStaticEntry),
     federated: watched('ClusterFederatedTrustDomain', readFederatedTrustDomain),
   };
 }
 
+type Read<T> = (manifest: Manifest, context: ManifestContext) => T;
+const none = () => [];
+
 function readOne<T>(
   object: Mapping,
-  read: (manifest: Manifest, context: ManifestContext) => T,
-  { trustDomain, classes }: Pick<ManifestContext, 'trustDomain' | 'classes'>,
+  { read, doubts }: { readonly read: Read<T>; readonly doubts: (value: T) => readonly Doubt[] },
+  { trustDomain, clusterPolicy: { classes } }: Config,
 ): Reading<T> {
   const faults: string[] = [];
   const warnings: string[] = [];
@@ -68,5 +72,7 @@ function readOne<T>(
     return { value: undefined, faults, warnings };
   }
   const value = read(manifest, { trustDomain, classes, place, report, warn });
-  return { value: faults.length === 0 ? value : undefined, faults, warnings };
+  if (faults.length > 0) return { value: undefined, faults, warnings };
+  for (const { key, why } of doubts(value)) warn(why, ['spec', ...key]);
+  return { value, faults, warnings };
 }

@@ -66,20 +66,30 @@ export function readClusterSpiffeId(
     const why = `it names ${trustDomain}, which is the own trust domain: that has no effect`;
     warn(why, [...spec.path, 'federatesWith']);
   }
+  const faults: string[] = [];
+  const judged: Section = {
+    ...spec,
+    report(path, expected, which) {
+      faults.push(expected);
+      spec.report(path, expected, which);
+    },
+  };
   const id = {
     ...{ name, source, uid, createdAt },
-    spiffeId: readIdTemplate(spec, trustDomain),
-    podSelector: readLabelSelector(spec, 'podSelector'),
-    namespaceSelector: readLabelSelector(spec, 'namespaceSelector'),
-    dnsNames: readTemplates(spec, 'dnsNameTemplates', dnsNameFault),
-    selectors: readTemplates(spec, 'workloadSelectorTemplates', selectorFault),
+    spiffeId: readIdTemplate(judged, trustDomain),
+    podSelector: readLabelSelector(judged, 'podSelector'),
+    namespaceSelector: readLabelSelector(judged, 'namespaceSelector'),
+    dnsNames: readTemplates(judged, 'dnsNameTemplates', dnsNameFault),
+    selectors: readTemplates(judged, 'workloadSelectorTemplates', selectorFault),
     x509SvidTtlMs: readTtl(spec, 'ttl'),
     jwtSvidTtlMs: readTtl(spec, 'jwtTtl'),
     federatesWith: federatesWith.filter((domain) => domain !== trustDomain),
     hint: readHint(spec),
     fallback: readFlag(spec, 'fallback'),
   };
-  for (const { key, why } of doubtsAbout(id)) warn(why, [...spec.path, ...key]);
+  // What it rests on is not known of what could not be read.
+  if (faults.length === 0)
+    for (const { key, why } of doubtsAbout(id)) warn(why, [...spec.path, ...key]);
   return id;
 }
 

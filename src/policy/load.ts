@@ -1,6 +1,7 @@
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { faultText, kindOf, withPath, type YamlPath } from '../core/yaml.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
+import { clusterIdFindings, type ClusterNames } from './cluster-id-findings.ts';
 import { readListItems } from './documents.ts';
 import { doubtsAbout } from './doubts.ts';
 import type { Classes } from '../manifests/manifest.ts';
@@ -18,7 +19,7 @@ import {
 import { createManifestCollector, type ManifestCollector } from './manifests.ts';
 import { readOwnEntry } from './own-entry.ts';
 import { isSpireEntry, readSpireEntry } from './spire-entry.ts';
-import type { Attests } from './unmatched.ts';
+import { attestableHere, type Attestable, type Attests } from './unmatched.ts';
 import { writableDoubt, writableDoubtAt } from './writable.ts';
 
 /** Where a policy comes from. Plain data. */
@@ -32,6 +33,8 @@ export interface PolicySources {
   readonly attests?: Attests;
   /** Which manifests count; default: those of no class. */
   readonly classes?: Classes;
+  /** What templates of manifests know of the configuration. */
+  readonly clusterNames?: ClusterNames;
 }
 
 /** What the documents say, or everything that is wrong with them. */
@@ -50,6 +53,8 @@ const MAX_WARNINGS = 200;
 
 interface Collected {
   readonly sources: PolicySources;
+  /** Undefined where nobody asks what this machine attests. */
+  readonly machine: Attestable | undefined;
   readonly entries: PolicyEntry[];
   readonly manifests: ManifestCollector;
   readonly warnings: PolicyWarning[];
@@ -68,6 +73,7 @@ export function readPolicy(
 ): PolicyReading {
   const into: Collected = {
     sources,
+    machine: sources.attests && attestableHere(sources.attests),
     entries: [],
     manifests: createManifestCollector(sources),
     warnings: [],
@@ -136,6 +142,8 @@ function readManifestItem(into: Collected, file: string, item: ListItem): void {
   const before = into.faultCount;
   const report: Report = (path, expected, which) =>
     addFault(into, faultText(file, item.locate(path, which), path, expected));
+  const { clusterIds } = into.manifests.manifests;
+  const known = clusterIds.length;
   const warnings: { line: number; message: string }[] = [];
   const entry = into.manifests.take(item.value, `${file}:${item.line}`, {
     report,
@@ -146,7 +154,14 @@ function readManifestItem(into: Collected, file: string, item: ListItem): void {
     good: () => into.faultCount === before,
   });
   for (const { line, message } of warnings) warn(into, file, line, message);
-  const { attests } = into.sources;
+  const { attests, clusterNames } = into.sources;
+  const [id] = clusterIds.slice(known);
+  if (id && into.machine && clusterNames) {
+    for (const { key, why } of clusterIdFindings(id, into.machine, clusterNames)) {
+      const path = ['spec', ...key];
+      warn(into, file, item.locate(path, 'key').line, withPath(why, path));
+    }
+  }
   if (attests && attests.kubernetes !== true && isMapping(item.value)) {
     if (item.value['kind'] === 'ClusterSPIFFEID') warn(into, file, item.line, NO_PODS);
   }

@@ -216,7 +216,7 @@ describe('loadPolicy() of manifests', () => {
     [
       'another class',
       `${TEMPLATE}  className: other\n`,
-      "1: ClusterSPIFFEID/web, p.yaml:1: its className is other, this daemon's class (policy.kubernetes.class_name) is none: it has no effect",
+      "7: spec.className: ClusterSPIFFEID/web is of the class other, this daemon's (policy.kubernetes.class_name) is none: it has no effect",
     ],
     [
       'each thing that others than the operator choose, at its key',

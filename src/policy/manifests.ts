@@ -1,4 +1,4 @@
-import { kindOf } from '../core/yaml.ts';
+import { kindOf, shown } from '../core/yaml.ts';
 import { readClusterSpiffeId } from '../manifests/cluster-spiffe-id.ts';
 import { readFederatedTrustDomain } from '../manifests/federated-trust-domain.ts';
 import {
@@ -56,9 +56,10 @@ export function createManifestCollector(sources: {
       }
       const manifest = readManifest(value, { place, report });
       if (!manifest) return undefined;
-      const { kind, name, source, className } = manifest;
+      const { kind, name, className } = manifest;
       if (!isOurs(className, classes)) {
-        warn(`${source}: ${otherClass(manifest, classes)}`);
+        const path = className === '' ? [] : ['spec', 'className'];
+        warn(otherClass(manifest, classes), path);
         return undefined;
       }
       isFirst(`${kind}/${name}`, 'a name', place, ['metadata', 'name'], report);
@@ -90,8 +91,8 @@ export function createManifestCollector(sources: {
 const NO_PARENT =
   'it is not honoured in documents: the entry applies on every node that reads this one';
 
-function otherClass({ className }: Manifest, classes: Classes): string {
-  const named = className === '' ? 'it has no className' : `its className is ${className}`;
+function otherClass({ kind, name, className }: Manifest, classes: Classes): string {
+  const named = className === '' ? 'has no className' : `is of the class ${shown(className)}`;
   const ours = classes.className === '' ? 'none' : classes.className;
-  return `${named}, this daemon's class (policy.kubernetes.class_name) is ${ours}: it has no effect`;
+  return `${kind}/${shown(name)} ${named}, this daemon's (policy.kubernetes.class_name) is ${ours}: it has no effect`;
 }

@@ -180,7 +180,7 @@ function judgePod(
 
 function judgeKind(type: string, kind: string, kinds: readonly string[]): string | undefined {
   if (kinds.includes(kind)) return undefined;
-  const near = nearestWord(kind, kinds);
+  const near = nearestWord(kind.replace(/=.*/, ''), kinds);
   return near ? `did you mean ${type}:${near}?` : `${type} has ${kinds.join(', ')}`;
 }
 
