@@ -90,6 +90,32 @@ describe('attestors side by side', () => {
   });
 });
 
+describe('an API server that was never heard', () => {
+  it('is in the status with the reason, and its silence is counted from the start', async () => {
+    await using app = await startApp({
+      settings: {
+        attestation: {
+          kubernetes: {
+            ...{ enabled: true, node_name: 'node-1', api_server: '127.0.0.1:1' },
+            ca_file: '/nope/ca.crt',
+          },
+        },
+      },
+    });
+    const asked = async () =>
+      (JSON.parse(await app.get('/status')) as { asked: Record<string, unknown>[] }).asked[0];
+    await eventually(async () => (await asked())?.['failing_since'] != null, {
+      what: 'the failure',
+    });
+    const { at, who, heard_at, reason } = (await asked()) ?? {};
+    assert.deepEqual([at, who, heard_at], ['127.0.0.1:1', 'the API server', null]);
+    assert.match(String(reason), /cannot read \/nope\/ca\.crt/);
+    const [, seconds] =
+      /^credence_kubernetes_heard_seconds (\S+)$/m.exec(await app.get('/metrics')) ?? [];
+    assert.ok(Number(seconds) >= 0, `${seconds} s`);
+  });
+});
+
 describe('credence check', () => {
   const attestation = {
     on: (engine: string, bus: string) => `attestation:
