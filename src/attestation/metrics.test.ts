@@ -38,6 +38,16 @@ describe('createAttestationMetrics()', () => {
     }
   });
 
+  it('does so for each attestor: an alert sees the first failure', async () => {
+    const registry = new Registry();
+    const metrics = createAttestationMetrics(registry, new FakeClock());
+    metrics.measured({ name: 'systemd', attest: () => ({ selectors: [] }) });
+    assert.match(
+      await registry.metrics(),
+      /^credence_attestation_failures_total\{attestor="systemd",reason="unreadable"\} 0$/m,
+    );
+  });
+
   it('counts peers that no attestor was asked about', async () => {
     const { metrics, value } = measured(() => ({ selectors: [] }));
     metrics.unidentified('hidden');

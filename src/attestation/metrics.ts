@@ -34,12 +34,17 @@ export function createAttestationMetrics(
   });
   const fail = (attestor: Attestor['name'], reason: FailureReason) =>
     failures.inc({ attestor, reason });
-  for (const reason of FAILURES) failures.inc({ attestor: 'unix', reason }, 0);
+  // An alert on an increase sees the first one only where there was a zero.
+  const begin = (attestor: Attestor['name']) => {
+    for (const reason of FAILURES) failures.inc({ attestor, reason }, 0);
+  };
+  begin('unix');
   return {
     unidentified: (reason) => fail('unix', reason),
     measured(attestor) {
       const { name } = attestor;
       seconds.zero({ attestor: name });
+      begin(name);
       return {
         name,
         attest(peer, options) {

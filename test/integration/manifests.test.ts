@@ -231,6 +231,15 @@ describe('the alert rules', () => {
     assert.equal(chart, `${rule ?? ''}{{- end }}\n`);
   });
 
+  it('tell of processes that any attestor could not speak for, those aside that had ended', () => {
+    const groups = manifests.find(({ kind }) => kind === 'PrometheusRule')?.spec?.groups ?? [];
+    const all = groups.flatMap(({ rules }) => rules.map(({ expr }) => expr));
+    const fails = all.filter((expr) => expr.includes('credence_attestation_failures_total'));
+    assert.deepEqual(fails, [
+      'increase(credence_attestation_failures_total{reason!="gone"}[10m]) > 0',
+    ]);
+  });
+
   it('tell of manifests that give nothing, or nobody knows what', () => {
     const groups = manifests.find(({ kind }) => kind === 'PrometheusRule')?.spec?.groups ?? [];
     const all = groups.flatMap(({ rules }) => rules.map(({ expr }) => expr));
