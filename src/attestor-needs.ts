@@ -70,6 +70,16 @@ export async function unmetOf(needs: readonly Need[], clock: Clock): Promise<rea
   return withoutSpare(needs, (await Promise.all(looks)).flat());
 }
 
+/** Files alone, at once. */
+export function unmetFiles(
+  config: Pick<Config, 'attestation' | 'clusterPolicy'>,
+): readonly Unmet[] {
+  return filesOf(config).flatMap((need) => {
+    const why = fileFault(need.path);
+    return why === undefined ? [] : [{ need, why }];
+  });
+}
+
 /** A node has docker or podman: the one that nobody named is not missed where the other answers. */
 export function withoutSpare(needs: readonly Need[], unmet: readonly Unmet[]): readonly Unmet[] {
   const answers = needs.some(

@@ -54,4 +54,14 @@ describe('credence run', () => {
     const warned = Array.from(out.matchAll(/^warning: (.*)$/gm), ([, text]) => text);
     assert.deepEqual(logged, warned);
   });
+
+  it('warns at its start of each file that an attestor needs and that is not there', async (t) => {
+    const kubernetes = `{enabled: true, node_name: n1, api_server: '127.0.0.1:1', ca_file: ca.crt, token_file: token}`;
+    const settings = `attestation: {kubernetes: ${kubernetes}}\nissuer: {key_manager: {type: memory}}`;
+    const message = 'a file that an attestor needs cannot be used now';
+    assert.deepEqual(await startAndStop(configuration(t, settings), message), [
+      'attestation.kubernetes.ca_file',
+      'attestation.kubernetes.token_file',
+    ]);
+  });
 });

@@ -1,4 +1,5 @@
 import { build, type App } from '../app.ts';
+import { unmetFiles } from '../attestor-needs.ts';
 import { loadConfig, type Config } from '../config.ts';
 import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import { libc } from '../core/libc.ts';
@@ -28,6 +29,10 @@ export const run: Action = async (given, _operands, terminal) => {
     write: (line) => terminal.err(pretty ? prettyLine(line) : line),
   });
   for (const detail of configWarnings(config)) log.warn({ detail }, 'configuration warning');
+  for (const { need, why } of unmetFiles(config)) {
+    const fields = { path: need.path, reason: why, detail: need.key };
+    log.warn(fields, 'a file that an attestor needs cannot be used now');
+  }
   const app = await start(config, { clock: terminal.clock, random: systemRandom, log });
   terminal.out(greeting(config, app));
   void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));

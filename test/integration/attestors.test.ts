@@ -97,7 +97,7 @@ describe('an API server that was never heard', () => {
         attestation: {
           kubernetes: {
             ...{ enabled: true, node_name: 'node-1', api_server: '127.0.0.1:1' },
-            ca_file: '/nope/ca.crt',
+            token_file: '/nope/token',
           },
         },
       },
@@ -109,7 +109,7 @@ describe('an API server that was never heard', () => {
     });
     const { at, who, heard_at, reason } = (await asked()) ?? {};
     assert.deepEqual([at, who, heard_at], ['127.0.0.1:1', 'the API server', null]);
-    assert.match(String(reason), /cannot read \/nope\/ca\.crt/);
+    assert.match(String(reason), /cannot read \/nope\/token/);
     const [, seconds] =
       /^credence_kubernetes_heard_seconds (\S+)$/m.exec(await app.get('/metrics')) ?? [];
     assert.ok(Number(seconds) >= 0, `${seconds} s`);
