@@ -59,7 +59,7 @@ function constantFault(
   // What begins with a value has any beginning.
   if (faultOf === spiffeIdFault && !text.startsWith('spiffe://')) return undefined;
   const fault = faultOf(text);
-  return fault && `no pod gets it: as ${shown(text)}, ${fault}`;
+  return fault && `no pod gets it: with x for each value it is ${shown(text)}, and ${fault}`;
 }
 
 /** The text with a letter for each value, which is one valid part of an ID, of a name and of a selector. */
