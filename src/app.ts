@@ -129,8 +129,10 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const warming = new AbortController();
   const notReady = () => notReadyFor(readiness, signing, clock);
   const announcing = { clock, log, signal: warming.signal };
-  void announceReady(notReady, readyFields(config, policy, attesting), announcing).catch(
-    () => undefined,
+  announceReady(notReady, readyFields(config, policy, attesting), announcing).catch(
+    (err: unknown) => {
+      if (!warming.signal.aborted) log.error({ err }, 'whether it is ready is not said any more');
+    },
   );
   return {
     trustDomain: config.trustDomain,

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { eventually } from '../test/support/eventually.ts';
-import { FakeClock } from '../test/support/fake-clock.ts';
+import { FakeClock, settle } from '../test/support/fake-clock.ts';
 import { FakeLogger } from '../test/support/issuer.ts';
 import { watchAskedSockets } from './asked-sockets.ts';
 import type { Config } from './config.ts';
@@ -48,6 +48,8 @@ function folder(t: TestContext): string {
   return path;
 }
 
+const MUTE = { reason: 'no answer within 5 s', isMute: true };
+
 describe('watchAskedSockets()', () => {
   it('says once of a socket that it is not there, and once that it is', async (t) => {
     const path = join(folder(t), 'bus');
@@ -56,7 +58,7 @@ describe('watchAskedSockets()', () => {
     const sinceMs = clock.now();
     assert.deepEqual(warnings(), [path]);
     await clock.advance(30_000);
-    sockets.told(path, 'there is no such socket');
+    sockets.told(path, { reason: 'there is no such socket', isMute: false });
     assert.equal(log.count('warn', 'systemd cannot be asked'), 1);
     const reason = 'there is no such socket';
     assert.deepEqual(sockets.all()[0]?.failing, { reason, sinceMs });
@@ -74,7 +76,7 @@ describe('watchAskedSockets()', () => {
     const { clock, sockets, warnings } = open(t, { docker, podman: PODMAN });
     await clock.advance(30_000);
     assert.deepEqual(warnings(), []);
-    sockets.told(PODMAN, 'there is no such socket');
+    sockets.told(PODMAN, { reason: 'there is no such socket', isMute: false });
     assert.deepEqual(warnings(), [PODMAN]);
   });
 
@@ -85,6 +87,22 @@ describe('watchAskedSockets()', () => {
     await listen(t, docker);
     const named = open(t, { docker, podman: `${docker}.podman` });
     await eventually(() => named.warnings().length === 1, { what: 'the other' });
+  });
+
+  it('does not take for well who listens and does not answer', async (t) => {
+    const path = join(folder(t), 'bus');
+    const server = await listen(t, path);
+    const { clock, log, sockets } = open(t, { bus: path });
+    await eventually(() => server.connections() === 1, { what: 'a connection' });
+    const sinceMs = clock.now();
+    sockets.told(path, MUTE);
+    await clock.advance(10_000);
+    await eventually(() => server.connections() === 2, { what: 'the next look' });
+    await settle();
+    assert.deepEqual(sockets.all()[0]?.failing, { reason: MUTE.reason, sinceMs });
+    assert.equal(log.count('info', 'systemd can be asked again'), 0);
+    sockets.told(path, undefined);
+    assert.equal(sockets.all()[0]?.failing, undefined);
   });
 
   it('does not connect again to one that is well', async (t) => {
@@ -98,10 +116,10 @@ describe('watchAskedSockets()', () => {
 
   it('hears of attempts that fail and of those that do not', (t) => {
     const { log, sockets } = open(t, { bus: '/bus' });
-    sockets.told('/bus', 'no answer within 5 s');
-    sockets.told('/bus', 'no answer within 5 s');
+    sockets.told('/bus', MUTE);
+    sockets.told('/bus', MUTE);
     sockets.told('/bus', undefined);
-    sockets.told('/another', 'nobody asked');
+    sockets.told('/another', MUTE);
     assert.deepEqual(
       log.lines.map(({ level, fields }) => [level, fields.reason]),
       [

@@ -4,7 +4,7 @@ import { sleep, type Clock } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
 import { createPeerLog } from './core/peer-log.ts';
-import { connectFault, socketFileFault } from './core/socket-fault.ts';
+import { connectFault, socketFileFault, type AskFault } from './core/socket-fault.ts';
 
 /** Somebody whom an attestor asks, as the operator is told of it; times are wall clock. */
 export interface Asked {
@@ -21,13 +21,15 @@ export interface Asked {
 /** The sockets that attestors ask over, and whether they can. */
 export interface AskedSockets {
   /** How an attempt went: `why` it failed, or undefined. Of other sockets nothing is kept. */
-  readonly told: (path: string, why: string | undefined) => void;
+  readonly told: (path: string, why: AskFault | undefined) => void;
   all(): readonly Asked[];
   close(): void;
 }
 
 interface State {
   readonly need: Need;
+  /** Who listens there does not answer: until an attempt is answered. */
+  isMute: boolean;
   failing: Asked['failing'];
 }
 
@@ -47,7 +49,10 @@ export function watchAskedSockets(
   attestation: Config['attestation'],
   { clock, log: all }: { readonly clock: Clock; readonly log: Logger },
 ): AskedSockets {
-  const states = socketsOf(attestation).map((need): State => ({ need, failing: undefined }));
+  const states = socketsOf(attestation).map((need): State => ({
+    ...{ need, isMute: false },
+    failing: undefined,
+  }));
   // Peers make attempts as often as they like.
   const log = createPeerLog(all.child({ component: 'attestation' }), clock);
   const closing = new AbortController();
@@ -77,8 +82,8 @@ export function watchAskedSockets(
     const unmet = found.flatMap(({ need, why }) => (why === undefined ? [] : [{ need, why }]));
     const missed = withoutSpare(socketsIn(states), unmet).map(({ need }) => need);
     for (const { state, need, why } of found) {
-      // What a process was refused for goes on until somebody listens.
-      if (why === undefined || missed.includes(need)) set(state, why);
+      // What a process was refused for goes on until somebody listens, and answers if he did not.
+      if (why === undefined ? !state.isMute : missed.includes(need)) set(state, why);
     }
   }
 
@@ -98,7 +103,9 @@ export function watchAskedSockets(
   return {
     told(path, why) {
       const state = states.find(({ need }) => need.path === path);
-      if (state && !signal.aborted) set(state, why);
+      if (!state || signal.aborted) return;
+      state.isMute = why?.isMute === true;
+      set(state, why?.reason);
     },
     all: () =>
       states.map(({ need: { attestor, path: at }, failing }) => ({

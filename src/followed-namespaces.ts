@@ -12,7 +12,7 @@ import { createNamespaces, type Namespaces } from './kubernetes/namespaces.ts';
 /** The namespaces of the cluster, followed once for all who need them, and not before one does. */
 export interface FollowedNamespaces extends Pick<Namespaces, 'labelsOf' | 'all'> {
   /**
-   * Tells who asks of all that comes, and at once when they were heard of already.
+   * Tells who asks of all that comes, and soon whether they were heard of already, or refused.
    *
    * @param without what it means to lack the right, when it is the first to ask
    */
@@ -36,16 +36,18 @@ export function createFollowedNamespaces(
   setMaxListeners(0, closing.signal);
   const { signal } = closing;
   const listeners = new Set<NamespacesListener>();
-  let isHeard = false;
+  /** What was told of the whole, for those who ask later. */
+  let heard: ((listener: NamespacesListener) => void) | undefined;
+  let refusal: typeof heard;
   const tellAll = (tell: (listener: NamespacesListener) => void) => {
     for (const listener of listeners) tell(listener);
   };
   const namespaces = createNamespaces((names) => tellAll((one) => one.changed(names)), {
-    heard() {
-      isHeard = true;
-      tellAll((one) => one.heard());
+    heard: () => tellAll((heard = (one) => one.heard())),
+    refused(why) {
+      refusal = (one) => one.refused?.(why);
+      tellAll((one) => one.refused?.(why));
     },
-    refused: (why) => tellAll((one) => one.refused?.(why)),
   });
 
   function begin(without: string): void {
@@ -64,8 +66,9 @@ export function createFollowedNamespaces(
       if (signal.aborted) return;
       const isFirst = listeners.size === 0;
       listeners.add(listener);
-      if (isFirst) begin(without);
-      else if (isHeard) listener.heard();
+      if (isFirst) return begin(without);
+      // Not before it is told that they are followed. What was heard once is known, however old.
+      queueMicrotask(() => (heard ?? refusal)?.(listener));
     },
     close() {
       closing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));

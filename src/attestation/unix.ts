@@ -12,8 +12,8 @@ export interface UnixAttestorDeps {
   readonly executable: ExecutableReader | undefined;
 }
 
-/** The kernel allows 65,536, to unprivileged users too: more selectors than can be matched in time. */
-const MAX_GROUPS = 4096;
+/** The kernel allows 65,536, to unprivileged users too: more selectors than can be kept for thousands of processes. */
+const MAX_GROUPS = 512;
 
 /** SPIRE's `unix` selectors, from the process's own `/proc` folder. */
 export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Attestor {

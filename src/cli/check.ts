@@ -15,7 +15,8 @@ import { configFile } from './sockets.ts';
 import { upstreamFindings } from './upstream-findings.ts';
 
 interface Finding {
-  readonly severity: 'error' | 'warning';
+  /** A note is of this machine now, and no matter of `--strict`: checks run elsewhere, too. */
+  readonly severity: 'error' | 'warning' | 'note';
   readonly message: string;
   /** What to do about it, when that is known. */
   readonly hint?: string;
@@ -29,11 +30,14 @@ export const check: Action = async (given, _operands, terminal) => {
       hint: 'envoy-configs/quickstart/credence.yaml is one to start from',
     });
   const { findings, entries, config } = examine(file, terminal.env);
+  const counted = (severity: Finding['severity']) =>
+    findings.filter((one) => one.severity === severity).length;
+  const isWrong = counted('error') > 0;
   if (config) findings.push(...(await attestorDoubts(config)));
-  const errors = findings.filter(({ severity }) => severity === 'error').length;
+  const errors = counted('error');
   // With an error none of them is.
   const inForce = errors > 0 ? 0 : entries;
-  const failed = errors > 0 || (given['strict'] === true && findings.length > 0);
+  const failed = errors > 0 || (given['strict'] === true && counted('warning') > 0);
   if (given['json'] === true) {
     terminal.out(`${JSON.stringify({ ok: !failed, entries: inForce, findings }, undefined, 2)}\n`);
   } else {
@@ -45,12 +49,12 @@ export const check: Action = async (given, _operands, terminal) => {
       ...(config ? [`trust domain ${config.trustDomain}`] : []),
       ...(config && errors === 0 ? [count(inForce, 'policy entry', 'policy entries')] : []),
       count(errors, 'error'),
-      count(findings.length - errors, 'warning'),
+      count(counted('warning'), 'warning'),
     ];
     terminal.out(`${file}: ${summary.join(', ')}\n`);
   }
-  // As `credence run` would exit: what it does not start with is wrong configuration.
-  if (errors > 0) return EXIT.usage;
+  // As the contract has it: a machine that the daemon does not start on is no wrong configuration.
+  if (isWrong) return EXIT.usage;
   return failed ? EXIT.no : EXIT.done;
 };
 
@@ -116,10 +120,7 @@ async function attestorDoubts(config: Config): Promise<Finding[]> {
   const blind = cgroupFault(config.attestation);
   const unmet = await unmetOf(needsOf(config), systemClock);
   const doubts = unmet.map(({ need: { attestor, key, path }, why }) =>
-    finding(
-      'warning',
-      `${config.file}: ${key}: cannot use ${path} now: ${why}; ${NEEDED[attestor]}`,
-    ),
+    finding('note', `${config.file}: ${key}: cannot use ${path} now: ${why}; ${NEEDED[attestor]}`),
   );
   return [...(blind ? [finding('error', blind.message, blind.hint)] : []), ...doubts];
 }

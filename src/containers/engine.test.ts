@@ -9,9 +9,11 @@ import { eventually } from '../../test/support/eventually.ts';
 import { answer, inspected, startEngine, type FakeEngine } from '../../test/support/engine.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { IdentityError } from '../core/errors.ts';
+import type { AskFault } from '../core/socket-fault.ts';
 import { inspect } from './engine.ts';
 
 const ID = 'ab'.repeat(32);
+const ignored = () => undefined;
 const OWN = process.getuid?.() ?? 0;
 
 describe('inspect()', () => {
@@ -30,10 +32,11 @@ describe('inspect()', () => {
       below?: string;
       peerUid?: () => number;
       signal?: AbortSignal;
+      told?: (path: string, why: AskFault | undefined) => void;
     } = {},
   ) => {
     const { path = engine.socketPath, uid, signal = new AbortController().signal } = options;
-    const deps = { clock, peerUid: options.peerUid ?? (() => 0) };
+    const deps = { clock, peerUid: options.peerUid ?? (() => 0), told: options.told ?? ignored };
     const users = uid === undefined ? undefined : { uid, below: options.below ?? tmpdir() };
     return inspect({ path, users, mostBytes: 64 * 1024 }, ID, deps, { signal });
   };
@@ -51,6 +54,25 @@ describe('inspect()', () => {
     assert.equal(initPid, 7);
     assert.deepEqual(engine.asked, [`/containers/${ID}/json`]);
     assert.equal(clock.timers, 0);
+  });
+
+  it('tells of an engine that is not there or hangs up, and not of what it says of one container', async () => {
+    const all: (AskFault | undefined)[] = [];
+    const told = (_: string, why: AskFault | undefined) => void all.push(why);
+    const asked = async (...behaviour: Parameters<FakeEngine['behave']>) => {
+      engine.behave(...behaviour);
+      await ask({ told }).catch(ignored);
+      return all.splice(0);
+    };
+    const long = inspected({ id: ID, labels: { a: 'x'.repeat(70_000) } });
+    const another = inspected({ id: 'cd'.repeat(32) });
+    assert.deepEqual(await asked(answer({}, 500)), [undefined]);
+    assert.deepEqual(await asked(answer(long)), [undefined]);
+    assert.deepEqual(await asked(answer(another)), [undefined]);
+    const [cut] = await asked((_, response) => void response.destroy());
+    assert.equal(cut?.isMute, true);
+    await ask({ told, path: '/nowhere/engine.sock' }).catch(ignored);
+    assert.deepEqual(all, [{ reason: 'there is no such socket', isMute: false }]);
   });
 
   for (const [what, code, message] of [

@@ -2,7 +2,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
-import { socketFault } from '../core/socket-fault.ts';
+import { askFault, socketFault, type AskFault } from '../core/socket-fault.ts';
 import { readInspection, type Inspection } from './inspection.ts';
 import { holdUsersSocket, type HeldSocket, type UsersGround } from './users-socket.ts';
 
@@ -20,7 +20,7 @@ export interface EngineDeps {
   /** The user at the other end of a connected socket. */
   readonly peerUid: (socket: Socket) => number;
   /** Told of an engine of the machine's whether it could be asked: why not, or undefined. */
-  readonly told?: (path: string, why: string | undefined) => void;
+  readonly told?: (path: string, why: AskFault | undefined) => void;
 }
 
 /** An engine that is busy starting containers takes hundreds of milliseconds. */
@@ -57,16 +57,16 @@ export async function inspect(
       const response = await ask(socket, `/containers/${id}/json`, engine.mostBytes);
       return success(response, engine.mostBytes);
     });
-    const inspection = readInspection(JSON.parse(text), id);
+    const inspection = readInspection(parsed(text), id);
     if (!engine.users) told(engine.path, undefined);
     return inspection;
   } catch (thrown) {
     const why = end.signal.aborted ? abortReason(end.signal) : thrown;
-    if (why === signal.reason || why instanceof IdentityError) throw why;
-    // What it says of a container is that one's matter.
-    if (!engine.users)
-      told(engine.path, why instanceof UnknownContainer ? undefined : faultOf(why));
-    throw failed(engine, why);
+    if (why === signal.reason) throw why;
+    // What it answers about a container is that one's matter.
+    const answered = why instanceof Answered || why instanceof IdentityError;
+    if (!engine.users) told(engine.path, answered ? undefined : askFault(why));
+    throw why instanceof IdentityError ? why : failed(engine, why);
   } finally {
     signal.removeEventListener('abort', onAbort);
     timer.cancel();
@@ -137,8 +137,8 @@ function ask(socket: Socket, path: string, mostBytes: number): Promise<IncomingM
 
 async function success(response: IncomingMessage, mostBytes: number): Promise<string> {
   const { statusCode = 0 } = response;
-  if (statusCode === 404) throw new UnknownContainer('it knows no such container');
-  if (statusCode !== 200) throw new Error(`it answers with status ${statusCode}`);
+  if (statusCode === 404) throw new Answered('it knows no such container');
+  if (statusCode !== 200) throw new Answered(`it answers with status ${statusCode}`);
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of response as AsyncIterable<Buffer>) {
@@ -149,18 +149,23 @@ async function success(response: IncomingMessage, mostBytes: number): Promise<st
   return Buffer.concat(parts).toString('utf8');
 }
 
-const tooLong = (most: number) => new Error(`it answers with more than ${most} bytes`);
+const tooLong = (most: number) => new Answered(`it answers with more than ${most} bytes`);
 
-class UnknownContainer extends Error {}
+/** It can be asked, though this answer is none to go on with. */
+class Answered extends Error {}
 
-function faultOf(thrown: unknown): string {
-  return thrown instanceof SyntaxError ? 'it does not answer in JSON' : socketFault(thrown);
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Answered('it does not answer in JSON', { cause });
+  }
 }
 
 function failed({ path }: EngineSocket, thrown: unknown): IdentityError {
   return new IdentityError(
     'ERR_ATTESTATION',
-    `cannot ask the engine at ${path}: ${faultOf(thrown)}`,
+    `cannot ask the engine at ${path}: ${socketFault(thrown)}`,
     { cause: thrown },
   );
 }

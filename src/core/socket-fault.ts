@@ -17,6 +17,17 @@ export function socketFault(thrown: unknown): string {
   return FAULTS[systemCode(thrown) ?? ''] ?? errorText(thrown);
 }
 
+/** Why nobody could be asked over a socket. */
+export interface AskFault {
+  readonly reason: string;
+  /** Whether somebody listens there and does not answer: that connecting works says nothing then. */
+  readonly isMute: boolean;
+}
+
+export function askFault(thrown: unknown): AskFault {
+  return { reason: socketFault(thrown), isMute: FAULTS[systemCode(thrown) ?? ''] === undefined };
+}
+
 /** What keeps somebody from connecting, as far as its file tells; nobody is woken by the look. */
 export function socketFileFault(path: string): string | undefined {
   try {

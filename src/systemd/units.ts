@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
-import { socketFault } from '../core/socket-fault.ts';
+import { askFault, socketFault, type AskFault } from '../core/socket-fault.ts';
 import { createTurns } from '../core/turns.ts';
 import type { Bus } from './bus.ts';
 import type { Message, MethodCall } from './wire.ts';
@@ -35,7 +35,7 @@ export interface UnitsDeps {
   readonly open: (options: { signal: AbortSignal }) => Promise<Bus>;
   readonly clock: Clock;
   /** Told whether systemd could be asked: why not, or undefined. */
-  readonly told?: (why: string | undefined) => void;
+  readonly told?: (why: AskFault | undefined) => void;
 }
 
 const DEADLINE_MS = 5000;
@@ -131,7 +131,7 @@ export function createUnits({ path, open, clock, told = () => undefined }: Units
       } catch (thrown) {
         if (thrown instanceof IdentityError || thrown === signal.reason) throw thrown;
         // What it says of a process is that one's matter, unless it says nothing to anybody.
-        if (!(thrown instanceof Answered)) told(socketFault(thrown));
+        told(thrown instanceof Answered ? undefined : askFault(thrown));
         throw failed(path, thrown);
       }
     },
