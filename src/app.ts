@@ -128,12 +128,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   cleanup.add(giveBackAtRest(clock));
   const warming = new AbortController();
   const notReady = () => notReadyFor(readiness, signing, clock);
-  const announcing = { clock, log, signal: warming.signal };
-  announceReady(notReady, readyFields(config, policy, attesting), announcing).catch(
-    (err: unknown) => {
-      if (!warming.signal.aborted) log.error({ err }, 'whether it is ready is not said any more');
-    },
-  );
+  announce(notReady, readyFields(config, policy, attesting), deps, warming.signal);
   return {
     trustDomain: config.trustDomain,
     policyEntries: () => policy.status().entries,
@@ -145,6 +140,17 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
       await cleanup.run();
     },
   };
+}
+
+function announce(
+  notReady: () => readonly string[],
+  fields: LogFields,
+  { clock, log }: AppDeps,
+  signal: AbortSignal,
+): void {
+  announceReady(notReady, fields, { clock, log, signal }).catch((err: unknown) => {
+    if (!signal.aborted) log.error({ err }, 'whether it is ready is not said any more');
+  });
 }
 
 const notReadyFor = (readiness: Readiness, signing: Signing, clock: Clock) => [

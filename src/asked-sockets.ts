@@ -70,26 +70,11 @@ export function watchAskedSockets(
       log.info({ path }, `${WHO[attestor]} can be asked again`);
   }
 
-  async function look(connecting: boolean): Promise<void> {
-    const looks = states.map(async (state) => {
-      const { path } = state.need;
-      const connects = connecting || state.failing !== undefined;
-      const why = connects ? await connectFault(path, clock) : socketFileFault(path);
-      return { state, need: state.need, why };
-    });
-    const found = await Promise.all(looks);
-    if (signal.aborted) return;
-    const unmet = found.flatMap(({ need, why }) => (why === undefined ? [] : [{ need, why }]));
-    const missed = withoutSpare(socketsIn(states), unmet).map(({ need }) => need);
-    for (const { state, need, why } of found) {
-      // What a process was refused for goes on until somebody listens, and answers if he did not.
-      if (why === undefined ? !state.isMute : missed.includes(need)) set(state, why);
-    }
-  }
-
   async function watch(): Promise<never> {
     for (let first = true; ; first = false) {
-      await look(first);
+      const found = await lookAt(states, first, clock);
+      signal.throwIfAborted();
+      for (const { state, why } of found) set(state, why);
       await sleep(clock, EVERY_MS, { signal });
     }
   }
@@ -116,4 +101,20 @@ export function watchAskedSockets(
   };
 }
 
-const socketsIn = (states: readonly State[]) => states.map(({ need }) => need);
+/** Those of which a look tells something, and what. */
+async function lookAt(states: readonly State[], connecting: boolean, clock: Clock) {
+  const looks = states.map(async (state) => {
+    const { need, failing } = state;
+    const connects = connecting || failing !== undefined;
+    const why = connects ? await connectFault(need.path, clock) : socketFileFault(need.path);
+    return { state, need, why };
+  });
+  const found = await Promise.all(looks);
+  const unmet = found.flatMap(({ need, why }) => (why === undefined ? [] : [{ need, why }]));
+  const needs = states.map(({ need }) => need);
+  const missed = withoutSpare(needs, unmet).map(({ need }) => need);
+  // What a process was refused for goes on until somebody listens, and answers if he did not.
+  return found.filter(({ state, need, why }) =>
+    why === undefined ? !state.isMute : missed.includes(need),
+  );
+}

@@ -1,5 +1,5 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
-import { parseCgroupLines } from './cgroup/lines.ts';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { requireHostView } from './cgroup/own-view.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { errorText, systemCode, toIdentityError, type IdentityError } from './core/errors.ts';
@@ -95,8 +95,7 @@ const isDefault = ({ key, path }: Need) =>
 export function cgroupFault({ kubernetes, docker }: Attestation): IdentityError | undefined {
   if (!kubernetes && !docker) return undefined;
   try {
-    // Of any process: paths that are relative to a namespace of our own name no container.
-    parseCgroupLines(readFileSync('/proc/1/cgroup', 'latin1'));
+    requireHostView();
     return undefined;
   } catch (thrown) {
     // It may be hidden from this user, and shown to the daemon's.

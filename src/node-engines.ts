@@ -6,6 +6,7 @@ import { createKernel } from './attestation/native.ts';
 import { startTime } from './attestation/peer.ts';
 import { findContainer, type ContainerRoots } from './cgroup/container.ts';
 import { parseCgroupLines } from './cgroup/lines.ts';
+import { requireHostView } from './cgroup/own-view.ts';
 import type { DockerConfig, SystemdConfig } from './config-engines.ts';
 import { createContainerAttestor } from './containers/attestor.ts';
 import { createContainers, type Init } from './containers/containers.ts';
@@ -32,8 +33,7 @@ export function askEngines(
   clock: Clock,
   told?: AskedSockets['told'],
 ): AskedAttestor {
-  // Of any process: paths that are relative to a namespace of the daemon's own name no container.
-  parseCgroupLines(readFileSync('/proc/1/cgroup', 'latin1'));
+  requireHostView();
   const roots = { parents: config.cgroupParents, podsFollowed };
   const kernel = createKernel();
   const peerUid = (socket: Socket) => kernel.peerCredentials(descriptorOf(socket)).uid;

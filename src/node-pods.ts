@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import type { Asked } from './asked-sockets.ts';
 import type { Attestor } from './attestation/attestor.ts';
 import { parseCgroupLines } from './cgroup/lines.ts';
+import { requireHostView } from './cgroup/own-view.ts';
 import { podPrefix } from './cgroup/prefix.ts';
 import type { KubernetesConfig } from './config-kubernetes.ts';
 import type { Clock } from './core/clock.ts';
@@ -46,8 +47,7 @@ interface NodePodsDeps {
 export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): NodePods {
   const { clock, random, registry } = deps;
   const log = deps.log.child({ component: 'kubernetes' });
-  // Of any process: paths that are relative to a namespace of the daemon's own name no pod.
-  parseCgroupLines(readFileSync('/proc/1/cgroup', 'latin1'));
+  requireHostView();
   const own = parseCgroupLines(readFileSync('/proc/self/cgroup', 'latin1'));
   const { cgroupRoots: kubeletRoots, runtimeUnits } = config;
   const prefix = podPrefix(own, kubeletRoots) ?? config.cgroupPrefix;
