@@ -1,3 +1,6 @@
+/** Whose turn it is: a user, a process, a pod. */
+export type TurnKey = number | string;
+
 /** A queue in which keys take turns: what one of them adds delays the others by one item each. */
 export class FairQueue<T> {
   readonly #root = new Lane<T>();
@@ -7,7 +10,7 @@ export class FairQueue<T> {
   }
 
   /** Adds an item; turns go round the first keys, and for each of them round its second keys. */
-  push(item: T, ...keys: readonly number[]): void {
+  push(item: T, ...keys: readonly TurnKey[]): void {
     this.#root.push(item, keys, 0);
   }
 
@@ -26,11 +29,11 @@ interface Link<T> {
 class Lane<T> {
   size = 0;
   /** In the order of their turns: whoever had one goes to the end. */
-  readonly #lanes = new Map<number, Lane<T>>();
+  readonly #lanes = new Map<TurnKey, Lane<T>>();
   #first: Link<T> | undefined;
   #last: Link<T> | undefined;
 
-  push(item: T, keys: readonly number[], level: number): void {
+  push(item: T, keys: readonly TurnKey[], level: number): void {
     this.size++;
     const key = keys[level];
     if (key === undefined) return this.#append(item);
