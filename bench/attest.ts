@@ -66,6 +66,7 @@ const attestors = [
       relist: () => Promise.resolve(),
     }),
     index: view,
+    clock: systemClock,
     onListenerError: failed,
     ephemeral: false,
   }),

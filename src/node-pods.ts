@@ -77,7 +77,9 @@ export function followNodePods(config: KubernetesConfig, deps: NodePodsDeps): No
   const shown = { ephemeral: config.ephemeralContainers, containers: config.containerSelectors };
   const told = { heardAgoMs, node: config.nodeName, seen: view.of };
   return {
-    attestor: createKubernetesAttestor({ roots, pods, index: view, onListenerError, ...shown }),
+    attestor: createKubernetesAttestor({
+      ...{ roots, pods, index: view, clock, onListenerError, ...shown },
+    }),
     explainer: createPodExplainer({ roots, index, ...told, ...shown }),
     ...{ index, namespaces, asked: source.asked },
     close() {

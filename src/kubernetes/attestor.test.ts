@@ -24,7 +24,8 @@ function inContainer() {
   });
   const roots = { prefix: [], kubeletRoots: [], runtimeUnits: [] };
   const attestor = createKubernetesAttestor({
-    ...{ roots, pods, index, ephemeral: false, onListenerError: assert.ifError },
+    ...{ roots, pods, index, clock: new FakeClock(), ephemeral: false },
+    onListenerError: assert.ifError,
   });
   const state = { reads: 0, path: `/kubepods/burstable/pod${UID}/${ID}` };
   const peer = {

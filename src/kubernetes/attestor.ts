@@ -1,5 +1,6 @@
 import { findPod, type PodRoots } from '../cgroup/pod.ts';
 import { parseCgroupLines } from '../cgroup/lines.ts';
+import type { Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Selector } from '../identity/selector.ts';
 import { createFollowers, type Follower } from './followers.ts';
@@ -17,6 +18,7 @@ export interface KubernetesAttestorDeps extends Shown {
   readonly roots: PodRoots;
   readonly pods: Pick<Pods, 'locate'>;
   readonly index: Pick<PodView, 'find' | 'onChange'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
   /** What somebody threw who was told of other selectors. */
   readonly onListenerError: (thrown: unknown) => void;
 }
@@ -28,7 +30,7 @@ export interface KubernetesAttestorDeps extends Shown {
 export function createKubernetesAttestor(deps: KubernetesAttestorDeps) {
   const { roots, pods, index } = deps;
   const selectorsOf = createSelectorsOf(deps);
-  const followers = createFollowers(deps.onListenerError);
+  const followers = createFollowers(deps.clock, deps.onListenerError);
   index.onChange((uid) => followers.changed(uid));
 
   function attest(peer: Peer, options: { signal: AbortSignal }) {

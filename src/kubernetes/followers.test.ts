@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { settle } from '../../test/support/fake-clock.ts';
+import { FakeClock, settle } from '../../test/support/fake-clock.ts';
 import { createFollowers } from './followers.ts';
 
 describe('createFollowers()', () => {
   it('lets the followers of a pod look when it has changed, and no others', async () => {
     const looks: string[] = [];
-    const followers = createFollowers(assert.ifError);
+    const followers = createFollowers(new FakeClock(), assert.ifError);
     followers.add('a', () => looks.push('a'));
     followers.add('b', () => looks.push('b'));
     followers.changed('a');
@@ -18,7 +18,7 @@ describe('createFollowers()', () => {
 
   it('goes on with the others when one fails', async () => {
     const failures: unknown[] = [];
-    const followers = createFollowers((thrown) => failures.push(thrown));
+    const followers = createFollowers(new FakeClock(), (thrown) => failures.push(thrown));
     let looks = 0;
     followers.add('a', () => {
       throw new Error('broken');
@@ -31,7 +31,7 @@ describe('createFollowers()', () => {
 
   it('follows again for one that comes after the last has stopped', async () => {
     let looks = 0;
-    const followers = createFollowers(assert.ifError);
+    const followers = createFollowers(new FakeClock(), assert.ifError);
     const first = followers.add('a', () => assert.fail());
     first.stop();
     followers.add('a', () => looks++);
@@ -39,5 +39,16 @@ describe('createFollowers()', () => {
     followers.changed('a');
     await settle();
     assert.equal(looks, 1);
+  });
+
+  it('lets a pod wait for one process of each other pod, however many another one has', async () => {
+    const looks: string[] = [];
+    const followers = createFollowers(new FakeClock(), assert.ifError);
+    for (let n = 0; n < 1000; n++) followers.add('many', () => looks.push('many'));
+    for (let n = 0; n < 2; n++) followers.add('few', () => looks.push('few'));
+    followers.changed('many');
+    followers.changed('few');
+    await settle();
+    assert.deepEqual(looks.slice(0, 4), ['many', 'few', 'many', 'few']);
   });
 });

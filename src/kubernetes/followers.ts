@@ -1,4 +1,7 @@
-/** Those who follow pods: a change is for all processes of one, who look at it in turns. */
+import type { Clock } from '../core/clock.ts';
+import { createFairTurns } from '../core/fair-turns.ts';
+
+/** Those who follow pods: a change is for all processes of one; pods take turns to be looked at. */
 export interface Followers {
   /** Has `look` called soon after each change of the pod. */
   add(podUid: string, look: () => void): Follower;
@@ -12,34 +15,15 @@ export interface Follower {
   readonly stop: () => void;
 }
 
-/** Looks in one turn of the event loop; each sorts the selectors of a process and grants by them. */
-const SLICE = 16;
-
-export function createFollowers(onError: (thrown: unknown) => void): Followers {
+export function createFollowers(
+  clock: Pick<Clock, 'monotonic'>,
+  onError: (thrown: unknown) => void,
+): Followers {
   const looks = new Map<string, Set<() => void>>();
-  /** Who waits keeps its place: changes in a row keep nobody from the turn. */
-  const waiting = new Set<() => void>();
-  let scheduled = false;
+  const turns = createFairTurns<() => void>({ look: lookOnce, clock, onError });
 
-  function turn(): void {
-    scheduled = false;
-    let seen = 0;
-    for (const look of waiting) {
-      if (seen++ === SLICE) break;
-      waiting.delete(look);
-      try {
-        look();
-      } catch (thrown) {
-        onError(thrown);
-      }
-    }
-    later();
-  }
-
-  function later(): void {
-    if (scheduled || waiting.size === 0) return;
-    scheduled = true;
-    setImmediate(turn);
+  function lookOnce(look: () => void): void {
+    if (turns.delete(look)) look();
   }
 
   return {
@@ -49,19 +33,16 @@ export function createFollowers(onError: (thrown: unknown) => void): Followers {
       const ofPod = looks.get(podUid) ?? new Set();
       looks.set(podUid, ofPod.add(own));
       return {
-        catchUp() {
-          if (waiting.delete(own)) own();
-        },
+        catchUp: () => lookOnce(own),
         stop() {
-          waiting.delete(own);
+          turns.delete(own);
           ofPod.delete(own);
           if (ofPod.size === 0 && looks.get(podUid) === ofPod) looks.delete(podUid);
         },
       };
     },
     changed(podUid) {
-      for (const look of looks.get(podUid) ?? []) waiting.add(look);
-      later();
+      for (const look of looks.get(podUid) ?? []) turns.add(look, podUid);
     },
   };
 }

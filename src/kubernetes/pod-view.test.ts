@@ -41,7 +41,7 @@ function open({ containers = true, labels = true, ephemeral = false } = {}) {
   const pods = createPods({ index: view, clock, closing: closing.signal, relist });
   const attestor = createKubernetesAttestor({
     roots: { prefix: [], kubeletRoots: [], runtimeUnits: [] },
-    ...{ pods, index: view, ephemeral, containers, onListenerError: assert.ifError },
+    ...{ pods, index: view, clock, ephemeral, containers, onListenerError: assert.ifError },
   });
   const put = (parts: PodParts) => index.put(readPod(pod({ uid: UID, ...parts })) ?? assert.fail());
   const attest = async (id = ID): Promise<Evidence> => {

@@ -45,6 +45,7 @@ export async function startPodServer(): Promise<PodServer> {
         roots: { prefix: [], kubeletRoots: [], runtimeUnits: ['containerd.service'] },
         pods: createPods({ index, clock: systemClock, closing: closing.signal, relist }),
         index,
+        clock: systemClock,
         onListenerError: assert.ifError,
         ephemeral: false,
       }),
