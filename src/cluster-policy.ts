@@ -146,13 +146,13 @@ function createParts(
   /** Only what has changed is looked at again. */
   function onCluster({ of, names }: ClusterChange): void {
     // Its entries have changed, or it has come out which are for this node.
-    if (here.look()) changes.emit(undefined);
+    if (of !== 'namespaces' && here.look()) changes.emit(undefined);
     if (of === 'ClusterStaticEntry' || of === 'ClusterFederatedTrustDomain') return;
     if (inForce.look()) return ids.refresh();
     if (of !== 'ClusterSPIFFEID' && inForce.uses(of)) ids.refresh(names);
   }
   const stops = [
-    ids.onChange((having) => changes.emit(having)),
+    ids.onChange((pod) => changes.emit(pod)),
     store.onChange(() => {
       here.look();
       if (inForce.look()) ids.refresh();
@@ -165,7 +165,7 @@ function createParts(
   return {
     cluster: { manifests: inForce.ids, ...here, ids, followed, around },
     policies: () => [store.current(), entries(here.statics().here)],
-    onChange: (listener: (having?: Selector) => void) => changes.add(listener),
+    onChange: (listener: (pod?: Selector) => void) => changes.add(listener),
     close: () => stops.forEach((stop) => stop()),
   };
 }

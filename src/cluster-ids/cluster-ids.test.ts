@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { FakeLogger } from '../../test/support/issuer.ts';
+import { selectorOfPod } from '../identity/pod-selector.ts';
 import type { Selector } from '../identity/selector.ts';
 import { parseTrustDomain } from '../identity/spiffe-id.ts';
 import { readClusterSpiffeId, type ClusterSpiffeId } from '../manifests/cluster-spiffe-id.ts';
@@ -56,10 +57,14 @@ function setUp(...manifests: ClusterSpiffeId[]) {
   const namespaces = new Map<string, ReadonlyMap<string, string>>();
   const state = { manifests: manifests as readonly ClusterSpiffeId[], complete: true };
   let node: NodeFacts | undefined;
+  let isBroken = () => false;
   const around = {
     ...{ trustDomain, clusterName: 'blue', clusterDomain: 'cluster.local' },
     ignoredNamespaces: new Set(['kube-system']),
-    namespaceLabels: (name: string) => namespaces.get(name),
+    namespaceLabels(name: string) {
+      if (isBroken()) throw new Error('broken');
+      return namespaces.get(name);
+    },
     node: () => node,
     complete: () => state.complete,
   };
@@ -79,6 +84,7 @@ function setUp(...manifests: ClusterSpiffeId[]) {
     told: () => ids.explain(held()).verdicts.map((one) => [one.entry.source, one.kind]),
     reasons: () =>
       ids.explain(held()).verdicts.flatMap((one) => ('reason' in one ? [one.reason] : [])),
+    breakFor: (when: () => boolean) => (isBroken = when),
     setNode: (next: NodeFacts) => (node = next),
   };
 }
@@ -149,6 +155,46 @@ describe('a ClusterSPIFFEID', () => {
     ids.refresh();
     assert.deepEqual(match(), ['spiffe://example.org/a']);
     assert.equal(changes(), 2);
+  });
+
+  it('tells of those pods alone for which other labels of a namespace come to something else', () => {
+    const prod = manifest('prod', {
+      namespaceSelector: { matchLabels: { env: 'prod' } },
+      podSelector: { matchLabels: { app: 'web' } },
+    });
+    const { pods, ids, namespaces, concerned, match } = setUp(prod);
+    for (const name of ['shop', 'bank']) namespaces.set(name, new Map());
+    pods.put(pod({ labels: { app: 'web' } }));
+    pods.put(pod({ uid: 'u2', labels: { app: 'cart' } }));
+    pods.put(pod({ uid: 'u3', namespace: 'bank', labels: { app: 'web' } }));
+    for (const uid of pods.pods.keys()) ids.match([selectorOfPod(uid)]);
+    namespaces.set('shop', new Map([['team', 'blue']]));
+    ids.refresh(new Set(['shop']));
+    assert.deepEqual(concerned, [], 'no manifest asks for that label');
+    namespaces.set('shop', new Map([['env', 'prod']]));
+    ids.refresh(new Set(['shop']));
+    assert.deepEqual(concerned, ['k8s:pod-uid:u1']);
+    assert.deepEqual(match(), ['spiffe://example.org/prod']);
+    namespaces.set('shop', new Map());
+    ids.refresh(new Set(['shop', 'bank']));
+    assert.deepEqual(concerned, ['k8s:pod-uid:u1', 'k8s:pod-uid:u1']);
+    assert.deepEqual(match(), []);
+  });
+
+  it('tells of all pods of a namespace when one of them cannot be assessed', () => {
+    const { pods, ids, namespaces, concerned, breakFor } = setUp(
+      manifest('prod', { namespaceSelector: { matchLabels: { env: 'prod' } } }),
+    );
+    namespaces.set('shop', new Map([['env', 'prod']]));
+    for (const uid of ['u1', 'u2', 'u3']) {
+      pods.put(pod({ uid }));
+      ids.match([selectorOfPod(uid)]);
+    }
+    namespaces.set('shop', new Map());
+    let looks = 0;
+    breakFor(() => looks++ === 1);
+    ids.refresh(new Set(['shop']));
+    assert.deepEqual(concerned, ['k8s:pod-uid:u1', 'k8s:pod-uid:u2', 'k8s:pod-uid:u3']);
   });
 
   it('leaves out the namespaces that the configuration names', () => {

@@ -1,12 +1,13 @@
 import { createListeners } from '../core/listeners.ts';
 import type { Logger } from '../core/log.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
+import { podUidOf, selectorOfPod } from '../identity/pod-selector.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { ClusterSpiffeId } from '../manifests/cluster-spiffe-id.ts';
 import type { PodFacts } from '../manifests/template-fields.ts';
 import { assessPod, type Assessment, type Surroundings } from './assess.ts';
 import { explainPod, grantedTo, type PodExplanation } from './explain-pod.ts';
-import { describedPod, podUidOf, selectorOfPod } from './facts.ts';
+import { describedPod } from './facts.ts';
 
 /** The pods of this node; the same object for as long as nothing of it has changed. */
 export interface Pods {
@@ -25,8 +26,8 @@ export interface ClusterIds {
   assessments(): Iterable<readonly [PodFacts, readonly Assessment[]]>;
   /** Manifests or the node are others, or namespaces: of those pods alone. */
   refresh(namespaces?: ReadonlySet<string>): void;
-  /** Called when processes may have other identities: all, or those with this selector. */
-  onChange(listener: (having?: Selector) => void): () => void;
+  /** Called when processes may have other identities: all, or those of the pod with this selector. */
+  onChange(listener: (pod?: Selector) => void): () => void;
   close(): void;
 }
 
@@ -90,16 +91,17 @@ class PodAssessments implements ClusterIds {
   }
 
   refresh(namespaces?: ReadonlySet<string>): void {
-    let concerned = namespaces === undefined;
-    for (const [uid, { pod }] of this.#assessed) {
-      if (namespaces && !namespaces.has(pod.namespace)) continue;
-      this.#assessed.delete(uid);
-      concerned = true;
+    if (!namespaces) {
+      this.#assessed.clear();
+      return this.#changes.emit(undefined);
     }
-    if (concerned) this.#changes.emit(undefined);
+    const old = [...this.#assessed].filter(([, { pod }]) => namespaces.has(pod.namespace));
+    // All of them before anybody is told of one.
+    for (const [uid] of old) this.#assessed.delete(uid);
+    for (const [uid, before] of old) this.#compare(uid, before);
   }
 
-  onChange(listener: (having?: Selector) => void): () => void {
+  onChange(listener: (pod?: Selector) => void): () => void {
     return this.#changes.add(listener);
   }
 
@@ -125,13 +127,22 @@ class PodAssessments implements ClusterIds {
   #look(uid: string): void {
     const before = this.#assessed.get(uid);
     if (!before) return;
+    this.#assessed.delete(uid);
+    this.#compare(uid, before);
+  }
+
+  #compare(uid: string, before: Assessed): void {
     const pod = this.#deps.pods.byUid(uid);
-    if (!pod) {
-      this.#assessed.delete(uid);
-      return;
+    if (pod && !this.#comesToTheSame(uid, pod, before)) this.#changes.emit(selectorOfPod(uid));
+  }
+
+  /** What cannot be assessed is not the same: whoever asks next for its processes is told why. */
+  #comesToTheSame(uid: string, pod: PodFacts, before: Assessed): boolean {
+    try {
+      return outcome(before.all) === outcome(this.#of(uid, pod));
+    } catch {
+      return false;
     }
-    if (outcome(before.all) === outcome(this.#of(uid, pod))) return;
-    this.#changes.emit(selectorOfPod(uid));
   }
 
   #say({ source }: ClusterSpiffeId, pod: PodFacts, reason: string): void {

@@ -1,17 +1,6 @@
-import { selector, type Selector } from '../identity/selector.ts';
+import { podUidOf } from '../identity/pod-selector.ts';
+import type { Selector } from '../identity/selector.ts';
 import type { PodFacts } from '../manifests/template-fields.ts';
-
-const POD_UID = 'k8s:pod-uid:';
-
-/** The pod that a process was attested to be in. */
-export function podUidOf(selectors: readonly Selector[]): string | undefined {
-  return valueOf(selectors, POD_UID);
-}
-
-/** What all processes of the pod have, and no others. */
-export function selectorOfPod(uid: string): Selector {
-  return selector('k8s', `pod-uid:${uid}`);
-}
 
 /**
  * A pod as selectors that somebody typed describe it; undefined when they are of none. Only to

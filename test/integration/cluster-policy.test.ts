@@ -332,12 +332,13 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
     await whole.cluster?.followed.heard;
     await eventually(() => cluster.watched(NAMESPACES), { what: 'the watch' });
     const before = entry();
-    let changes = 0;
-    whole.entitlements.onChange(() => changes++);
+    const concerned: unknown[] = [];
+    whole.entitlements.onChange((pod) => concerned.push(pod));
     cluster.put(NAMESPACES, 'other', { metadata: { labels: { a: 'b' } } });
+    cluster.put(NAMESPACES, 'shop', { metadata: { labels: { env: 'prod', team: 'blue' } } });
     inNamespace('test');
     await becomes();
-    assert.equal(changes, 1);
+    assert.deepEqual(concerned, ['k8s:pod-uid:uid-web'], 'its processes alone, and once');
     assert.equal(entry(), before);
   });
 
