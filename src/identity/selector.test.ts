@@ -2,14 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IdentityError } from '../core/errors.ts';
-import {
-  hasSelector,
-  loggable,
-  parseSelector,
-  parseSelectorList,
-  selector,
-  type Selector,
-} from './selector.ts';
+import { loggable, parseSelector, parseSelectorList, selector, type Selector } from './selector.ts';
 
 describe('parseSelector()', () => {
   it("keeps SPIRE's texts as they are", () => {
@@ -105,19 +98,5 @@ describe('loggable()', () => {
     assert.deepEqual(loggable(texts.map((text) => text as Selector)), [
       ...['docker:env:A=[redacted]', 'docker:env:A=[redacted]', 'docker:label:A=b', 'unix:uid:1'],
     ]);
-  });
-});
-
-describe('hasSelector()', () => {
-  it('finds what is among sorted ones, and nothing else', () => {
-    const some = fc.uniqueArray(fc.string({ maxLength: 2 }));
-    fc.assert(
-      fc.property(some, fc.string({ maxLength: 2 }), (values, wanted) => {
-        const sorted = values.map((value) => selector('k8s', value)).sort();
-        for (const value of [wanted, ...values]) {
-          assert.equal(hasSelector(sorted, selector('k8s', value)), values.includes(value));
-        }
-      }),
-    );
   });
 });

@@ -41,17 +41,6 @@ export function selector(type: string, value: string): Selector {
   return `${type}:${value}` as Selector;
 }
 
-/** Whether it is among these, which are sorted: a process may have hundreds, and thousands are asked. */
-export function hasSelector(sorted: readonly Selector[], wanted: Selector): boolean {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle] ?? wanted) < wanted) low = middle + 1;
-    else high = middle;
-  }
-  return sorted[low] === wanted;
-}
-
 const ENVIRONMENT = 'docker:env:';
 
 /** As a log may hold them: the environment of a container has passwords in it often enough. */

@@ -1,7 +1,9 @@
 import type { IdentityError } from '../core/errors.ts';
+import type { TurnKey } from '../core/fair-queue.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
+import type { Selector } from '../identity/selector.ts';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import type { BundleReaders } from './bundle-readers.ts';
@@ -39,8 +41,15 @@ export interface WorkloadReader extends Reader {
 /** One attested process, and those who read for it. */
 export interface Workload {
   readonly caller: Caller;
+  /** What the processes of its pod are known by; undefined of one that is in none. */
+  readonly pod: Selector | undefined;
   grant: Grant;
   readonly readers: Set<WorkloadReader>;
+}
+
+/** Pods take turns, and users beside them: a pod may have many users, and share one with others. */
+export function turnKeyOf({ pod, caller }: Workload): TurnKey {
+  return pod ?? caller.credentials.uid;
 }
 
 /**
@@ -88,7 +97,8 @@ class ReaderAttachment implements Attachment {
     this.#reader = reader;
     this.#deps = deps;
     workload.readers.add(reader);
-    deps.fanOut.add(reader, workload.caller.credentials);
+    const { pid } = workload.caller.credentials;
+    deps.fanOut.add(reader, { of: turnKeyOf(workload), pid });
   }
 
   get caller(): Caller {

@@ -10,7 +10,7 @@ function readers(count: number) {
   const fanOut = createFanOut(clock, (thrown) => errors.push(thrown));
   const seen: number[] = [];
   const all = Array.from({ length: count }, (_, n) => ({ refresh: () => void seen.push(n) }));
-  for (const reader of all) fanOut.add(reader, { uid: 1, pid: 1 });
+  for (const reader of all) fanOut.add(reader, { of: 1, pid: 1 });
   return { clock, fanOut, seen, errors, all };
 }
 
@@ -37,7 +37,7 @@ describe('createFanOut()', () => {
     const seen: string[] = [];
     const reader = (uid: number, pid: number, n: number) => {
       const one = { refresh: () => void seen.push(`${uid}.${pid}.${n}`) };
-      fanOut.add(one, { uid, pid });
+      fanOut.add(one, { of: uid, pid });
       return one;
     };
     const all = [reader(2, 20, 0)];
@@ -58,7 +58,7 @@ describe('createFanOut()', () => {
     for (const reader of all) fanOut.mark(reader);
     let before = 0;
     const other = { refresh: () => void (before = seen.length) };
-    fanOut.add(other, { uid: 2, pid: 2 });
+    fanOut.add(other, { of: 2, pid: 2 });
     await clock.advance(5);
     const first = seen.length;
     fanOut.mark(other);
@@ -103,7 +103,7 @@ describe('createFanOut()', () => {
           nowMs += 3;
         },
       };
-      fanOut.add(reader, { uid: 1, pid: 1 });
+      fanOut.add(reader, { of: 1, pid: 1 });
       fanOut.mark(reader);
     }
     await fake.advance(5);
@@ -137,7 +137,7 @@ describe('createFanOut()', () => {
   it('does not look for a reader that goes while another is served', async () => {
     const { clock, fanOut, seen, all } = readers(1);
     const last = { refresh: () => fanOut.remove(all[0] ?? assert.fail()) };
-    fanOut.add(last, { uid: 1, pid: 1 });
+    fanOut.add(last, { of: 1, pid: 1 });
     fanOut.mark(all[0] ?? assert.fail());
     fanOut.mark(last);
     await clock.advance(5);
@@ -151,7 +151,7 @@ describe('createFanOut()', () => {
         throw new Error('broken');
       },
     };
-    fanOut.add(broken, { uid: 1, pid: 1 });
+    fanOut.add(broken, { of: 1, pid: 1 });
     for (const reader of [...all, broken]) fanOut.mark(reader);
     await clock.advance(5);
     assert.deepEqual([seen, errors.length], [[0], 1]);

@@ -1,6 +1,5 @@
 import type { Clock } from '../core/clock.ts';
-import { FairQueue } from '../core/fair-queue.ts';
-import type { PeerCredentials } from '../identity/caller.ts';
+import { FairQueue, type TurnKey } from '../core/fair-queue.ts';
 
 /** Somebody who reads a workload's identities: an open stream. */
 export interface Reader {
@@ -8,10 +7,16 @@ export interface Reader {
   refresh(): void;
 }
 
+/** Whose turn it is to be served: that of a pod or a user, and then of one of its processes. */
+export interface Turn {
+  readonly of: TurnKey;
+  readonly pid: number;
+}
+
 /** Collects readers that have to look again and lets them do so in slices. */
 export interface FanOut {
   /** Takes in a reader of a process; its place in the order is that of its coming. */
-  add(reader: Reader, process: Pick<PeerCredentials, 'uid' | 'pid'>): void;
+  add(reader: Reader, process: Turn): void;
   mark(reader: Reader): void;
   /** Forgets a reader that has gone. */
   remove(reader: Reader): void;
@@ -27,8 +32,8 @@ const A_TURN = 4;
 const SLICE_MS = 5;
 
 /**
- * Users take turns, and the processes of one user among themselves: nobody waits for all the streams
- * that another one has. Within that the newest are first: the oldest have the longest-lived copy of
+ * Pods and users take turns, and the processes of one among themselves: nobody waits for all the
+ * streams that another one has. Within that the newest are first: the oldest have the longest-lived copy of
  * what changed, the newest are those that may still be starting.
  */
 export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): FanOut {
@@ -57,7 +62,7 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
       else {
         const next = [reader];
         open.set(place.pid, next);
-        queue.push(next, place.uid, place.pid);
+        queue.push(next, place.of, place.pid);
       }
     }
     if (!serving) serveSlice();
@@ -78,8 +83,8 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
   }
 
   return {
-    add(reader, { uid, pid }) {
-      places.set(reader, { order: count++, uid, pid });
+    add(reader, { of, pid }) {
+      places.set(reader, { order: count++, of, pid });
     },
     mark(reader) {
       if (!places.has(reader) || queued.has(reader)) return;
@@ -92,10 +97,8 @@ export function createFanOut(clock: Clock, onError: (thrown: unknown) => void): 
   };
 }
 
-interface Place {
+interface Place extends Turn {
   readonly order: number;
-  readonly uid: number;
-  readonly pid: number;
 }
 
 /** One reader that fails does not keep the others from looking. */

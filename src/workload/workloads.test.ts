@@ -15,6 +15,7 @@ import { rotation } from '../../test/support/rotation.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
+import { selectorOfPod } from '../identity/pod-selector.ts';
 import type { Selector } from '../identity/selector.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { PlannedSvid, SvidKeeper, WorkloadReader } from './attachment.ts';
@@ -106,6 +107,11 @@ function node({ clock = new FakeClock(), svids }: { clock?: FakeClock; svids?: S
       one.change();
     },
   };
+}
+
+/** A process in a pod, as far as the policy is concerned. */
+function inPod(uid: string, pid: number, user = 1000) {
+  return { ...fakeCaller(pid, user), selectors: [selectorOfPod(uid)] };
 }
 
 describe('createWorkloads()', () => {
@@ -271,21 +277,64 @@ describe('createWorkloads()', () => {
       throw new Error('broken');
     });
     await grant();
-    assert.equal(attachment.grant().identities.length, 2);
+    assert.deepEqual(attachment.grant().identities, []);
     assert.throws(() => attach(caller), /broken/);
+    matchWith(() => [entitlement(WEB)]);
+    assert.equal(attach(caller).attachment.grant().identities.length, 1);
+    assert.equal(attachment.grant().identities.length, 1);
   });
 
   it('looks only at the processes that a change is for', async () => {
     const { attach, matchWith, change } = node();
-    for (let n = 0; n < 50; n++) attach(fakeCaller(n, 1000 + n));
+    for (let n = 0; n < 50; n++) attach(inPod(`pod-${n % 25}`, n));
+    attach(fakeCaller(50));
     const asked: string[] = [];
     matchWith((selectors) => {
       asked.push(...selectors);
       return [];
     });
-    change('unix:uid:1007' as Selector);
+    change('k8s:pod-uid:pod-7' as Selector);
     await settle();
-    assert.deepEqual(asked, ['unix:uid:1007']);
+    assert.deepEqual(asked, ['k8s:pod-uid:pod-7', 'k8s:pod-uid:pod-7']);
+  });
+
+  it('lets pods take turns, whatever users their processes are, and users in no pod', async () => {
+    const { attach, matchWith, change } = node();
+    attach(inPod('victim', 1, 1000));
+    attach(fakeCaller(2, 1000));
+    // As many users as processes, and as many of the victim's own user.
+    for (let n = 0; n < 500; n++) attach(inPod('attacker', 1000 + n, 2000 + n));
+    for (let n = 0; n < 500; n++) attach(inPod('attacker', 2000 + n, 1000));
+    const asked: string[] = [];
+    matchWith((selectors) => {
+      asked.push(selectors.join());
+      return [];
+    });
+    change();
+    await settle();
+    assert.deepEqual(asked.slice(0, 4), [
+      'k8s:pod-uid:attacker',
+      'unix:uid:1000',
+      'k8s:pod-uid:victim',
+      'k8s:pod-uid:attacker',
+    ]);
+  });
+
+  it('tells pods in turn, whatever users their processes are', async () => {
+    const { attach, clock, grant } = node();
+    const told: string[] = [];
+    const read = (caller: ReturnType<typeof inPod>) => {
+      const reader = new FakeReader();
+      reader.refresh = () => void told.push(caller.selectors.join());
+      attach(caller, reader);
+    };
+    read(inPod('victim', 1));
+    for (let n = 0; n < 8; n++) read(inPod('attacker', 10 + n, 2000 + n));
+    for (let n = 0; n < 8; n++) read(inPod('attacker', 20 + n));
+    await grant(entitlement(API));
+    await clock.advance(5);
+    assert.equal(told.length, 17);
+    assert.ok(told.indexOf('k8s:pod-uid:victim') <= 1, told.join());
   });
 
   it('holds the changed identity before it lets go of the former', async () => {
@@ -349,17 +398,18 @@ describe('createWorkloads()', () => {
     assert.throws(() => attach(caller), { code: 'ERR_PEER_GONE' });
   });
 
-  it('keeps the grants when the policy fails, for those it fails for', async () => {
+  it('takes the grants when the policy fails, of those it fails for', async () => {
     const { attach, grant, matchWith, errors } = node();
     const [a, b] = [attach(fakeCaller(1, 1000)), attach(fakeCaller(2, 2000))];
     matchWith((selectors) => {
       if (selectors.includes('unix:uid:1000' as Selector)) throw new Error('broken');
-      return [];
+      return [entitlement(WEB)];
     });
     await grant();
     assert.equal(errors.length, 1);
-    assert.equal(a.attachment.grant().identities.length, 2);
-    assert.equal(b.attachment.grant().identities.length, 0);
+    assert.deepEqual(a.attachment.grant().identities, []);
+    assert.equal(a.reader.looks, 1, 'an open stream is told');
+    assert.deepEqual(b.attachment.grant().identities.length, 1);
   });
 
   it('takes the grants when a process has changed and the policy fails for it', () => {

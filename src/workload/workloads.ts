@@ -1,12 +1,15 @@
 import type { Clock } from '../core/clock.ts';
 import { toIdentityError, type IdentityError } from '../core/errors.ts';
+import { createFairTurns, type FairTurns } from '../core/fair-turns.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
-import { hasSelector, type Selector } from '../identity/selector.ts';
+import { podSelectorOf } from '../identity/pod-selector.ts';
+import type { Selector } from '../identity/selector.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import {
   attach,
+  turnKeyOf,
   type Attachment,
   type AttachmentDeps,
   type SvidKeeper,
@@ -16,13 +19,12 @@ import {
 import { createBundleReaders } from './bundle-readers.ts';
 import { createFanOut } from './fan-out.ts';
 import { grantOf, type Grant } from './grant.ts';
-import { createRegrants } from './regrants.ts';
 
 /** The policy, as a workload sees it. */
 export interface Entitlements {
   match(selectors: readonly Selector[]): readonly Entitlement[];
-  /** Called when processes may be granted others: all, or those with this selector. */
-  onChange(listener: (having?: Selector) => void): () => void;
+  /** Called when processes may be granted others: all, or those of the pod with this selector. */
+  onChange(listener: (pod?: Selector) => void): () => void;
 }
 
 /** Trust bundles by domain, own and foreign alike. */
@@ -56,18 +58,18 @@ class AttestedWorkloads implements Workloads {
   readonly #shared: AttachmentDeps;
   readonly #byKey = new Map<string, Workload>();
   readonly #unsubscribe: readonly (() => void)[];
-  readonly #old = createRegrants<Workload>((workload) =>
-    this.#guarded(() => this.#regrant(workload)),
-  );
+  /** Whose grant is older than the newest change; pods, and users beside them, take turns. */
+  readonly #old: FairTurns<Workload>;
 
   constructor(deps: WorkloadsDeps) {
     const { svids, bundles, entitlements } = deps;
     const bundleReaders = createBundleReaders<WorkloadReader>();
     const fanOut = createFanOut(deps.clock, deps.onError);
     this.#deps = deps;
+    this.#old = createFairTurns({ ...deps, look: (workload) => this.#regrant(workload) });
     this.#shared = { svids, bundles, bundleReaders, fanOut };
     this.#unsubscribe = [
-      entitlements.onChange((having) => this.#outdate(having)),
+      entitlements.onChange((pod) => this.#outdate(pod)),
       bundles.onChange((domain) => {
         for (const reader of bundleReaders.of(domain)) fanOut.mark(reader);
       }),
@@ -90,9 +92,11 @@ class AttestedWorkloads implements Workloads {
       return known;
     }
     if (caller.gone.aborted) throw goneReason(caller);
-    const workload: Workload = { caller, grant: this.#grantTo(caller), readers: new Set() };
+    const grant = this.#grantTo(caller);
+    const pod = podSelectorOf(caller.selectors);
+    const workload: Workload = { caller, pod, grant, readers: new Set() };
     this.#byKey.set(caller.key, workload);
-    const stop = caller.onChange(() => this.#guarded(() => this.#regrantChanged(workload)));
+    const stop = caller.onChange(() => this.#guarded(() => this.#regrant(workload)));
     caller.gone.addEventListener('abort', stop, { once: true });
     caller.gone.addEventListener('abort', () => this.#end(workload), { once: true });
     return workload;
@@ -113,22 +117,21 @@ class AttestedWorkloads implements Workloads {
   }
 
   /** The newest go first: they wait for what they begin with. */
-  #outdate(having?: Selector): void {
+  #outdate(pod?: Selector): void {
     for (const workload of [...this.#byKey.values()].reverse()) {
-      const { selectors, credentials } = workload.caller;
-      if (having !== undefined && !hasSelector(selectors, having)) continue;
-      this.#old.add(workload, credentials.uid);
+      if (pod !== undefined && workload.pod !== pod) continue;
+      this.#old.add(workload, turnKeyOf(workload));
     }
   }
 
+  /**
+   * What it was granted by may hold no more: what cannot be computed anew is not granted. It stays
+   * old then, so that whoever begins next has it computed again.
+   */
   #regrant(workload: Workload): void {
-    this.#give(workload, this.#grantTo(workload.caller));
-  }
-
-  /** What it was granted by holds no more: what cannot be computed anew is not granted. */
-  #regrantChanged(workload: Workload): void {
     try {
-      this.#regrant(workload);
+      this.#give(workload, this.#grantTo(workload.caller));
+      this.#old.delete(workload);
     } catch (thrown) {
       this.#give(workload, grantOf(this.#deps.trustDomain, []));
       throw thrown;
@@ -136,7 +139,6 @@ class AttestedWorkloads implements Workloads {
   }
 
   #give(workload: Workload, grant: Grant): void {
-    this.#old.delete(workload);
     if (grant.key === workload.grant.key) return;
     workload.grant = grant;
     for (const reader of workload.readers) this.#shared.fanOut.mark(reader);
