@@ -44,6 +44,7 @@ const trustDomain = parseTrustDomain('example.org');
 const labels = new Map([['team', 'shop']]);
 const manifest = clusterSpiffeId();
 const ids = createClusterIds({
+  clock: systemClock,
   manifests: () => manifest,
   pods: index,
   around: {

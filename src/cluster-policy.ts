@@ -3,7 +3,7 @@ import type { Attestor } from './attestation/attestor.ts';
 import { createClusterIds } from './cluster-ids/cluster-ids.ts';
 import { manifestStatus, type ClusterParts, type ManifestStatus } from './cluster-status.ts';
 import { policySources, type Config } from './config.ts';
-import { unlessAborted } from './core/clock.ts';
+import { unlessAborted, type Clock } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
 import { createListeners } from './core/listeners.ts';
 import type { Logger } from './core/log.ts';
@@ -55,7 +55,7 @@ export function createWholePolicy(
   const log = deps.log.child({ component: 'cluster policy' });
   const { namespaces } = pods;
   const followed = followCluster(config, kubernetes, { ...deps, log, namespaces });
-  const parts = createParts(config, store, pods, followed, log);
+  const parts = createParts(config, store, pods, followed, { clock: deps.clock, log });
   const { policies, cluster } = parts;
   const { ids } = cluster;
   const writing = new AbortController();
@@ -127,8 +127,9 @@ function createParts(
   store: PolicyStore,
   pods: NodePods,
   followed: FollowedCluster,
-  log: Logger,
+  deps: { readonly clock: Clock; readonly log: Logger },
 ) {
+  const { log } = deps;
   const changes = createListeners<Selector | undefined>((err) =>
     log.error({ err }, 'a listener failed'),
   );
@@ -141,7 +142,7 @@ function createParts(
     namespaceLabels: followed.namespaceLabels,
     node: followed.node,
   };
-  const ids = createClusterIds({ manifests: inForce.ids, pods: pods.index, around, log });
+  const ids = createClusterIds({ manifests: inForce.ids, pods: pods.index, around, ...deps });
 
   /** Only what has changed is looked at again. */
   function onCluster({ of, names }: ClusterChange): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakeLogger } from '../../test/support/issuer.ts';
 import { selectorOfPod } from '../identity/pod-selector.ts';
 import type { Selector } from '../identity/selector.ts';
@@ -54,21 +55,22 @@ class FakePods {
 function setUp(...manifests: ClusterSpiffeId[]) {
   const pods = new FakePods();
   const log = new FakeLogger();
+  const clock = new FakeClock();
   const namespaces = new Map<string, ReadonlyMap<string, string>>();
   const state = { manifests: manifests as readonly ClusterSpiffeId[], complete: true };
   let node: NodeFacts | undefined;
-  let isBroken = () => false;
+  let onLabels: () => void = () => undefined;
   const around = {
     ...{ trustDomain, clusterName: 'blue', clusterDomain: 'cluster.local' },
     ignoredNamespaces: new Set(['kube-system']),
     namespaceLabels(name: string) {
-      if (isBroken()) throw new Error('broken');
+      onLabels();
       return namespaces.get(name);
     },
     node: () => node,
     complete: () => state.complete,
   };
-  const ids = createClusterIds({ manifests: () => state.manifests, pods, around, log });
+  const ids = createClusterIds({ manifests: () => state.manifests, pods, around, clock, log });
   let changes = 0;
   const concerned: (Selector | undefined)[] = [];
   ids.onChange((having) => {
@@ -77,14 +79,15 @@ function setUp(...manifests: ClusterSpiffeId[]) {
   });
   const held = (...more: string[]) => ['k8s:pod-uid:u1', ...more] as Selector[];
   return {
-    ...{ pods, log, namespaces, ids, held, around, state },
+    ...{ pods, clock, log, namespaces, ids, held, around, state },
     match: (...more: string[]) => ids.match(held(...more)).map(({ id }) => id as string),
     changes: () => changes,
     concerned,
     told: () => ids.explain(held()).verdicts.map((one) => [one.entry.source, one.kind]),
     reasons: () =>
       ids.explain(held()).verdicts.flatMap((one) => ('reason' in one ? [one.reason] : [])),
-    breakFor: (when: () => boolean) => (isBroken = when),
+    /** Called each time a pod is assessed that a manifest with a namespaceSelector may be for. */
+    assessing: (step: () => void) => (onLabels = step),
     setNode: (next: NodeFacts) => (node = next),
   };
 }
@@ -182,7 +185,7 @@ describe('a ClusterSPIFFEID', () => {
   });
 
   it('tells of all pods of a namespace when one of them cannot be assessed', () => {
-    const { pods, ids, namespaces, concerned, breakFor } = setUp(
+    const { pods, ids, namespaces, concerned, assessing } = setUp(
       manifest('prod', { namespaceSelector: { matchLabels: { env: 'prod' } } }),
     );
     namespaces.set('shop', new Map([['env', 'prod']]));
@@ -192,9 +195,27 @@ describe('a ClusterSPIFFEID', () => {
     }
     namespaces.set('shop', new Map());
     let looks = 0;
-    breakFor(() => looks++ === 1);
+    assessing(() => assert.notEqual(looks++, 1));
     ids.refresh(new Set(['shop']));
     assert.deepEqual(concerned, ['k8s:pod-uid:u1', 'k8s:pod-uid:u2', 'k8s:pod-uid:u3']);
+  });
+
+  it('compares the pods of a namespace for a moment only, and tells of the rest as they are', () => {
+    const { pods, ids, namespaces, clock, concerned, assessing } = setUp(
+      manifest('prod', { namespaceSelector: { matchLabels: { env: 'prod' } } }),
+    );
+    namespaces.set('shop', new Map());
+    for (let n = 0; n < 100; n++) {
+      pods.put(pod({ uid: `u${n}` }));
+      ids.match([selectorOfPod(`u${n}`)]);
+    }
+    let looks = 0;
+    assessing(() => {
+      looks++;
+      clock.spend(2);
+    });
+    ids.refresh(new Set(['shop']));
+    assert.deepEqual([looks, concerned.length], [3, 97]);
   });
 
   it('leaves out the namespaces that the configuration names', () => {

@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.ts';
 import { createListeners } from '../core/listeners.ts';
 import type { Logger } from '../core/log.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
@@ -36,9 +37,12 @@ export interface ClusterIdsDeps {
   readonly manifests: () => readonly ClusterSpiffeId[];
   readonly pods: Pods;
   readonly around: Surroundings;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly log: Logger;
 }
 
+/** A node may have a hundred pods of a namespace, and each may take a millisecond to assess. */
+const COMPARE_MS = 5;
 /** Reasons that were logged and are remembered, so that each is said once. */
 const MAX_SAID = 1000;
 
@@ -98,7 +102,13 @@ class PodAssessments implements ClusterIds {
     const old = [...this.#assessed].filter(([, { pod }]) => namespaces.has(pod.namespace));
     // All of them before anybody is told of one.
     for (const [uid] of old) this.#assessed.delete(uid);
-    for (const [uid, before] of old) this.#compare(uid, before);
+    const { clock } = this.#deps;
+    const beganAt = clock.monotonic();
+    for (const [uid, before] of old) {
+      // The others are told of as they are: their processes take turns, and find out then.
+      if (clock.monotonic() - beganAt < COMPARE_MS) this.#compare(uid, before);
+      else this.#changes.emit(selectorOfPod(uid));
+    }
   }
 
   onChange(listener: (pod?: Selector) => void): () => void {
