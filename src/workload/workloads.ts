@@ -125,8 +125,8 @@ class AttestedWorkloads implements Workloads {
   }
 
   /**
-   * What it was granted by may hold no more: what cannot be computed anew is not granted. It stays
-   * old then, so that whoever begins next has it computed again.
+   * What it was granted by may hold no more: what cannot be computed anew is not granted. One whose
+   * turn it was stays old then, so that whoever begins next has it computed again.
    */
   #regrant(workload: Workload): void {
     try {
