@@ -45,10 +45,10 @@ describe('unix attestor', () => {
   it('refuses more supplementary groups than it can look at in time', () => {
     const groups = (count: number) => status(Array.from({ length: count }, (_, n) => n).join(' '));
     const nobody = { user: () => undefined, group: () => undefined };
-    assert.equal(accountSelectors(groups(512), nobody).length, 514);
-    assert.throws(() => accountSelectors(groups(513), nobody), {
+    assert.equal(accountSelectors(groups(1024), nobody).length, 1026);
+    assert.throws(() => accountSelectors(groups(1025), nobody), {
       code: 'ERR_ATTESTATION',
-      message: 'the process has 513 supplementary groups, at most 512 are looked at',
+      message: 'the process has 1025 supplementary groups, at most 1024 are looked at',
     });
   });
 

@@ -13,7 +13,7 @@ export interface UnixAttestorDeps {
 }
 
 /** The kernel allows 65,536, to unprivileged users too: more selectors than can be kept for thousands of processes. */
-const MAX_GROUPS = 512;
+const MAX_GROUPS = 1024;
 
 /** SPIRE's `unix` selectors, from the process's own `/proc` folder. */
 export function createUnixAttestor({ names, executable }: UnixAttestorDeps): Attestor {
