@@ -9,7 +9,8 @@ import { describe, isoTime, isValidAt, type Authority } from './authority.ts';
 import { authorityStatus, rootStatus, type AuthorityStatus } from './ca-source.ts';
 import type { OwnBefore } from './own-before.ts';
 import { RootBook } from './root-book.ts';
-import { formatRootRecord, type RootRecord, type RootRecordStore } from './root-record.ts';
+import type { RootRecord, RootRecordStore } from './root-record.ts';
+import { createRootRecorder } from './root-recorder.ts';
 import type { UpstreamCa } from './upstream-ca.ts';
 import { createEndNotice } from './upstream-end.ts';
 
@@ -43,9 +44,6 @@ interface Signer extends Pick<UpstreamCa, 'authority' | 'root' | 'doubts'> {
   readonly untilMs: number;
 }
 
-/** When a record that could not be written is tried again. */
-const RECORD_RETRY_MS = 60_000;
-
 /**
  * Which CA signs and which one follows it. A root is trusted before anything is signed under it, also
  * by a run after this one, and for as long as what was signed under it may live.
@@ -54,11 +52,11 @@ export class Succession {
   readonly #options: SuccessionOptions;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #store: RootRecordStore;
   readonly #book: RootBook;
   readonly #schedule;
   readonly #changes;
   readonly #endNotice;
+  readonly #recorder;
   /** What the files held last. */
   #latest: UpstreamCa;
   /** Undefined while there is no other one to sign with than the one that has to wait. */
@@ -68,9 +66,6 @@ export class Succession {
   #longestTtlMs: number;
   #planned: Scheduled | undefined;
   #plannedMs = Infinity;
-  /** What the record holds; undefined when that is not known. */
-  #recorded: string | undefined;
-  #recordRetry: Scheduled | undefined;
 
   /** Begins with a CA from files. Throws `ERR_DISK`, and `ERR_KEY_STORE` for a record that is no good. */
   constructor(first: UpstreamCa, options: SuccessionOptions, { clock, log, store, own }: Deps) {
@@ -79,7 +74,6 @@ export class Succession {
     this.#latest = first;
     this.#clock = clock;
     this.#log = log;
-    this.#store = store;
     this.#changes = createListeners<undefined>((err) =>
       log.error({ err }, 'a reader of the bundle failed'),
     );
@@ -96,9 +90,12 @@ export class Succession {
     this.#endNotice = createEndNotice(options.x509SvidTtlMs, {
       ...{ clock, log, schedule: this.#schedule },
     });
+    this.#recorder = createRootRecorder(store, () => this.#book.record(this.#longestTtlMs), {
+      ...{ clock, log, schedule: this.#schedule },
+    });
     try {
       this.#begin(first, own, nowMs);
-      this.#record();
+      this.#recorder.record();
     } catch (thrown) {
       this.close();
       throw thrown;
@@ -183,7 +180,7 @@ export class Succession {
   asked(ttlMs: number): void {
     if (ttlMs <= this.#longestTtlMs) return;
     this.#longestTtlMs = ttlMs;
-    this.#write();
+    this.#recorder.keep();
   }
 
   /** A CA from files that were replaced. */
@@ -243,7 +240,7 @@ export class Succession {
       this.#activate(fromFiles(next.ca));
     }
     const changed = this.#book.refresh(nowMs);
-    this.#write();
+    this.#recorder.keep();
     this.#plan();
     if (changed) this.#changes.emit(undefined);
   }
@@ -271,28 +268,6 @@ export class Succession {
   /** Other nodes change over within the delay, and sign for the longest life until then. */
   #overlapEndMs(nowMs: number): number {
     return nowMs + this.#options.newRootDelayMs + this.#longestTtlMs;
-  }
-
-  /** What is not written matters to a restart alone, within the overlap of two roots. */
-  #write(): void {
-    this.#recordRetry?.cancel();
-    try {
-      this.#record();
-    } catch (thrown) {
-      this.#log.warn({ err: thrown }, 'the roots of this node could not be recorded');
-      const dueMs = this.#clock.now() + RECORD_RETRY_MS;
-      this.#recordRetry = this.#schedule.at(dueMs, () => this.#write());
-    }
-  }
-
-  /** Only what differs: it is synced to the disk, and the loop waits for that. */
-  #record(): void {
-    const record = this.#book.record(this.#longestTtlMs);
-    const text = formatRootRecord(record);
-    if (text === this.#recorded) return;
-    this.#recorded = undefined;
-    this.#store.write(record);
-    this.#recorded = text;
   }
 }
 
