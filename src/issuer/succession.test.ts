@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import {
   DELAY_MS,
   mint,
@@ -29,13 +20,10 @@ import {
   opensslVerify,
   temporaryFolder,
 } from '../../test/support/issuer.ts';
-import { createForeignCas, mountSecret } from '../../test/support/upstream.ts';
+import { foreignCas, mountSecret } from '../../test/support/upstream.ts';
 import { openIssuer, type IssuerConfig } from './issuer.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'credence-upstream-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
-
-const make = createForeignCas(folder);
+const { make } = foreignCas();
 const root = make({ name: 'root' });
 const first = make({ name: 'first', issuer: root });
 const newRoot = make({ name: 'new root' });

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { DAY_MS, HOUR_MS, opensslVerify, temporaryFolder } from '../../test/support/issuer.ts';
 import {
   DELAY_MS,
@@ -13,16 +12,13 @@ import {
   start,
 } from '../../test/support/following-issuer.ts';
 import {
-  createForeignCas,
+  foreignCas,
   mountSecret,
   type ForeignCa,
   type MountedSecret,
 } from '../../test/support/upstream.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'credence-upstream-'));
-after(() => rmSync(folder, { recursive: true, force: true }));
-
-const make = createForeignCas(folder);
+const { make } = foreignCas();
 const root = make({ name: 'root' });
 const first = make({ name: 'first', issuer: root });
 const second = make({ name: 'second', issuer: root });

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { startApp, type TestApp } from '../support/app.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -12,7 +11,7 @@ import { connectProxy } from '../support/sds-proxy.ts';
 import { openSdsStream } from '../support/sds-stream.ts';
 import { credence } from '../support/transcript.ts';
 import {
-  createForeignCas,
+  foreignCas,
   mountSecret,
   type ForeignCa,
   type MountedSecret,
@@ -24,9 +23,7 @@ interface Upstream {
 }
 
 describe('an issuing CA from files', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'credence-upstream-'));
-  after(() => rmSync(folder, { recursive: true, force: true }));
-  const make = createForeignCas(folder);
+  const { folder, make } = foreignCas();
   const root = make({ name: 'root' });
   const first = make({ name: 'first', issuer: root });
   const newRoot = make({ name: 'new root' });
@@ -164,7 +161,8 @@ describe('an issuing CA from files', () => {
     assert.equal(await app.get('/ready'), 'not ready: the issuing CA has expired\n');
   });
 
-  it('is looked at by credence check', async () => {
+  /** Files of a CA, and a configuration for them that can be checked. */
+  function checked() {
     const secret = mount();
     const file = join(folder, 'credence.yaml');
     const { cert_file, key_file, bundle_file } = secret.settings;
@@ -173,6 +171,11 @@ describe('an issuing CA from files', () => {
       `trust_domain: example.org\nissuer:\n  upstream: {type: disk, cert_file: ${cert_file}, key_file: ${key_file}, bundle_file: ${bundle_file}}\n`,
     );
     const check = () => credence(['check', '--config', file]);
+    return { secret, check };
+  }
+
+  it('is looked at by credence check', async () => {
+    const { secret, check } = checked();
     assert.doesNotMatch((await check()).out, /tls|ca\.crt/);
     secret.replace({ ...FIRST, key: second.key });
     const bad = await check();
@@ -181,14 +184,8 @@ describe('an issuing CA from files', () => {
   });
 
   it('is an error to credence check where credence run refuses its files', async () => {
-    const secret = mount();
-    const file = join(folder, 'credence.yaml');
-    const { cert_file, key_file, bundle_file } = secret.settings;
-    writeFileSync(
-      file,
-      `trust_domain: example.org\nissuer:\n  upstream: {type: disk, cert_file: ${cert_file}, key_file: ${key_file}, bundle_file: ${bundle_file}}\n`,
-    );
-    const check = () => credence(['check', '--config', file]);
+    const { secret, check } = checked();
+    const { key_file } = secret.settings;
     chmodSync(key_file, 0o644);
     const open = await check();
     assert.equal(open.code, 64);

@@ -1,5 +1,15 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after } from 'node:test';
 import { openssl } from './issuer.ts';
 
 /** A CA as somebody else's tools make it; texts are PEM. */
@@ -21,6 +31,13 @@ export interface ForeignCaOptions {
 }
 
 const USUAL = ['basicConstraints=critical,CA:true', 'keyUsage=critical,keyCertSign,cRLSign'];
+
+/** The same in a temporary folder, until the tests of the file or suite are over. */
+export function foreignCas() {
+  const folder = mkdtempSync(join(tmpdir(), 'credence-upstream-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  return { folder, make: createForeignCas(folder) };
+}
 
 /** Makes CAs with openssl, in a folder for its files. */
 export function createForeignCas(folder: string): (options: ForeignCaOptions) => ForeignCa {
