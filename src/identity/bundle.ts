@@ -12,4 +12,9 @@ export interface TrustBundle {
   /** Grows with every change of content, never falls (BU-05). */
   readonly sequence: number;
   readonly x509Authorities: readonly X509Authority[];
+  /**
+   * DER of CRLs (RFC 5280 5). Where there are any, validators want one of every CA on the way up from
+   * a leaf; absent or empty: nothing is revoked.
+   */
+  readonly crls?: readonly Uint8Array[];
 }

@@ -11,6 +11,8 @@ export interface X509Svid {
   readonly key: PrivateKey;
   /** Lower-case hex, as Envoy's `/certs` prints it. */
   readonly serial: string;
+  /** Subject key identifier of the CA that signed it, lower-case hex. */
+  readonly authorityId: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }

@@ -40,6 +40,8 @@ export type Mint = (request: MintRequest, options: { signal?: AbortSignal }) => 
 /** An issuing CA made ready for its leaves. */
 interface Signer {
   readonly authority: Authority;
+  /** Its subject key identifier, lower-case hex. */
+  readonly authorityId: string;
   readonly issuer: LeafIssuer;
   readonly template: LeafTemplate;
   /** What goes behind each leaf. */
@@ -103,7 +105,7 @@ export function createMint(deps: MintDeps): Mint {
 }
 
 function finish(
-  { authority, issuer, above }: Signer,
+  { authority, authorityId, issuer, above }: Signer,
   key: LeafKey,
   fields: LeafFields,
   tbs: Buffer,
@@ -118,6 +120,7 @@ function finish(
     chainPem: pemBytes('CERTIFICATE', leaf, above.pem),
     key: new PrivateKey(key.pkcs8),
     serial: fields.serial.toString('hex'),
+    authorityId,
     notBeforeMs,
     notAfterMs,
   };
@@ -131,5 +134,6 @@ function createSigner(authority: Authority): Signer {
     der: chain.map(({ der }) => der),
     pem: Buffer.concat(chain.map(({ pem }) => pem)),
   };
-  return { authority, issuer, template: createLeafTemplate(issuer), above };
+  const authorityId = certificate.keyId.toString('hex');
+  return { authority, authorityId, issuer, template: createLeafTemplate(issuer), above };
 }

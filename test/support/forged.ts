@@ -125,6 +125,7 @@ export async function createForger(
         chainPem: Buffer.concat(ders.map((der) => pemBytes('CERTIFICATE', der))),
         key: new PrivateKey(Buffer.from(await subtle.exportKey('pkcs8', own.privateKey))),
         serial: leaf.serialNumber,
+        authorityId: 'aa'.repeat(20),
         notBeforeMs,
         notAfterMs,
       };

@@ -38,6 +38,7 @@ export function fakeSvid(
     chainPem: Buffer.concat(chain.map((der) => pemBytes('CERTIFICATE', der))),
     key: new PrivateKey(Buffer.from(`key ${serial} of ${id}`)),
     serial,
+    authorityId: 'aa'.repeat(20),
     notBeforeMs: issuedAtMs - 10_000,
     notAfterMs: issuedAtMs + ttlMs,
   };
