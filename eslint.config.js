@@ -15,6 +15,7 @@ const MAY_IMPORT = {
   systemd: ['identity'],
   manifests: ['identity'],
   policy: ['identity', 'manifests'],
+  federation: ['identity'],
   'cluster-ids': ['identity', 'manifests'],
   issuer: ['identity'],
   rotation: ['identity'],
