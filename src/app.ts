@@ -23,6 +23,7 @@ import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { descriptorBudget } from './descriptors.ts';
 import { createExplaining } from './explaining.ts';
 import type { PodExplainer } from './kubernetes/explain.ts';
+import { openForeignTrust, type ForeignTrust } from './foreign-trust.ts';
 import { askEngines, askSystemd } from './node-engines.ts';
 import { followNodePods } from './node-pods.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
@@ -96,14 +97,29 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   });
   const attestation = cleanup.closing(attesting.measured());
   const signing = cleanup.closing(createSigning(log));
+  const foreign = cleanup.closing(openForeign(config, whole, registry, deps));
   registerAuthorityMetrics(registry, () => signing.issuer());
   const reloaded = config.issuer.upstream && countReloads(registry);
-  const parts = { ...servingParts(config, whole, signing, registry, deps), connections };
+  const parts = {
+    ...servingParts(config, whole, signing, registry, deps),
+    connections,
+    foreign: foreign.bundles,
+  };
   const serving = createServing(parts);
 
   // Opened first and closed last: the operator can see the start and the drain.
   const explainer = pods?.explainer;
-  const core = { startedAtMs, readiness, policy, whole, attestation, signing, serving, parts };
+  const core = {
+    startedAtMs,
+    readiness,
+    policy,
+    whole,
+    attestation,
+    signing,
+    serving,
+    parts,
+    foreign,
+  };
   const asked = () => [...(pods ? [pods.asked()] : []), ...sockets.all()];
   const shown = { ...core, pods: explainer, asked };
   const doors = cleanup.closing(
@@ -189,13 +205,26 @@ function openPolicy(config: Config, { clock, log }: AppDeps): Promise<PolicyStor
   return createPolicyStore(policySources(config), { clock, log });
 }
 
+function openForeign(
+  config: Config,
+  whole: WholePolicy,
+  registry: Registry,
+  { clock, log }: AppDeps,
+): ForeignTrust {
+  const manifests = {
+    federated: () => whole.federated(),
+    onChange: (listener: () => void) => whole.entitlements.onChange(() => listener()),
+  };
+  return openForeignTrust(config, manifests, { clock, log, registry });
+}
+
 function servingParts(
   config: Config,
   { entitlements }: WholePolicy,
   signing: Signing,
   registry: Registry,
   { clock, random, log, decorateBundle }: AppDeps,
-): Omit<ServingParts, 'connections'> {
+): Omit<ServingParts, 'connections' | 'foreign'> {
   return {
     config,
     entitlements,
@@ -220,6 +249,7 @@ interface Shown {
   readonly signing: Signing;
   readonly serving: Serving;
   readonly parts: ServingParts;
+  readonly foreign: ForeignTrust;
 }
 
 function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown): OperatorSources {
@@ -233,7 +263,10 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
   return {
     registry,
     notReady,
-    bundle: () => bundle.current(),
+    bundle: (domain) =>
+      domain === undefined || domain === config.trustDomain
+        ? bundle.current()
+        : rest.foreign.bundles.get(domain),
     status: () => ({
       version: VERSION,
       nodeName: config.nodeName,
@@ -246,6 +279,8 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       manifests: rest.whole.status(),
       authorities: signing.issuer()?.authorities() ?? [],
       upstream: signing.issuer()?.upstream(),
+      foreign: rest.foreign.status(),
+      foreignFaults: rest.foreign.faults(),
       rotation: serving.rotation(),
       streams: serving.openStreams(),
     }),

@@ -16,6 +16,10 @@ import type { Selector } from './identity/selector.ts';
 import { createManifestsHere, derived } from './manifests-here.ts';
 import { createManifestsInForce, type ManifestsInForce } from './manifests-in-force.ts';
 import type { ClusterSpiffeId } from './manifests/cluster-spiffe-id.ts';
+import {
+  onePerTrustDomain,
+  type FederatedTrustDomain,
+} from './manifests/federated-trust-domain.ts';
 import type { NodePods } from './node-pods.ts';
 import {
   followCluster,
@@ -39,6 +43,8 @@ export interface WholePolicy {
   readonly cluster: ClusterParts | undefined;
   /** What became of each manifest on this node. */
   status(): readonly ManifestStatus[];
+  /** Whom to federate with, as manifests have it; told of as entitlements are. */
+  federated(): readonly FederatedTrustDomain[];
   close(): void;
 }
 
@@ -83,6 +89,7 @@ export function createWholePolicy(
     },
     cluster,
     status: () => manifestStatus(cluster),
+    federated: () => cluster.federated().inForce,
     close() {
       writing.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
       parts.close();
@@ -103,6 +110,7 @@ function withoutPods(store: PolicyStore, attests: Attests): WholePolicy {
     explain: (selectors) => explainAll([store.current()], none, selectors, attests),
     cluster: undefined,
     status: () => [],
+    federated: () => onePerTrustDomain(store.current().manifests.federated).inForce,
     close: () => undefined,
   };
 }
@@ -148,6 +156,7 @@ function createParts(
   function onCluster({ of, names }: ClusterChange): void {
     // Its entries have changed, or it has come out which are for this node.
     if (of !== 'namespaces' && here.look()) changes.emit(undefined);
+    if (of === 'ClusterFederatedTrustDomain') changes.emit(undefined);
     if (of === 'ClusterStaticEntry' || of === 'ClusterFederatedTrustDomain') return;
     if (inForce.look()) return ids.refresh();
     if (of !== 'ClusterSPIFFEID' && inForce.uses(of)) ids.refresh(names);

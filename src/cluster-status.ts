@@ -59,10 +59,10 @@ export function manifestStatus(parts: ClusterParts): readonly ManifestStatus[] {
       renderFailures: stats.podEntryRenderFailures,
       note: failure,
     })),
-    ...parts.federated().inForce.map(({ source, trustDomain }) => ({
+    ...parts.federated().inForce.map(({ source, trustDomain, trustDomainBundle }) => ({
       ...none,
       source,
-      note: `bundles of ${trustDomain} are not fetched yet`,
+      note: `bundles of ${trustDomain} are not fetched yet${trustDomainBundle === '' ? '' : ', its trustDomainBundle counts'}`,
     })),
     ...parts.federated().refused.map(({ source, reason }) => ({
       ...none,

@@ -47,6 +47,8 @@ export interface Config {
     /** Undefined: self-signed. */
     readonly upstream: UpstreamConfig | undefined;
   };
+  /** Undefined: no folder of bundles of other trust domains. */
+  readonly bundlesDir: string | undefined;
   readonly rotation: { readonly fraction: number; readonly jitter: number };
   readonly sds: {
     readonly aliases: { svid: string; bundle: string; allBundles: string };
@@ -241,6 +243,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
       systemd: buildSystemd(get, absolute),
     },
     issuer: { ...buildIssuer(get), upstream: buildUpstream(get, absolute, complain) },
+    bundlesDir: optionalPath(get<string | null>('federation.bundles_dir'), absolute),
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
     sds: {
       aliases: {
@@ -267,6 +270,10 @@ function build(file: string, values: Values, env: Environment, complain: Complai
   };
   checkCombinations(config, complain);
   return config;
+}
+
+function optionalPath(path: string | null, absolute: (path: string) => string): string | undefined {
+  return path === null ? undefined : absolute(path);
 }
 
 function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream'> {

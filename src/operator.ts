@@ -23,13 +23,14 @@ import { keepSocket, type Binding } from './core/unix-socket-keeper.ts';
 import { listenOnSocket } from './core/unix-socket.ts';
 import type { TrustBundle } from './identity/bundle.ts';
 import type { Selector } from './identity/selector.ts';
+import { trustDomainFault, type TrustDomain } from './identity/spiffe-id.ts';
 
 /** What the operator is shown, asked for anew each time. */
 export interface OperatorSources {
   notReady(): readonly string[];
   status(): StatusSources;
-  /** Undefined while there is none yet. */
-  bundle(): TrustBundle | undefined;
+  /** Of the own trust domain when none is named; undefined while there is none. */
+  bundle(trustDomain: TrustDomain | undefined): TrustBundle | undefined;
   /** Rejects with `ERR_PEER_GONE` when there is no such process. */
   explain(pid: number): Promise<ExplainSources>;
   /** Rejects with `ERR_NOT_READY` when no pods are followed, or this one is not known. */
@@ -116,8 +117,9 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
       (rendering ??= sources.registry.metrics().finally(() => (rendering = undefined))),
     config: () => ({ file: config.file, ...config.written }),
     bundle: (domain) => {
-      const bundle = sources.bundle();
-      if (!bundle || (domain !== undefined && domain !== bundle.trustDomain)) return undefined;
+      if (domain !== undefined && trustDomainFault(domain) !== undefined) return undefined;
+      const bundle = sources.bundle(domain as TrustDomain | undefined);
+      if (!bundle) return undefined;
       const { trustDomain, sequence, x509Authorities } = bundle;
       return {
         trust_domain: trustDomain,

@@ -11,6 +11,8 @@ import type { Random } from './core/random.ts';
 import { createSchedule } from './core/schedule.ts';
 import { VERSION } from './core/version.ts';
 import { withMintMetrics } from './issuer/metrics.ts';
+import type { TrustBundle } from './identity/bundle.ts';
+import type { TrustDomain } from './identity/spiffe-id.ts';
 import { registerRotationMetrics } from './rotation/metrics.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
 import { createRotator, type RotationStats } from './rotation/rotator.ts';
@@ -30,12 +32,19 @@ export interface ServingParts {
   readonly entitlements: Entitlements;
   readonly issuer: SvidIssuer;
   readonly bundle: OwnBundle;
+  /** Bundles of other trust domains. */
+  readonly foreign: ForeignBundleSource;
   /** That there are descriptors for. */
   readonly connections: number;
   readonly registry: Registry;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+}
+
+export interface ForeignBundleSource {
+  get(trustDomain: TrustDomain): TrustBundle | undefined;
+  onChange(listener: (trustDomain: TrustDomain) => void): () => void;
 }
 
 /** Everything between an identified socket and the secrets that are written to it. */
@@ -67,11 +76,17 @@ export function createServing(parts: ServingParts): Serving {
     svids: rotator,
     bundles: {
       get: preflightedBundles(
-        (domain) => (domain === config.trustDomain ? bundle.current() : undefined),
+        (domain) => (domain === config.trustDomain ? bundle.current() : parts.foreign.get(domain)),
         (trust_domain, reason) => log.error({ trust_domain, reason }, 'trust bundle withheld'),
         clock,
       ),
-      onChange: (listener) => bundle.onChange(() => listener(config.trustDomain)),
+      onChange(listener) {
+        const stops = [
+          bundle.onChange(() => listener(config.trustDomain)),
+          parts.foreign.onChange(listener),
+        ];
+        return () => stops.forEach((stop) => stop());
+      },
     },
     clock,
     onError: (thrown) => log.error({ err: thrown }, 'a reader failed'),

@@ -50,6 +50,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'attestation.docker.cgroup_parents': [],
   'attestation.systemd.enabled': false,
   'attestation.systemd.bus_path': '/run/dbus/system_bus_socket',
+  'federation.bundles_dir': undefined,
   'issuer.x509_svid_ttl': '1h',
   'issuer.ca_ttl': '24h',
   'issuer.root_ttl': '8760h',

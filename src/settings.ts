@@ -97,6 +97,12 @@ export const SETTINGS: readonly Setting[] = [
     'namespace/name of that lease',
   ),
   ...ATTESTATION_SETTINGS,
+  setting(
+    'federation.bundles_dir',
+    text,
+    undefined,
+    'folder of bundles of other trust domains, TD.pem or TD.json (SPIFFE bundle), followed',
+  ),
   setting('issuer.x509_svid_ttl', svidTtl, '1h', 'lifetime of an X.509-SVID'),
   setting('issuer.ca_ttl', caTtl, '24h', 'lifetime of the signing CA'),
   setting('issuer.root_ttl', caTtl, '8760h', 'lifetime of a self-signed root'),

@@ -48,6 +48,17 @@ export interface StatusSources {
         readonly lastErrorAtMs: number | undefined;
       }
     | undefined;
+  /** Bundles of other trust domains; absent: there are none. */
+  readonly foreign?: readonly {
+    readonly trustDomain: string;
+    readonly source: string;
+    readonly hidden: readonly string[];
+    readonly sequence: number;
+    readonly roots: number;
+    readonly earliestNotAfterMs: number | undefined;
+  }[];
+  /** Files and manifests whose bundle is not used as it stands there. */
+  readonly foreignFaults?: readonly { readonly path: string; readonly reason: string }[];
   readonly rotation: {
     readonly held: number;
     readonly due: number;
@@ -170,6 +181,15 @@ function daemonView(from: StatusSources) {
           last_error_at: time(from.upstream.lastErrorAtMs),
         }
       : null,
+    foreign_bundles: (from.foreign ?? []).map((bundle) => ({
+      trust_domain: bundle.trustDomain,
+      source: bundle.source,
+      hidden: bundle.hidden,
+      sequence: bundle.sequence,
+      roots: bundle.roots,
+      earliest_not_after: time(bundle.earliestNotAfterMs),
+    })),
+    foreign_bundle_faults: from.foreignFaults ?? [],
     rotation: {
       held_svids: from.rotation.held,
       due_svids: from.rotation.due,

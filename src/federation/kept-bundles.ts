@@ -24,38 +24,43 @@ export interface KeptBundles {
 const MAX_KEPT = 1024;
 
 /**
- * As `TD.pem` or, where the set has no root, `TD.json` in a folder of their own. A file that is no good
- * any more is said and left out: who federates with that domain then trusts nobody of it.
+ * As `TD.json` (SPIFFE bundles) in a folder of their own. A file that is no good
+ * any more is said and left out: who federates with that domain then trusts nobody of it. Without a
+ * folder they end with the process.
  */
 export function openKeptBundles(
-  folder: string,
+  folder: string | undefined,
   bundles: Pick<ForeignBundles, 'put'>,
   log: Logger,
 ): KeptBundles {
-  const kept = readKept(folder, log);
+  const kept =
+    folder === undefined ? new Map<TrustDomain, readonly X509Authority[]>() : readKept(folder, log);
   bundles.put('set', new Map(kept));
 
-  const pathOf = (trustDomain: TrustDomain) => join(folder, `${trustDomain}.json`);
   return {
     set(trustDomain, text, format) {
       const { roots } = parseBundle(text, format);
       if (!kept.has(trustDomain) && kept.size >= MAX_KEPT) {
         throw new IdentityError('ERR_BAD_REQUEST', `there are ${MAX_KEPT} bundles set already`);
       }
-      ensureFolder(folder);
-      writeFileAtomic(pathOf(trustDomain), documentOf(roots), 0o600);
+      if (folder !== undefined) {
+        ensureFolder(folder);
+        writeFileAtomic(pathIn(folder, trustDomain), documentOf(roots), 0o600);
+      }
       kept.set(trustDomain, roots);
       bundles.put('set', new Map(kept));
     },
     delete(trustDomain) {
       const known = kept.has(trustDomain);
-      remove(pathOf(trustDomain));
+      if (folder !== undefined) remove(pathIn(folder, trustDomain));
       kept.delete(trustDomain);
       bundles.put('set', new Map(kept));
       return known;
     },
   };
 }
+
+const pathIn = (folder: string, trustDomain: TrustDomain) => join(folder, `${trustDomain}.json`);
 
 /** A JWK Set with what reading it needs and no more; one form for all, also for a set without roots. */
 function documentOf(roots: readonly X509Authority[]): string {

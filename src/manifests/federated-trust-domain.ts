@@ -16,6 +16,8 @@ export interface FederatedTrustDomain {
   readonly trustDomainBundle: string;
 }
 
+const NO_FETCH = 'its trustDomainBundle counts as it stands there';
+
 const KEYS = [
   ...['trustDomain', 'bundleEndpointURL', 'bundleEndpointProfile', 'trustDomainBundle'],
   'className',
@@ -40,7 +42,9 @@ export function readFederatedTrustDomain(
     report([...path, 'bundleEndpointURL'], expected);
   }
   const bundle = readText(spec, 'trustDomainBundle');
-  warn(`bundles of ${shown(trustDomain)} are not fetched yet: nobody gets one of it`);
+  const without =
+    bundle === '' ? 'one of it has to be set by hand or lie in federation.bundles_dir' : NO_FETCH;
+  warn(`bundles of ${shown(trustDomain)} are not fetched yet: ${without}`);
   return {
     ...{ name, source, bundleEndpointUrl, ...readProfile(spec) },
     trustDomain: trustDomain as TrustDomain,

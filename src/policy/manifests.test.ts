@@ -56,7 +56,7 @@ describe('loadPolicy() of manifests', () => {
       warnings.map(({ line, message }) => `${line}: ${message}`),
       [
         '21: spec.parentID: it is not honoured in documents: the entry applies on every node that reads this one',
-        '26: bundles of partner.example are not fetched yet: nobody gets one of it',
+        '26: bundles of partner.example are not fetched yet: one of it has to be set by hand or lie in federation.bundles_dir',
       ],
     );
   });

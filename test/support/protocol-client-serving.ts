@@ -104,6 +104,7 @@ export async function startServing(
       onChange: (listener) => (bundleReaders.add(listener), () => bundleReaders.delete(listener)),
     },
     connections: 1000,
+    foreign: { get: () => undefined, onChange: () => () => undefined },
     ...{ registry, clock, random: systemRandom, log },
   });
 
