@@ -18,6 +18,7 @@ const MAY_IMPORT = {
   federation: ['identity'],
   'cluster-ids': ['identity', 'manifests'],
   issuer: ['identity'],
+  signer: ['identity', 'issuer', 'kubernetes'],
   rotation: ['identity'],
   workload: ['identity'],
   sds: ['identity', 'gen'],

@@ -11,6 +11,7 @@ import {
   type SystemdConfig,
 } from './config-engines.ts';
 import { buildKubernetes, type KubernetesConfig } from './config-kubernetes.ts';
+import { buildSigner, type SignerConfig } from './config-signer.ts';
 import { getter, parseAddress, type Get } from './config-values.ts';
 import { errorText, IdentityError, systemCode, toIdentityError } from './core/errors.ts';
 import type { LogLevel } from './core/log.ts';
@@ -68,6 +69,8 @@ export interface Config {
     readonly namesPerStream: number;
     readonly messageBytes: number;
   };
+  /** Of use to `credence signer` alone. */
+  readonly signer: SignerConfig;
   readonly drainDeadlineMs: number;
   readonly telemetry: {
     readonly logLevel: LogLevel;
@@ -256,6 +259,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
       deniedParkMs: get('sds.denied_park'),
     },
     limits: buildLimits(get),
+    signer: buildSigner(get, absolute, env, complain),
     drainDeadlineMs: get('drain_deadline'),
     telemetry: {
       logLevel: get('telemetry.log_level'),

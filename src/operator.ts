@@ -144,8 +144,14 @@ async function listenForMetrics(
   deps: AdminDeps,
 ): Promise<{ server: Server; port: number } | undefined> {
   const address = config.telemetry.metricsAddress;
-  if (!address) return undefined;
-  const server = createMetricsServer(view, deps);
+  return address && listenOn(createMetricsServer(view, deps), address);
+}
+
+/** Binds the port of the metrics; throws `ERR_SOCKET`. */
+export async function listenOn(
+  server: Server,
+  address: { readonly host: string; readonly port: number },
+): Promise<{ server: Server; port: number }> {
   await new Promise<void>((resolve, reject) => {
     const refuse = (thrown: Error) =>
       reject(

@@ -12,6 +12,7 @@ import {
   type Setting,
 } from './setting-formats.ts';
 import { ATTESTATION_SETTINGS } from './settings-attestation.ts';
+import { SIGNER_SETTINGS } from './settings-signer.ts';
 
 const DAY_MS = 86_400_000;
 const svidTtl = duration(SVID_TTL_MS.min, SVID_TTL_MS.max);
@@ -237,6 +238,7 @@ export const SETTINGS: readonly Setting[] = [
     1_048_576,
     'size of one request; a real Envoy sends about 61 kB',
   ),
+  ...SIGNER_SETTINGS,
   setting('drain_deadline', wait, '5s', 'how long open streams may take to end at shutdown'),
   setting(
     'telemetry.log_level',

@@ -7,11 +7,15 @@ import type { Logger } from '../core/log.ts';
 import { MAX_PID } from '../identity/caller.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
 
-/** What the admin socket shows; never a private key. */
-export interface AdminView {
-  /** Reasons why the daemon is not ready; empty when it is. */
+/** Whether all is well, for probes and Prometheus. */
+export interface HealthView {
+  /** Reasons why it is not ready; empty when it is. */
   notReady(): readonly string[];
   metrics(): Promise<string>;
+}
+
+/** What the admin socket shows; never a private key. */
+export interface AdminView extends HealthView {
   /** JSON, in pieces that are each little work. */
   status(): Iterable<string>;
   config(): unknown;
@@ -31,7 +35,7 @@ interface Answer {
   readonly body: string | Iterable<string>;
 }
 
-type Route = (view: AdminView, query: URLSearchParams) => Answer | Promise<Answer>;
+type Route<View> = (view: View, query: URLSearchParams) => Answer | Promise<Answer>;
 
 const json = (body: unknown, code = 200): Answer => ({
   code,
@@ -44,7 +48,7 @@ const text = (body: string, code = 200): Answer => ({
   body: `${body}\n`,
 });
 
-const metrics: Route = async (view) => ({
+const metrics: Route<HealthView> = async (view) => ({
   code: 200,
   type: 'text/plain; version=0.0.4; charset=utf-8',
   body: await view.metrics(),
@@ -53,14 +57,18 @@ const metrics: Route = async (view) => ({
 /** RFC 1123 names, as Kubernetes has them. */
 const POD_NAME = /^([a-z0-9][a-z0-9.-]{0,252})\/([a-z0-9][a-z0-9.-]{0,252})$/;
 
-/** The admin socket's answers, all to GET. */
-const ADMIN_ROUTES: Readonly<Record<string, Route>> = {
+const HEALTH_ROUTES: Readonly<Record<string, Route<HealthView>>> = {
   '/live': () => text('live'),
   '/ready': (view) => {
     const reasons = view.notReady();
     return reasons.length === 0 ? text('ready') : text(`not ready: ${reasons.join(', ')}`, 503);
   },
   '/metrics': metrics,
+};
+
+/** The admin socket's answers, all to GET. */
+const ADMIN_ROUTES: Readonly<Record<string, Route<AdminView>>> = {
+  ...HEALTH_ROUTES,
   '/status': (view) => ({ code: 200, type: 'application/json', body: view.status() }),
   '/config': (view) => json(view.config()),
   '/bundle': (view, query) => {
@@ -136,13 +144,18 @@ export function createAdminServer(view: AdminView, deps: AdminDeps): Server {
 }
 
 /** HTTP with nothing but `/metrics`, for Prometheus on a TCP port. */
-export function createMetricsServer(view: AdminView, deps: AdminDeps): Server {
+export function createMetricsServer(view: HealthView, deps: AdminDeps): Server {
   return serverOf({ '/metrics': metrics }, view, deps);
 }
 
-function serverOf(
-  routes: Readonly<Record<string, Route>>,
-  view: AdminView,
+/** The same with `/live` and `/ready`, for who has no admin socket. */
+export function createHealthServer(view: HealthView, deps: AdminDeps): Server {
+  return serverOf(HEALTH_ROUTES, view, deps);
+}
+
+function serverOf<View>(
+  routes: Readonly<Record<string, Route<View>>>,
+  view: View,
   { clock, log, connections }: AdminDeps,
 ): Server {
   const server = createServer({ connectionsCheckingInterval: 1000 }, (request, response) => {
@@ -186,10 +199,10 @@ async function* paced(pieces: Iterable<string>): AsyncGenerator<string> {
   }
 }
 
-async function answer(
-  routes: Readonly<Record<string, Route>>,
+async function answer<View>(
+  routes: Readonly<Record<string, Route<View>>>,
   request: IncomingMessage,
-  view: AdminView,
+  view: View,
 ): Promise<Answer> {
   const target = request.url ?? '/';
   const mark = target.indexOf('?');

@@ -125,6 +125,23 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./ca-create.ts')).caCreate,
   },
   {
+    words: 'ca revoke',
+    summary: 'cut a node off: it gets no CA, and the one that it may have is trusted no longer',
+    flags: [
+      { name: 'node', value: 'NAME', doc: 'the node, as the cluster calls it' },
+      { name: 'undo', doc: 'let it in again' },
+      { name: 'config', value: 'FILE', doc: 'configuration of the signer, whose rights it takes' },
+    ],
+    note: 'in the cluster: kubectl -n credence exec deploy/credence-signer -- credence ca revoke …',
+    load: async () => (await import('./ca-revoke.ts')).caRevoke,
+  },
+  {
+    words: 'signer',
+    summary: "sign the CAs of a cluster's nodes in the foreground until SIGTERM or SIGINT",
+    flags: [{ name: 'config', value: 'FILE', doc: 'configuration of the signer' }],
+    load: async () => (await import('./signer.ts')).signer,
+  },
+  {
     words: 'config',
     summary: 'print every setting: key, environment variable, default, meaning',
     flags: [JSON_FLAG],

@@ -2,14 +2,12 @@ import { build, type App } from '../app.ts';
 import { unmetFiles } from '../attestor-needs.ts';
 import { loadConfig, type Config } from '../config.ts';
 import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
-import { libc } from '../core/libc.ts';
-import { createLogger } from '../core/log.ts';
-import { prettyLine } from '../core/pretty-log.ts';
 import { systemRandom } from '../core/random.ts';
 import { environmentName } from '../settings.ts';
 import { textOf, type Action } from './command.ts';
 import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
+import { hideProcess, logOf, untilStopped } from './foreground.ts';
 import { missingPolicy } from './missing-policy.ts';
 import { findQuickstart } from './quickstart.ts';
 
@@ -23,11 +21,7 @@ export const run: Action = async (given, _operands, terminal) => {
   }
   hideProcess();
   const config = loadConfig(file, terminal.env);
-  const pretty = (config.telemetry.logFormat ?? (terminal.isTTY ? 'pretty' : 'json')) === 'pretty';
-  const log = createLogger({
-    level: config.telemetry.logLevel,
-    write: (line) => terminal.err(pretty ? prettyLine(line) : line),
-  });
+  const log = logOf(config, terminal);
   for (const detail of configWarnings(config)) log.warn({ detail }, 'configuration warning');
   for (const { need, why } of unmetFiles(config)) {
     const fields = { path: need.path, reason: why, detail: need.key };
@@ -36,25 +30,12 @@ export const run: Action = async (given, _operands, terminal) => {
   const app = await start(config, { clock: terminal.clock, random: systemRandom, log });
   terminal.out(greeting(config, app));
   void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));
-  if (!terminal.signal.aborted) {
-    await new Promise<void>((stop) =>
-      terminal.signal.addEventListener('abort', () => stop(), { once: true }),
-    );
-  }
+  await untilStopped(terminal);
   log.info({}, 'draining');
   await app.close();
   log.info({}, 'stopped');
   return EXIT.done;
 };
-
-/**
- * Keeps other processes of this user, and root that was left no capabilities, from this one's memory,
- * open files and mounts, where keys are (PR_SET_DUMPABLE in prctl(2)). No core is dumped either.
- */
-function hideProcess(): void {
-  const PR_SET_DUMPABLE = 4;
-  libc().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-}
 
 async function start(config: Config, deps: Parameters<typeof build>[1]): Promise<App> {
   try {
