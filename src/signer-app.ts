@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
@@ -78,6 +79,8 @@ export async function startSigner(config: Config, deps: SignerAppDeps): Promise<
   const { clock, log } = deps;
   const { signer } = config;
   const stop = new AbortController();
+  // As many wait with it as there are calls at once.
+  setMaxListeners(0, stop.signal);
   const api = createApi(accessOf(config, clock), clock);
   const closing: (() => void)[] = [() => stop.abort(), () => api.close()];
   const close = () => {
@@ -173,6 +176,7 @@ function requestsOf(
     ...parts,
     ...{ record, roots, audit: parts.audit ?? auditInLog(log) },
     keyWasSeen: (keyId, uid) => requests?.keyWasSeen(keyId, uid) ?? false,
+    isAnswered: (uid) => requests?.isAnswered(uid) ?? false,
   });
   return (requests = createRequests({ ...parts, answer, outcome, signerName: signer.name }));
 }

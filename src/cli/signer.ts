@@ -11,7 +11,7 @@ export const signer: Action = async (given, _operands, terminal) => {
   const file = textOf(given, 'config');
   if (file === undefined) {
     throw new IdentityError('ERR_USAGE', 'credence signer needs --config FILE', {
-      hint: 'k8s/config/signer.yaml is one to start from',
+      hint: 'k8s/signer/config/signer.yaml is one to start from',
     });
   }
   hideProcess();

@@ -37,6 +37,8 @@ export interface AnswerDeps {
   readonly signal: AbortSignal;
   /** Whether another request for this key was answered already. */
   keyWasSeen(keyId: Buffer, requestUid: string): boolean;
+  /** Whether a watch has told meanwhile that somebody else has answered it. */
+  isAnswered(requestUid: string): boolean;
 }
 
 /**
@@ -46,6 +48,7 @@ export interface AnswerDeps {
 export function createAnswerer(rules: AnswerRules, deps: AnswerDeps) {
   const { api, audit, clock, signal } = deps;
   const nextSerial = createSerials(deps.random);
+  const fresh = shared(() => deps.roots.fresh({ signal }));
 
   return async function answer(request: unknown): Promise<Outcome> {
     for (let current = request; ;) {
@@ -79,8 +82,9 @@ export function createAnswerer(rules: AnswerRules, deps: AnswerDeps) {
     if (place === 'of another') return refuse(request, SEEN);
     if (place === 'too many') return refuse(request, TOO_MANY);
     // After it was written down: whoever cuts the node off now sees that it may have a CA.
-    const state = await deps.roots.fresh({ signal });
+    const state = await fresh();
     if (state.revoked.has(node)) return refuse(request, revoked(verdict));
+    if (deps.isAnswered(requestUid)) return 'others';
     return sign(request, verdict, await deps.roots.authority(state));
   }
 
@@ -152,6 +156,21 @@ export function createAnswerer(rules: AnswerRules, deps: AnswerDeps) {
     if (isSame && isThere) return undefined;
     return deny('PodGone', `the pod ${pod.name} is another one now, or on another node`);
   }
+}
+
+/** Who asks while it is asked already gets the answer to the next question, which is one for all. */
+function shared<T>(ask: () => Promise<T>): () => Promise<T> {
+  let asking: Promise<unknown> = Promise.resolve();
+  let next: Promise<T> | undefined;
+  return () => {
+    next ??= asking.then(() => {
+      const answer = ask();
+      next = undefined;
+      asking = answer.catch(() => undefined);
+      return answer;
+    });
+    return next;
+  };
 }
 
 const revoked = ({ node }: Candidate) => deny('NodeRevoked', `the node ${node} was cut off`);

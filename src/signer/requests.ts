@@ -24,6 +24,7 @@ export interface Requests {
   readonly mirror: Mirror;
   /** Whether another request for this key has been answered. */
   keyWasSeen(keyId: Buffer, requestUid: string): boolean;
+  isAnswered(requestUid: string): boolean;
   waiting(): number;
 }
 
@@ -130,6 +131,7 @@ export function createRequests(deps: RequestsDeps): Requests {
       [...(byKey.get(keyId.toString('hex')) ?? [])].some(
         (uid) => uid !== requestUid && (answered.has(uid) || progressOf(objects.get(uid)).isDone),
       ),
+    isAnswered: (uid) => progressOf(objects.get(uid)).isDone,
     waiting: () => busy.size,
   };
 }

@@ -235,6 +235,9 @@ export function createOwnRoots(config: OwnRootsConfig, deps: OwnRootsDeps): OwnR
     async authority(state) {
       const active = state.roots.find(({ slot }) => slot === 'active');
       if (!active) throw new IdentityError('ERR_ISSUER', 'there is no root yet');
+      if (active.publishedAtMs === undefined) {
+        throw new IdentityError('ERR_ISSUER', 'nodes do not find the root yet');
+      }
       const { validity } = active.certificate;
       if (validity.notAfterMs - clock.now() < 1000) {
         const end = isoTime(validity.notAfterMs);

@@ -12,7 +12,7 @@ import { readPolicy } from '../../src/policy/load.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const K8S = join(ROOT, 'k8s');
 /** Folders with a kustomization of their own. */
-const FOLDERS = ['.', 'cluster-ids', 'monitoring', 'example'];
+const FOLDERS = ['.', 'cluster-ids', 'monitoring', 'example', 'signer'];
 
 interface Container {
   readonly name: string;
@@ -124,7 +124,7 @@ describe('the manifests', () => {
   });
 
   it('give a reason for each rule of RBAC', () => {
-    for (const file of ['rbac.yaml', 'ca.yaml', 'cluster-ids/rbac.yaml']) {
+    for (const file of ['rbac.yaml', 'ca.yaml', 'cluster-ids/rbac.yaml', 'signer/daemons.yaml']) {
       const lines = text(file).split('\n');
       const rules = lines.flatMap((line, n) => (/^ {2}- apiGroups:/.test(line) ? [n] : []));
       assert.ok(rules.length > 0, file);

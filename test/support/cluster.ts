@@ -37,6 +37,10 @@ export const CLUSTER_SPIFFE_IDS = `${GROUP}/clusterspiffeids`;
 export const STATIC_ENTRIES = `${GROUP}/clusterstaticentries`;
 export const FEDERATED = `${GROUP}/clusterfederatedtrustdomains`;
 
+/** The path of one object, of kinds that are asked for by name. */
+const NAMED =
+  /\/(leases|secrets|configmaps|certificatesigningrequests|namespaces\/[^/]+\/pods)\/[^/]+$/;
+
 export function createFakeCluster(): FakeCluster {
   const collections = new Map<string, Collection>();
   const written: Written[] = [];
@@ -78,7 +82,7 @@ export function createFakeCluster(): FakeCluster {
       return 201;
     }
     const [, collection = '', name = ''] =
-      /^(.*)\/([^/]+?)(?:\/status)?$/.exec(path.replace(/\/status$/, '')) ?? [];
+      /^(.*)\/([^/]+)$/.exec(path.replace(/\/(status|approval)$/, '')) ?? [];
     const { objects, refusal } = of(collection);
     const before = objects.get(name) as { metadata: { resourceVersion: string } } | undefined;
     if (refusal !== undefined || !before) return refusal ?? 404;
@@ -127,7 +131,7 @@ export function createFakeCluster(): FakeCluster {
       }
       const one = single(url.pathname);
       if (one) return void response.writeHead(200).end(JSON.stringify(one));
-      if (url.pathname.includes('/leases/')) return void response.writeHead(404).end('{}');
+      if (NAMED.test(url.pathname)) return void response.writeHead(404).end('{}');
       const at = Number(url.searchParams.get('continue') ?? 0);
       const limit = Number(url.searchParams.get('limit') ?? objects.size);
       const next = at + limit < objects.size ? { continue: String(at + limit) } : {};
