@@ -12,8 +12,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Registry } from 'prom-client';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { environmentName, SETTINGS } from '../../src/settings.ts';
+import { registerSignerMetrics } from '../../src/signer/metrics.ts';
 import { runCredence } from '../support/credence-command.ts';
 import { createDaemon, entryForMe } from '../support/daemon.ts';
 import { createForeignCas, mountSecret } from '../support/upstream.ts';
@@ -28,6 +30,18 @@ const read = (page: string) => readFileSync(join(ROOT, page), 'utf8');
 /** Every match of the expression's first group, once. */
 const all = (text: string, expression: RegExp) =>
   new Set(Array.from(text.matchAll(expression), ([, first = '']) => first));
+
+/** Those of `credence signer`, which no daemon serves. */
+async function signerMetrics(): Promise<ReadonlySet<string>> {
+  const registry = new Registry();
+  registerSignerMetrics(registry, {
+    state: () => undefined,
+    waiting: () => 0,
+    heardSeconds: () => 0,
+    areRootsTold: () => true,
+  });
+  return all(await registry.metrics(), /^# TYPE (credence_\w+) /gm);
+}
 
 describe('the documentation', () => {
   it('links to files that are there', () => {
@@ -113,6 +127,7 @@ describe('the documentation', () => {
     });
     await daemon.start();
     const served = all(await daemon.admin('/metrics'), /^# TYPE (credence_\w+) /gm);
+    for (const name of await signerMetrics()) served.add(name);
     assert.deepEqual(
       [...all(read('README.md'), /^\| `(credence_\w+)`/gm)].sort(),
       [...served].sort(),

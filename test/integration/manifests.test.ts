@@ -151,7 +151,7 @@ describe('the manifests', () => {
     const called = containers.flatMap(({ command = [] }) =>
       command[0] === '/usr/bin/credence' ? [command.slice(1)] : [],
     );
-    assert.equal(called.length, 1);
+    assert.equal(called.length, 2);
     for (const words of called) {
       const command = COMMANDS.find((c) => words.join(' ').startsWith(`${c.words} `));
       assert.ok(command, words.join(' '));
@@ -212,6 +212,35 @@ describe('the DaemonSet of credence', () => {
     const policy = readPolicy({ ...policySources(config), paths: [join(K8S, 'policy')] });
     assert.deepEqual([policy.faults, policy.warnings], [[], []]);
     assert.equal(policy.entries.length, 2);
+  });
+});
+
+describe('the Deployment of the signer', () => {
+  it('has a configuration that is one, for the daemons of the DaemonSet', () => {
+    const file = join(K8S, 'signer/config/signer.yaml');
+    const { signer, trustDomain } = parseConfig(readFileSync(file), file, {
+      KUBERNETES_SERVICE_HOST: '::1',
+    });
+    const { metadata } = daemon ?? { metadata: { name: '' } };
+    assert.deepEqual(signer.serviceAccount, { namespace: 'credence', name: metadata.name });
+    const daemons = join(K8S, 'config/credence.yaml');
+    const env = { CREDENCE_ATTESTATION_KUBERNETES_NODE_NAME: 'n', KUBERNETES_SERVICE_HOST: '::1' };
+    assert.equal(parseConfig(readFileSync(daemons), daemons, env).trustDomain, trustDomain);
+  });
+
+  it('may do what it does to objects of the names that it is configured with, and no more', () => {
+    const { signer } = parseConfig('trust_domain: example.org', 'x.yaml', {});
+    const rules = manifestsOf('signer').flatMap(
+      (one) =>
+        (one as unknown as { rules?: { resources: string[]; resourceNames?: string[] }[] }).rules ??
+        [],
+    );
+    const named = rules.flatMap(({ resourceNames }) => resourceNames ?? []);
+    const { secret, keyRecord, rootsConfigMap, name } = signer;
+    assert.deepEqual(
+      [...new Set(named)].sort(),
+      [secret.name, keyRecord.name, rootsConfigMap.name, name].sort(),
+    );
   });
 });
 

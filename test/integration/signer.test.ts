@@ -40,15 +40,15 @@ interface Setup {
   readonly cluster: FakeCluster;
   readonly clock: FakeClock;
   readonly file: string;
-  start(settings?: object): Promise<{ readonly port: number | undefined; close(): void }>;
-  ask(node: string, wish?: Wish): Promise<string>;
-  object(path: string, name: string): Promise<Fields>;
-  conditions(name: string): Promise<readonly Condition[]>;
+  readonly start: (settings?: object): Promise<{ readonly port: number | undefined; close() => void }>;
+  readonly ask: (node: string, wish?: Wish) => Promise<string>;
+  readonly object: (path: string, name: string) => Promise<Fields>;
+  readonly conditions: (name: string) => Promise<readonly Condition[]>;
   /** The chain that the request was given. */
-  chain(name: string): Promise<readonly X509Certificate[]>;
-  roots(): Promise<readonly X509Certificate[]>;
+  readonly chain: (name: string) => Promise<readonly X509Certificate[]>;
+  readonly roots: () => Promise<readonly X509Certificate[]>;
   /** Lets time go on until something is so. */
-  until(what: string, probe: () => Promise<boolean> | boolean): Promise<void>;
+  readonly until: (what: string, probe: () => Promise<boolean> | boolean) => Promise<void>;
 }
 
 async function setUp(t: TestContext): Promise<Setup> {
@@ -75,7 +75,7 @@ async function setUp(t: TestContext): Promise<Setup> {
     eventually(
       async () => {
         if (await probe()) return true;
-        await clock.advance(100);
+        await clock.advance(500);
         return undefined;
       },
       { what },
