@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { FakeClock } from '../../test/support/fake-clock.ts';
 import { seededRandom } from '../../test/support/fake-random.ts';
 import { newKey } from '../../test/support/node-requests.ts';
 import { readCertificate } from '../identity/certificate.ts';
@@ -63,10 +62,5 @@ describe('signNodeCa()', () => {
   it('leaves the organization out where a trust domain is longer than one may be', async () => {
     const { ca } = await make('ec-p256', `${'a'.repeat(70)}.example`);
     assert.equal(ca.subjectText, 'CN=Credence node n1');
-  });
-
-  it('does not outlive its root', async () => {
-    const clock = new FakeClock();
-    assert.equal(validityFrom(clock.now(), 1e9, clock.now() + 5000).notAfterMs, clock.now() + 5000);
   });
 });

@@ -40,7 +40,9 @@ interface Setup {
   readonly cluster: FakeCluster;
   readonly clock: FakeClock;
   readonly file: string;
-  readonly start: (settings?: object): Promise<{ readonly port: number | undefined; close() => void }>;
+  readonly start: (
+    settings?: object,
+  ) => Promise<{ readonly port: number | undefined; close(): void }>;
   readonly ask: (node: string, wish?: Wish) => Promise<string>;
   readonly object: (path: string, name: string) => Promise<Fields>;
   readonly conditions: (name: string) => Promise<readonly Condition[]>;
