@@ -464,8 +464,8 @@ describe('the policy of a cluster', { timeout: 60_000 }, () => {
     assert.equal(match('unix:uid:71').length, 0);
     const details = log.lines.flatMap(({ fields }) => fields.detail ?? []);
     assert.ok(
-      details.some(
-        (text) => text.startsWith('bundles of partner.example are not fetched yet: one of it has'),
+      details.some((text) =>
+        text.startsWith('bundles of partner.example are not fetched yet: one of it has'),
       ),
     );
   });
