@@ -19,6 +19,7 @@ const MAY_IMPORT = {
   'cluster-ids': ['identity', 'manifests'],
   issuer: ['identity'],
   signer: ['identity', 'issuer', 'kubernetes'],
+  vault: ['identity', 'issuer'],
   rotation: ['identity'],
   workload: ['identity'],
   sds: ['identity', 'gen'],

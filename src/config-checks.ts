@@ -18,7 +18,7 @@ export function checkCombinations(config: Config, complain: Complain): void {
     }
   }
   const { issuer } = config;
-  if (!issuer.upstream && issuer.caTtlMs > issuer.rootTtlMs) {
+  if (!issuer.upstream && !issuer.remote && issuer.caTtlMs > issuer.rootTtlMs) {
     complain('issuer.ca_ttl', 'expected at most issuer.root_ttl: a CA cannot outlive its root');
   }
   if (!issuer.upstream && issuer.x509SvidTtlMs > issuer.caTtlMs) {

@@ -1,5 +1,7 @@
 import type { Get } from './config-values.ts';
+import { buildVault } from './config-vault.ts';
 import type { Complain } from './read-settings.ts';
+import type { VaultConfig } from './vault/vault-config.ts';
 
 /** Files that the signing CA comes from; durations in milliseconds. */
 export interface UpstreamConfig {
@@ -31,4 +33,20 @@ export function buildUpstream(
   const [certFile = '', keyFile = '', bundleFile = ''] = paths.map((path) => absolute(path ?? ''));
   const newRootDelayMs = get<number>('issuer.upstream.new_root_delay');
   return { certFile, keyFile, bundleFile, newRootDelayMs };
+}
+
+/** Who signs issuing CAs for keys that are made here. */
+export interface RemoteConfig {
+  readonly type: 'vault';
+  readonly vault: VaultConfig;
+}
+
+/** Undefined when nobody else signs them; complains of settings without their type. */
+export function buildRemote(
+  get: Get,
+  absolute: (path: string) => string,
+  complain: Complain,
+): RemoteConfig | undefined {
+  const vault = buildVault(get, absolute, complain);
+  return vault && { type: 'vault', vault };
 }

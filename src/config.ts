@@ -2,7 +2,12 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { checkCombinations } from './config-checks.ts';
-import { buildUpstream, type UpstreamConfig } from './config-upstream.ts';
+import {
+  buildRemote,
+  buildUpstream,
+  type RemoteConfig,
+  type UpstreamConfig,
+} from './config-upstream.ts';
 import { buildClusterPolicy, type ClusterPolicyConfig } from './config-cluster-policy.ts';
 import {
   buildDocker,
@@ -45,8 +50,10 @@ export interface Config {
     readonly keyType: KeyType;
     readonly caKeyType: KeyType;
     readonly keyManager: 'disk' | 'memory';
-    /** Undefined: self-signed. */
+    /** Undefined: the issuing CA does not come from files. */
     readonly upstream: UpstreamConfig | undefined;
+    /** Undefined: nobody else signs issuing CAs. */
+    readonly remote: RemoteConfig | undefined;
   };
   /** Undefined: no folder of bundles of other trust domains. */
   readonly bundlesDir: string | undefined;
@@ -245,8 +252,12 @@ function build(file: string, values: Values, env: Environment, complain: Complai
       docker: buildDocker(get, absolute, complain),
       systemd: buildSystemd(get, absolute),
     },
-    issuer: { ...buildIssuer(get), upstream: buildUpstream(get, absolute, complain) },
     bundlesDir: optionalPath(get<string | null>('federation.bundles_dir'), absolute),
+    issuer: {
+      ...buildIssuer(get),
+      upstream: buildUpstream(get, absolute, complain),
+      remote: buildRemote(get, absolute, complain),
+    },
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
     sds: {
       aliases: {
@@ -280,7 +291,7 @@ function optionalPath(path: string | null, absolute: (path: string) => string): 
   return path === null ? undefined : absolute(path);
 }
 
-function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream'> {
+function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream' | 'remote'> {
   return {
     x509SvidTtlMs: get('issuer.x509_svid_ttl'),
     caTtlMs: get('issuer.ca_ttl'),

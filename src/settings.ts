@@ -13,6 +13,7 @@ import {
 } from './setting-formats.ts';
 import { ATTESTATION_SETTINGS } from './settings-attestation.ts';
 import { SIGNER_SETTINGS } from './settings-signer.ts';
+import { UPSTREAM_SETTINGS } from './settings-upstream.ts';
 
 const DAY_MS = 86_400_000;
 const svidTtl = duration(SVID_TTL_MS.min, SVID_TTL_MS.max);
@@ -117,9 +118,9 @@ export const SETTINGS: readonly Setting[] = [
   ),
   setting(
     'issuer.upstream.type',
-    oneOf('self_signed', 'disk'),
+    oneOf('self_signed', 'disk', 'vault'),
     'self_signed',
-    'where the signing CA comes from: made here below a root of its own, or from files',
+    'where the signing CA comes from: made here below a root of its own, from files, or made here and signed by Vault',
   ),
   setting(
     'issuer.upstream.cert_file',
@@ -145,6 +146,7 @@ export const SETTINGS: readonly Setting[] = [
     '2m',
     'disk: how long a new root is trusted before anything is signed under it; as long as other nodes take to see it',
   ),
+  ...UPSTREAM_SETTINGS,
   setting(
     'rotation.fraction',
     number(0.05, 0.95, false),

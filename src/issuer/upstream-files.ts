@@ -40,6 +40,15 @@ export function readUpstreamFiles(files: UpstreamFiles, readOnce = readFrom): Up
   }
 }
 
+/**
+ * One file by the same rules: as others may read it, or what is `secret` in it may not be reached by
+ * any. Throws `ERR_KEY_STORE`. Whoever reads a secret wipes it.
+ */
+export function readSafeFile(path: string, secret?: string): Buffer {
+  const forbidden = secret === undefined ? WRITERS : OTHERS | WRITERS;
+  return read(path, forbidden, readFrom, secret).bytes;
+}
+
 /** Undefined when one of them is another file by the time that the last one is read. */
 function readAtOnce(files: UpstreamFiles, readOnce: ReadOnce): UpstreamTexts | undefined {
   // The key last: nothing of it is in memory when another file is no good.
@@ -66,7 +75,7 @@ interface Reading {
   readonly bytes: Buffer;
 }
 
-function read(path: string, forbidden: number, readOnce: ReadOnce): Reading {
+function read(path: string, forbidden: number, readOnce: ReadOnce, secret = 'the key'): Reading {
   let fd;
   try {
     fd = openSync(path, OPEN_FLAGS);
@@ -79,7 +88,7 @@ function read(path: string, forbidden: number, readOnce: ReadOnce): Reading {
     if (stats.size > MAX_BYTES) {
       throw unreadable(path, `it has ${stats.size} bytes, at most ${MAX_BYTES} are expected`);
     }
-    checkAccess(path, stats, forbidden);
+    checkAccess(path, stats, forbidden, secret);
     return { path, stats, bytes: readAll(path, fd, readOnce) };
   } catch (thrown) {
     if (thrown instanceof IdentityError) throw thrown;
@@ -106,7 +115,7 @@ function readAll(path: string, fd: number, readOnce: ReadOnce): Buffer {
   }
 }
 
-function checkAccess(path: string, { uid, mode }: Stats, forbidden: number): void {
+function checkAccess(path: string, { uid, mode }: Stats, forbidden: number, secret: string): void {
   const own = process.geteuid?.() ?? -1;
   if (uid !== 0 && uid !== own) {
     throw new IdentityError(
@@ -121,7 +130,7 @@ function checkAccess(path: string, { uid, mode }: Stats, forbidden: number): voi
   throw new IdentityError(
     'ERR_KEY_STORE',
     isKey
-      ? `${path} has mode ${actual}, others may reach the key: expected 0440 or less`
+      ? `${path} has mode ${actual}, others may reach ${secret}: expected 0440 or less`
       : `${path} has mode ${actual}, others may write it: expected 0644 or less`,
     {
       hint: isKey
