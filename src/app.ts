@@ -9,6 +9,7 @@ import { manifestFigures } from './cluster-status.ts';
 import { createWholePolicy, type WholePolicy } from './cluster-policy.ts';
 import { policySources, type Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
+import { IdentityError } from './core/errors.ts';
 import { giveBackAtRest } from './core/give-back.ts';
 import type { LogFields, Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
@@ -176,6 +177,9 @@ const notReadyFor = (readiness: Readiness, signing: Signing, clock: Clock) => [
 
 async function beginSigning(signing: Signing, config: Config, deps: AppDeps): Promise<Issuer> {
   const { trustDomain, dataDir } = config;
+  if (config.issuer.remote) {
+    throw new IdentityError('ERR_ISSUER', 'no authority elsewhere can be asked yet');
+  }
   const issuer = await openIssuer({ ...config.issuer, trustDomain, dataDir }, deps);
   signing.begin(deps.decorateIssuer?.(issuer) ?? issuer);
   return issuer;

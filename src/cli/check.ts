@@ -11,6 +11,7 @@ import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
+import { remoteFindings } from './remote-findings.ts';
 import { configFile } from './sockets.ts';
 import { upstreamFindings } from './upstream-findings.ts';
 
@@ -73,9 +74,11 @@ function examine(
   if (config) {
     findings.push(...socketDoubts(config));
     for (const message of configWarnings(config)) findings.push(finding('warning', message));
-    const { error, warnings } = upstreamFindings(config, systemClock.now());
-    if (error) findings.push(finding('error', error.message, error.hint));
-    for (const { message, hint } of warnings) findings.push(finding('warning', message, hint));
+    for (const found of [upstreamFindings(config, systemClock.now()), remoteFindings(config)]) {
+      const { error, warnings } = found;
+      if (error) findings.push(finding('error', error.message, error.hint));
+      for (const { message, hint } of warnings) findings.push(finding('warning', message, hint));
+    }
   }
   return { findings, entries, config };
 }

@@ -37,14 +37,16 @@ async function order(ttlMs = DAY_MS): Promise<CaOrder> {
 interface Wanted extends VaultServerOptions {
   readonly auth?: VaultAuth['type'];
   readonly config?: Partial<VaultConfig>;
+  readonly nameConstraint?: boolean;
 }
 
-async function setUp(t: TestContext, { auth, config, ...options }: Wanted = {}) {
+async function setUp(t: TestContext, { auth, config, nameConstraint, ...options }: Wanted = {}) {
   const clock = new FakeClock(systemClock.now());
   const log = new FakeLogger();
   const vault = await startVaultServer({ ...options, clock });
   const authority = createVaultAuthority(vault.config(auth, config), {
     ...{ clock, log, random: systemRandom, trustDomain },
+    nameConstraint: nameConstraint ?? false,
   });
   t.after(async () => {
     authority.close();
@@ -152,6 +154,15 @@ describe('a CA signed by Vault', () => {
       'POST auth/approle/login',
       'POST pki/issuer/spiffe/sign-intermediate',
     ]);
+  });
+
+  it('is held to the trust domain where that is wanted, or not taken', async (t) => {
+    const { vault, issue } = await setUp(t, { nameConstraint: true });
+    const [der = Buffer.alloc(0)] = (await issue()).chain;
+    assert.ok(readCertificate(der).hasNameConstraints);
+    assert.equal(vault.lastBody['permitted_uri_domains'], 'example.org');
+    const old = await setUp(t, { nameConstraint: true, before119: true });
+    assert.match(await refusal(old.issue()), /has no name constraint, .* takes Vault 1\.19/);
   });
 
   it('is below the new root after the mount was given one', async (t) => {

@@ -3,6 +3,7 @@ import { abortReason, type Clock } from '../core/clock.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
+import { readCertificate } from '../identity/certificate.ts';
 import { pemBytes } from '../identity/pem.ts';
 import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
 import type { CaOrder, IssuedCa, UpstreamAuthority } from '../issuer/upstream-authority.ts';
@@ -22,6 +23,8 @@ export interface VaultDeps {
   readonly random: Random;
   readonly log: Logger;
   readonly trustDomain: TrustDomain;
+  /** Whether the CA is to be held to the trust domain; then one that is not is refused. */
+  readonly nameConstraint?: boolean;
 }
 
 /** Has issuing CAs signed by the PKI secrets engine of a Vault or an OpenBao. */
@@ -35,7 +38,7 @@ export function createVaultAuthority(config: VaultConfig, deps: VaultDeps): Upst
 
   async function sign(order: CaOrder, { token }: GivenToken, signal: AbortSignal) {
     const path = signPath(config);
-    const body = signBody(order, deps.trustDomain);
+    const body = signBody(order, deps);
     return calls.call({ method: 'POST', path, token, body }, { signal });
   }
 
@@ -66,7 +69,7 @@ export function createVaultAuthority(config: VaultConfig, deps: VaultDeps): Upst
         const { data, warnings } = await ask(order, signal);
         const detail = warnings.map((one) => printable(one, [])).join('; ');
         if (detail !== '') log.debug({ detail: detail.slice(0, 1000) }, 'vault warns');
-        return readIssued(data, knownRoots(config));
+        return constrained(readIssued(data, knownRoots(config)), deps);
       } catch (thrown) {
         if (options.signal.aborted) throw abortReason(options.signal);
         if (closing.signal.aborted) throw new IdentityError('ERR_SHUTDOWN', 'vault is not asked');
@@ -89,7 +92,7 @@ function signPath({ pkiMount, issuerRef }: VaultConfig): string {
  * The parameters of "Sign intermediate". What the request says beside its key and its common name does not
  * count (`use_csr_values`), so a policy of Vault can pin all that does.
  */
-function signBody({ csr, ttlMs }: CaOrder, trustDomain: TrustDomain) {
+function signBody({ csr, ttlMs }: CaOrder, { trustDomain, nameConstraint = false }: VaultDeps) {
   return {
     csr: pemBytes('CERTIFICATE REQUEST', csr).toString('latin1'),
     format: 'pem',
@@ -100,7 +103,18 @@ function signBody({ csr, ttlMs }: CaOrder, trustDomain: TrustDomain) {
     uri_sans: trustDomainId(trustDomain),
     // It is no host name, and is refused as one.
     exclude_cn_from_sans: true,
+    ...(nameConstraint ? { permitted_uri_domains: trustDomain } : {}),
   };
+}
+
+/** A Vault before 1.19 and an OpenBao pass over the parameter and say so in a warning. */
+function constrained(issued: IssuedCa, { nameConstraint = false }: VaultDeps): IssuedCa {
+  const [der] = issued.chain;
+  if (!nameConstraint || (der && readCertificate(der).hasNameConstraints)) return issued;
+  throw new IdentityError(
+    'ERR_ISSUER',
+    'the CA has no name constraint, as issuer.name_constraint wants it: this takes Vault 1.19 or later',
+  );
 }
 
 function knownRoots({ rootFile }: VaultConfig) {

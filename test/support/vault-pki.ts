@@ -1,6 +1,7 @@
 import { webcrypto } from 'node:crypto';
 import type { KeyUsageFlags, X509Certificate } from '@peculiar/x509';
 import type { Clock } from '../../src/core/clock.ts';
+import { der, TAG } from '../../src/core/der.ts';
 import { loadX509Library } from '../../src/issuer/x509-library.ts';
 
 /** What is wrong with what is signed. */
@@ -15,6 +16,8 @@ export interface VaultPkiOptions {
   /** What becomes of a life beyond the issuer's: Vault since 1.17, or OpenBao and older ones. */
   readonly beyondIssuer?: 'truncate' | 'permit';
   readonly issuerTtlS?: number;
+  /** Since 1.19 it knows name constraints for URIs. */
+  readonly before119?: boolean;
 }
 
 /** A refusal with its status. */
@@ -92,7 +95,9 @@ export async function createVaultPki(options: VaultPkiOptions): Promise<VaultPki
     flaw: 'none',
     rotate,
     async sign(body) {
-      const unknown = Object.keys(body).filter((name) => !PARAMETERS.includes(name));
+      const known = options.before119 ? PARAMETERS : [...PARAMETERS, 'permitted_uri_domains'];
+      const unknown = Object.keys(body).filter((name) => !known.includes(name));
+      const constraint = options.before119 ? undefined : text(body['permitted_uri_domains']);
       const warnings =
         unknown.length > 0
           ? [`Endpoint ignored these unrecognized parameters: [${unknown.sort().join(' ')}]`]
@@ -144,6 +149,7 @@ export async function createVaultPki(options: VaultPkiOptions): Promise<VaultPki
                 ),
               ]
             : []),
+          ...(constraint === undefined ? [] : [uriConstraint(constraint)]),
           await x509.SubjectKeyIdentifierExtension.create(key),
           await x509.AuthorityKeyIdentifierExtension.create(signer.certificate.publicKey),
         ],
@@ -169,6 +175,13 @@ export async function createVaultPki(options: VaultPkiOptions): Promise<VaultPki
     },
   };
   return pki;
+
+  /** RFC 5280 4.2.1.10: permittedSubtrees with one uniformResourceIdentifier. */
+  function uriConstraint(host: string) {
+    const subtree = der(TAG.sequence, der(TAG.sanUri, Buffer.from(host)));
+    const value = der(TAG.sequence, der(0xa0, subtree));
+    return new x509.Extension('2.5.29.30', true, value);
+  }
 
   function readCsr(csr: string) {
     if (!csr.includes('BEGIN CERTIFICATE REQUEST')) throw new PkiError('no CSR could be decoded');
