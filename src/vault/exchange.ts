@@ -50,39 +50,48 @@ export async function exchange(
       headers: { ...sent.headers, 'content-length': String(sent.body?.length ?? 0) },
       ...(url.protocol === 'http:' ? {} : tls(config, key)),
     };
-    return await new Promise((resolve, reject) => {
-      let failure: Error | undefined;
-      const fail = (error: Error) => {
-        failure ??= error;
-        call.destroy(failure);
-      };
-      const onAbort = () => fail(abortReason(signal));
-      const settle = () => {
-        timer.cancel();
-        signal.removeEventListener('abort', onAbort);
-      };
-      const reject1 = (error: Error) => {
-        settle();
-        reject(failure ?? error);
-      };
-      const take = (response: IncomingMessage) => {
-        collect(response, fail).then((bytes) => {
-          settle();
-          const { statusCode: status = 0, headers } = response;
-          resolve({ status, location: headers.location, bytes });
-        }, reject1);
-      };
-      const call = (url.protocol === 'http:' ? plainRequest : request)(url, options, take);
-      const timer = clock.after(DEADLINE_MS, () =>
-        fail(new Error(`no answer within ${DEADLINE_MS / 1000} s`)),
-      );
-      signal.addEventListener('abort', onAbort, { once: true });
-      call.once('error', reject1);
-      call.end(sent.body);
-    });
+    return await ask(url, options, sent.body, { signal, clock });
   } finally {
     key?.fill(0);
   }
+}
+
+function ask(
+  url: URL,
+  options: RequestOptions,
+  body: Buffer | undefined,
+  { signal, clock }: ExchangeOptions,
+): Promise<Received> {
+  return new Promise((resolve, reject) => {
+    let failure: Error | undefined;
+    const fail = (error: Error) => {
+      failure ??= error;
+      call.destroy(failure);
+    };
+    const onAbort = () => fail(abortReason(signal));
+    const settle = () => {
+      timer.cancel();
+      signal.removeEventListener('abort', onAbort);
+    };
+    const refuse = (error: Error) => {
+      settle();
+      reject(failure ?? error);
+    };
+    const take = (response: IncomingMessage) => {
+      collect(response, fail).then((bytes) => {
+        settle();
+        const { statusCode: status = 0, headers } = response;
+        resolve({ status, location: headers.location, bytes });
+      }, refuse);
+    };
+    const call = (url.protocol === 'http:' ? plainRequest : request)(url, options, take);
+    const timer = clock.after(DEADLINE_MS, () =>
+      fail(new Error(`no answer within ${DEADLINE_MS / 1000} s`)),
+    );
+    signal.addEventListener('abort', onAbort, { once: true });
+    call.once('error', refuse);
+    call.end(body);
+  });
 }
 
 async function collect(response: IncomingMessage, fail: (error: Error) => void): Promise<Buffer> {
