@@ -89,7 +89,7 @@ function ask(
       fail(new Error(`no answer within ${DEADLINE_MS / 1000} s`)),
     );
     signal.addEventListener('abort', onAbort, { once: true });
-    call.once('error', refuse);
+    call.on('error', refuse);
     call.end(body);
   });
 }
