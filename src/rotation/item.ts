@@ -14,6 +14,9 @@ export interface HeldSvid {
   readonly dueAtMs: number | undefined;
 }
 
+/** Whether an authority, by its subject key identifier, is one of those that somebody means. */
+export type IsAuthority = (authorityId: string) => boolean;
+
 /** One SVID of one holder through all its renewals, and who uses it. */
 export interface Item {
   readonly key: string;
@@ -29,6 +32,8 @@ export interface Item {
   warned: boolean;
   /** A mint that waits for its turn, or what takes back the one in flight. */
   minting: 'waiting' | AbortController | undefined;
+  /** Set while a mint is in flight that may still be one of these authorities. */
+  suspect: IsAuthority | undefined;
   timer: Scheduled | undefined;
   timerAtMs: number;
   /** Set when nobody can find the item any more: a result that arrives later is thrown away. */
@@ -55,6 +60,7 @@ export function createItem(holder: string, request: SvidRequest): Item {
     retryAtMs: 0,
     warned: false,
     minting: undefined,
+    suspect: undefined,
     timer: undefined,
     timerAtMs: 0,
     dropped: false,
@@ -69,6 +75,21 @@ export function nextLook(item: Item, nowMs: number): number {
 
 export function hasValid({ current }: Item, nowMs: number): boolean {
   return current !== undefined && isValidAt(current.svid, nowMs);
+}
+
+/** Whether what an item has, or may be about to have, was signed by one of these authorities. */
+export function hangsOn({ current, minting, suspect }: Item, isMeant: IsAuthority): boolean {
+  if (current && isMeant(current.svid.authorityId)) return true;
+  return minting instanceof AbortController && suspect !== undefined;
+}
+
+/**
+ * Makes an SVID due although its time has not come: it stays while it is valid, and is tried again
+ * until there is another, as any that is due.
+ */
+export function makeDue(item: Item, nowMs: number): void {
+  const { current } = item;
+  if (current) item.current = { ...current, renewAtMs: Math.min(current.renewAtMs, nowMs) };
 }
 
 /** Puts a new SVID in place of what there was, whose key is wiped: nobody can ask for it any more. */

@@ -18,6 +18,19 @@ export class Items implements Iterable<Item> {
     return this.#byHolder.get(holder) ?? [];
   }
 
+  /** Holders in turn, each with one at a time: none waits for all that another one has. */
+  inTurns(): Item[] {
+    const lists = Array.from(this.#byHolder.values(), (siblings) => [...siblings]);
+    const turns: Item[] = [];
+    for (let n = 0; turns.length < this.size; n++) {
+      for (const list of lists) {
+        const item = list[n];
+        if (item) turns.push(item);
+      }
+    }
+    return turns;
+  }
+
   /** The item of a request; there is one from now on. */
   obtain(holder: string, request: SvidRequest): Item {
     const known = this.#byKey.get(itemKey(holder, request));

@@ -4,14 +4,17 @@ export interface MintTurns {
    * Runs a task now, or when it is the holder's turn. Its promise must not reject; the holder's
    * next task may have to wait for it.
    */
-  take(holder: string, task: Task): void;
+  take(holder: Holder, task: Task): void;
 }
+
+/** A process, or one work that is done for many of them. */
+type Holder = string | symbol;
 
 type Task = () => Promise<void>;
 
 /** One holder's tasks, in the order they came. */
 interface Lane {
-  readonly holder: string;
+  readonly holder: Holder;
   readonly waiting: Task[];
   running: number;
   /** How many it has begun since its last rest. */
@@ -28,7 +31,7 @@ const AT_ONCE = 4;
 const PER_TURN = 32;
 
 export function createMintTurns(): MintTurns {
-  const lanes = new Map<string, Lane>();
+  const lanes = new Map<Holder, Lane>();
   /** Those that rest; the first has the next turn. */
   const resting: Lane[] = [];
 
@@ -76,7 +79,7 @@ export function createMintTurns(): MintTurns {
   };
 }
 
-const createLane = (holder: string): Lane => ({
+const createLane = (holder: Holder): Lane => ({
   holder,
   waiting: [],
   running: 0,

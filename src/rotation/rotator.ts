@@ -8,10 +8,13 @@ import {
   createItem,
   drop,
   fail,
+  hangsOn,
   hasValid,
+  makeDue,
   nextLook,
   succeed,
   type HeldSvid,
+  type IsAuthority,
   type Item,
 } from './item.ts';
 import { Items } from './items.ts';
@@ -34,6 +37,13 @@ export interface Rotator {
   hold(holder: string, request: SvidRequest, onChange: () => void): Holding;
   /** Drops everything of a process that is gone. */
   forget(holder: string): void;
+  /**
+   * Signs everything anew that these authorities have signed, at once and in turns; answers how many
+   * that are. What is there stays while it is valid, what fails is tried again.
+   */
+  reissue(isMeant: IsAuthority): number;
+  /** Names of the SVIDs in memory that these authorities have signed; their serial numbers, mostly. */
+  signedBy(isMeant: IsAuthority): string[];
   stats(): RotationStats;
   close(): void;
 }
@@ -56,6 +66,11 @@ interface RotatorDeps {
 
 /** How often plans are held against the wall clock, which may have been set back. */
 const LOOK_MS = 30_000;
+/**
+ * What is signed anew shares the turns of one holder, whoever has it: a process that comes meanwhile
+ * finds as little before it as beside any other one.
+ */
+const REISSUE = Symbol('reissue');
 
 export function createRotator(policy: RenewalPolicy, deps: RotatorDeps): Rotator {
   return new SvidRotator(policy, deps);
@@ -96,6 +111,19 @@ class SvidRotator implements Rotator {
     for (const item of [...this.#items.of(holder)]) this.#drop(item);
   }
 
+  reissue(isMeant: IsAuthority): number {
+    let count = 0;
+    for (const item of this.#items.inTurns()) {
+      if (this.#doubt(item, isMeant)) count++;
+    }
+    return count;
+  }
+
+  signedBy(isMeant: IsAuthority): string[] {
+    const found = [...this.#items].filter((item) => hangsOn(item, isMeant));
+    return found.map(({ current, key }) => current?.svid.serial ?? key);
+  }
+
   stats(): RotationStats {
     const now = this.#deps.clock.now();
     let due = 0;
@@ -111,6 +139,21 @@ class SvidRotator implements Rotator {
   close(): void {
     this.#closed = true;
     for (const item of [...this.#items]) this.#drop(item);
+  }
+
+  #doubt(item: Item, isMeant: IsAuthority): boolean {
+    const inFlight = item.minting instanceof AbortController;
+    // It was asked for before: who signs it shows when it is there.
+    if (inFlight) item.suspect = isMeant;
+    const isHit = item.current !== undefined && isMeant(item.current.svid.authorityId);
+    if (isHit) this.#anew(item);
+    return isHit || inFlight;
+  }
+
+  /** One that nobody uses is renewed when somebody asks for it. */
+  #anew(item: Item): void {
+    makeDue(item, this.#deps.clock.now());
+    if (item.users.size > 0) this.#renew(item, REISSUE);
   }
 
   #obtain(holder: string, request: SvidRequest): Item {
@@ -153,11 +196,11 @@ class SvidRotator implements Rotator {
     });
   }
 
-  #renew(item: Item): void {
+  #renew(item: Item, lane: string | symbol = item.holder): void {
     if (item.minting || item.dropped) return;
     item.minting = 'waiting';
     this.#plan(item);
-    this.#turns.take(item.holder, () => this.#mint(item));
+    this.#turns.take(lane, () => this.#mint(item));
   }
 
   async #mint(item: Item): Promise<void> {
@@ -169,8 +212,11 @@ class SvidRotator implements Rotator {
     // Its signal may be aborted.
     if (isDropped(item)) return discard(result);
     this.#aborts.giveBack(abort);
-    if (result instanceof IdentityError) this.#failed(item, result);
-    else this.#minted(item, result);
+    const isDoubtful = item.suspect;
+    item.suspect = undefined;
+    if (result instanceof IdentityError) return this.#failed(item, result);
+    this.#minted(item, result);
+    if (isDoubtful?.(result.authorityId)) this.#anew(item);
   }
 
   #minted(item: Item, svid: X509Svid): void {

@@ -29,7 +29,7 @@ export function entitlement(id: string, more: Partial<Entitlement> = {}): Entitl
 /** An SVID whose bytes only look like one: for whoever passes it on without reading it. */
 export function fakeSvid(
   id: string,
-  { serial = '01', issuedAtMs = 0, ttlMs = 3_600_000 } = {},
+  { serial = '01', issuedAtMs = 0, ttlMs = 3_600_000, authorityId = 'aa'.repeat(20) } = {},
 ): X509Svid {
   const chain = [Buffer.from(`leaf ${serial} of ${id}`), Buffer.from('intermediate')];
   return {
@@ -38,7 +38,7 @@ export function fakeSvid(
     chainPem: Buffer.concat(chain.map((der) => pemBytes('CERTIFICATE', der))),
     key: new PrivateKey(Buffer.from(`key ${serial} of ${id}`)),
     serial,
-    authorityId: 'aa'.repeat(20),
+    authorityId,
     notBeforeMs: issuedAtMs - 10_000,
     notAfterMs: issuedAtMs + ttlMs,
   };

@@ -22,6 +22,8 @@ export const ask = (id: SpiffeId = WEB, more: Partial<SvidRequest> = {}): SvidRe
 class FakeIssuer implements SvidIssuer {
   readonly requests: SvidRequest[] = [];
   fault: Error | undefined;
+  /** Who signs what is asked for from now on. */
+  authorityId = 'aa';
   /** Makes the signing wait until `sign`. */
   late = false;
   /** Of each request, in order. */
@@ -37,10 +39,11 @@ class FakeIssuer implements SvidIssuer {
     this.requests.push(request);
     this.signals.push(signal);
     const serial = `${this.requests.length}`;
+    const { authorityId } = this;
     if (this.late) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.fault) throw this.fault;
     const ttlMs = request.ttlMs ?? HOUR;
-    return fakeSvid(request.id, { serial, issuedAtMs: this.#clock.now(), ttlMs });
+    return fakeSvid(request.id, { serial, issuedAtMs: this.#clock.now(), ttlMs, authorityId });
   }
 
   async sign(): Promise<void> {
