@@ -10,6 +10,7 @@ import { createPeerLog } from './core/peer-log.ts';
 import type { Random } from './core/random.ts';
 import { createSchedule } from './core/schedule.ts';
 import { VERSION } from './core/version.ts';
+import type { BundleReaders } from './issuer/bundle-readers.ts';
 import { withMintMetrics } from './issuer/metrics.ts';
 import type { TrustBundle } from './identity/bundle.ts';
 import type { TrustDomain } from './identity/spiffe-id.ts';
@@ -17,8 +18,14 @@ import { registerRotationMetrics } from './rotation/metrics.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
 import { createRotator, type RotationStats } from './rotation/rotator.ts';
 import { createAdmission } from './sds/admission.ts';
+import { createBundleGauge, type BundleGauge } from './sds/bundle-gauge.ts';
 import type { OpenStream } from './sds/calls.ts';
-import { createSdsMetrics, registerPushGauges, type SdsMetrics } from './sds/metrics.ts';
+import {
+  createSdsMetrics,
+  registerBundleReaders,
+  registerPushGauges,
+  type SdsMetrics,
+} from './sds/metrics.ts';
 import { createRefusals } from './sds/refusals.ts';
 import { createSecretEncoder } from './sds/resources.ts';
 import type { StreamSnapshot } from './sds/secret-view.ts';
@@ -54,6 +61,12 @@ export interface Serving {
   /** The same streams before they are looked at. */
   openStreams(): Iterable<OpenStream>;
   rotation(): RotationStats;
+  /** The proxies that read the own trust domain's bundle. */
+  readonly bundleReaders: BundleReaders;
+  /** How many SVIDs of these authorities are kept here, or in use by a proxy that is connected. */
+  inUse(authorityIds: readonly string[]): number;
+  /** Signs everything anew that these authorities have signed. */
+  reissue(authorityIds: readonly string[]): void;
   /** Ends all streams, waits for them within the drain deadline and lets go of everything. */
   close(): Promise<void>;
 }
@@ -95,13 +108,35 @@ export function createServing(parts: ServingParts): Serving {
   // Listened to by every call that is being attested.
   setMaxListeners(0, draining.signal);
   const metrics = createSdsMetrics(registry, (ms) => rotation.observeLag(ms));
-  const sds = createSds(parts, { workloads, metrics, closing: draining.signal });
+  const bundleGauge = createBundleGauge({
+    current: () => bundle.current(),
+    onError: (thrown) => log.error({ err: thrown }, 'who waits for acknowledgements failed'),
+  });
+  registerBundleReaders(registry, () => bundleGauge.count());
+  const sds = createSds(parts, { workloads, metrics, bundleGauge, closing: draining.signal });
   registerPushGauges(registry, () => sds.streams(), clock);
   return {
     serve: (socket, connection) => sds.serve(socket, connection),
     streams: () => Array.from(sds.streams(), (stream) => stream.snapshot()),
     openStreams: () => sds.streams(),
     rotation: () => rotator.stats(),
+    bundleReaders: bundleGauge,
+    inUse(authorityIds) {
+      const meant = new Set(authorityIds);
+      // One that is kept here is most often the one that its proxy uses: counted once.
+      const serials = new Set(rotator.signedBy((id) => meant.has(id)));
+      for (const stream of sds.streams()) {
+        for (const { authorityId, serial } of stream.svids()) {
+          if (meant.has(authorityId)) serials.add(serial);
+        }
+      }
+      return serials.size;
+    },
+    reissue(authorityIds) {
+      const meant = new Set(authorityIds);
+      const count = rotator.reissue((id) => meant.has(id));
+      log.info({ component: 'rotation', count }, 'SVIDs of a tainted authority are signed anew');
+    },
     async close() {
       // First: calls that are being attested end, and those that still wait for their turn.
       draining.abort(new IdentityError('ERR_SHUTDOWN', 'credence is shutting down'));
@@ -125,12 +160,13 @@ function lookedAt({ issuer, clock, registry }: ServingParts): SvidIssuer['mint']
 interface SdsParts {
   readonly workloads: Workloads;
   readonly metrics: SdsMetrics;
+  readonly bundleGauge: BundleGauge;
   readonly closing: AbortSignal;
 }
 
 /** The server for workloads' readers, with the limits of the configuration. */
 function createSds({ config, clock, log, connections }: ServingParts, parts: SdsParts): SdsServer {
-  const { workloads, metrics, closing } = parts;
+  const { workloads, metrics, bundleGauge, closing } = parts;
   let nonces = 0;
   return createSdsServer(
     {
@@ -143,6 +179,7 @@ function createSds({ config, clock, log, connections }: ServingParts, parts: Sds
       attach: (caller, reader) => workloads.attach(caller, reader),
       encoder: createSecretEncoder(),
       refusals: createRefusals(),
+      bundleGauge,
       namesPerStream: config.limits.namesPerStream,
       admission: createAdmission({ ...config.limits, connections }, clock, (limit) =>
         metrics.limited(limit),

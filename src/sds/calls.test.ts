@@ -9,6 +9,7 @@ import { fakeCaller } from '../../test/support/identities.ts';
 import { FakeLogger } from '../../test/support/issuer.ts';
 import { IdentityError } from '../core/errors.ts';
 import { createAdmission } from './admission.ts';
+import { createBundleGauge } from './bundle-gauge.ts';
 import { Calls } from './calls.ts';
 import type { Incoming } from './codec.ts';
 import { Connections } from './connections.ts';
@@ -41,6 +42,7 @@ function connected() {
     attach: () => assert.fail('a refused call reads no identities'),
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    bundleGauge: createBundleGauge({ current: () => undefined, onError: assert.ifError }),
     inTurn: (_, look) => void look(),
     namesPerStream: 10,
     ...{ admission, clock, metrics, log },

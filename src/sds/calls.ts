@@ -16,7 +16,7 @@ import { statusOf } from './status.ts';
 /** A stream, as far as it does not matter how its messages look. */
 export type OpenStream = Pick<
   SecretStream<unknown>,
-  'connection' | 'pid' | 'pushes' | 'snapshot' | 'end'
+  'connection' | 'pid' | 'pushes' | 'svids' | 'snapshot' | 'end'
 >;
 type StreamCall<Request> = ServerDuplexStream<Incoming<Request>, Buffer>;
 type FetchCall = ServerUnaryCall<Incoming<DiscoveryRequest>, Buffer>;

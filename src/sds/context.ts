@@ -3,6 +3,7 @@ import type { IdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
 import type { Admission } from './admission.ts';
+import type { BundleGauge } from './bundle-gauge.ts';
 import type { SdsMetrics } from './metrics.ts';
 import type { AliasNames } from './names.ts';
 import type { Refusals } from './refusals.ts';
@@ -45,6 +46,7 @@ export interface SdsContext {
   readonly attach: (caller: Caller, reader: SdsReader) => SdsSource;
   readonly encoder: SecretEncoder;
   readonly refusals: Refusals;
+  readonly bundleGauge: BundleGauge;
   readonly admission: Admission;
   /**
    * Runs `look`, which is much work when there are many names, when it is the peer's turn; it answers

@@ -17,6 +17,7 @@ import { decodeResponse, type DecodedResponse } from '../../test/support/secrets
 import { IdentityError } from '../core/errors.ts';
 import type { Caller } from '../identity/caller.ts';
 import { createAdmission } from './admission.ts';
+import { createBundleGauge } from './bundle-gauge.ts';
 import type { Incoming } from './codec.ts';
 import type { SdsContext, SdsReader } from './context.ts';
 import { fetchSecrets } from './fetch.ts';
@@ -68,6 +69,7 @@ function daemon() {
     },
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    bundleGauge: createBundleGauge({ current: () => undefined, onError: assert.ifError }),
     inTurn: (_, look) => void look(),
     namesPerStream: 2000,
     admission: createAdmission(

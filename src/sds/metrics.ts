@@ -97,6 +97,24 @@ export function registerPushGauges(
   });
 }
 
+/** Shows in `registry` how far the proxies have come with the own trust domain's bundle. */
+export function registerBundleReaders(
+  registry: Registry,
+  count: () => { readonly readers: number; readonly behind: number },
+): void {
+  new Gauge({
+    name: 'credence_sds_bundle_readers',
+    help: 'Proxies that read the bundle of the own trust domain, by whether they have accepted it as it is',
+    labelNames: ['state'],
+    registers: [registry],
+    collect() {
+      const { readers, behind } = count();
+      this.set({ state: 'current' }, readers - behind);
+      this.set({ state: 'behind' }, behind);
+    },
+  });
+}
+
 export function createSdsMetrics(registry: Registry, rotated: (ms: number) => void): SdsMetrics {
   return {
     ...streamMetrics(registry),

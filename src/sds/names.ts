@@ -51,3 +51,12 @@ export function parseResourceName(name: string, aliases: AliasNames): ParsedName
   const elsewhere = ELSEWHERE.find(([prefix]) => name.startsWith(prefix));
   return elsewhere ? { kind: 'elsewhere', servedBy: elsewhere[1] } : { kind: 'unknown' };
 }
+
+/** Whether one of the names is that of a trust bundle, whosever it is. */
+export function asksForBundle(names: Iterable<string>, aliases: AliasNames): boolean {
+  for (const name of names) {
+    const { kind } = parseResourceName(name, aliases);
+    if (kind === 'bundle' || kind === 'all-bundles') return true;
+  }
+  return false;
+}

@@ -31,6 +31,8 @@ export interface IdentitySource {
 export interface Ready {
   readonly secret: Secret;
   readonly held: HeldSvid | undefined;
+  /** Sequence of the own trust domain's bundle in it, undefined where there is none. */
+  readonly ownBundle?: number | undefined;
 }
 
 /** What became of one name. */
@@ -155,7 +157,8 @@ function resolveBundle(
   }
   const bundle = source.bundle(domain);
   if (!usable(bundle)) return waiting(`no trust bundle of ${domain} is known yet`);
-  return ready(encoder.bundles(name, [bundle], form));
+  const ownBundle = domain === trustDomains[0] ? bundle.sequence : undefined;
+  return ready(encoder.bundles(name, [bundle], form), ownBundle);
 }
 
 function resolveAllBundles(name: string, { source, encoder, form }: ResolveContext): Resolution {
@@ -170,7 +173,7 @@ function resolveAllBundles(name: string, { source, encoder, form }: ResolveConte
   const bundles = [own, ...others.filter(usable)].sort((a, b) =>
     a.trustDomain < b.trustDomain ? -1 : 1,
   );
-  return ready(encoder.bundles(name, bundles, form));
+  return ready(encoder.bundles(name, bundles, form), own.sequence);
 }
 
 /** An empty bundle is never sent: Envoy would accept it and verify nobody, or nothing. */
@@ -178,7 +181,10 @@ function usable(bundle: TrustBundle | undefined): bundle is TrustBundle {
   return bundle !== undefined && bundle.x509Authorities.length > 0;
 }
 
-const ready = (secret: Secret): Resolution => ({ kind: 'ready', secret, held: undefined });
+const ready = (secret: Secret, ownBundle: number | undefined): Resolution => ({
+  ...{ kind: 'ready', secret, ownBundle },
+  held: undefined,
+});
 const waiting = (reason: string): Resolution => ({ kind: 'waiting', reason });
 const denied = (reason: string): Resolution => ({ kind: 'denied', reason });
 const refused = (reason: string): Resolution => ({ kind: 'refused', reason });

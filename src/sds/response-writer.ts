@@ -103,8 +103,12 @@ export class ResponseWriter {
   #due(ready: readonly Ready[], nowMs: number): Ready[] {
     this.close();
     let soonestMs = Infinity;
-    const due = ready.filter(({ secret: { name, version } }) => {
-      if (!this.#subscription.isDue(name, version)) return false;
+    const due = ready.filter((one) => {
+      const { name, version } = one.secret;
+      if (!this.#subscription.isDue(name, version)) {
+        if (one.ownBundle !== undefined) this.#subscription.unchanged(sentResource(one));
+        return false;
+      }
       const restMs = this.#subscription.restMs(name, nowMs);
       if (restMs > 0) soonestMs = Math.min(soonestMs, restMs);
       return restMs === 0;
@@ -123,12 +127,12 @@ export class ResponseWriter {
   }
 }
 
-function sentResource({ secret: { name, version }, held }: Ready): SentResource {
-  if (!held) return { name, version, svid: undefined };
-  const { id, serial, notBeforeMs, notAfterMs } = held.svid;
+function sentResource({ secret: { name, version }, held, ownBundle }: Ready): SentResource {
+  if (!held) return { name, version, svid: undefined, ownBundle };
+  const { id, serial, authorityId, notBeforeMs, notAfterMs } = held.svid;
   return {
     name,
     version,
-    svid: { id, serial, notBeforeMs, notAfterMs, renewAtMs: held.renewAtMs },
+    svid: { id, serial, authorityId, notBeforeMs, notAfterMs, renewAtMs: held.renewAtMs },
   };
 }

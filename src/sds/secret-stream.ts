@@ -2,6 +2,7 @@ import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { LogFields } from '../core/log.ts';
 import type { Caller } from '../identity/caller.ts';
+import { readBundle, type BundleReading } from './bundle-reading.ts';
 import { requestOf, type Codec, type Incoming } from './codec.ts';
 import type { Connection, SdsContext, SdsReader, SdsSource } from './context.ts';
 import type { NodeInfo } from './node-info.ts';
@@ -13,7 +14,7 @@ import { ResponseWriter } from './response-writer.ts';
 import { statusOf, summary } from './status.ts';
 import { viewOf, type StreamSnapshot } from './secret-view.ts';
 import { logEnd, noteAnswer, streamFields } from './stream-log.ts';
-import type { Subscribed } from './subscribed.ts';
+import type { SentSvid, Subscribed } from './subscribed.ts';
 import { Subscription, type PushState } from './subscription.ts';
 import { judge, look, type Denial } from './verdict.ts';
 import { watchNames, type WatchedNames } from './watched-names.ts';
@@ -40,6 +41,7 @@ export class SecretStream<Request> implements SdsReader {
   readonly #onClose: (stream: SecretStream<Request>) => void;
   readonly #subscription: Subscription;
   readonly #names: WatchedNames;
+  readonly #bundle: BundleReading;
   readonly #patience: Patience;
   readonly #writer: ResponseWriter;
   readonly #denials: Denials;
@@ -69,6 +71,10 @@ export class SecretStream<Request> implements SdsReader {
     this.#takesAbsence = call.metadata.get('credence-absent').includes('removed');
     this.#subscription = new Subscription(this.#takesAbsence);
     this.#names = watchNames(this.#subscription, connection.credentials, context);
+    this.#bundle = readBundle(this.#subscription, connection.id, {
+      gauge: context.bundleGauge,
+      aliases: context.config.aliases,
+    });
     this.#form = bundleFormOf(undefined, context.config.spiffeCertValidation);
     this.#patience = new Patience(context.clock, context.config, (wait) => this.#expired(wait));
     this.#writer = new ResponseWriter(call, codec, this.#subscription, context, () =>
@@ -90,6 +96,7 @@ export class SecretStream<Request> implements SdsReader {
     if (state.kind !== 'serving' || this.#writer.postpone()) return;
     try {
       this.#look(state.source);
+      this.#noteBundle({ answered: false });
     } catch (thrown) {
       this.end(toIdentityError(thrown));
     }
@@ -121,6 +128,11 @@ export class SecretStream<Request> implements SdsReader {
   /** What became of what was sent. */
   pushes(): PushState {
     return this.#subscription.pushes();
+  }
+
+  /** The certificates that its proxy uses or was sent last. */
+  svids(): Iterable<SentSvid> {
+    return this.#subscription.svids();
   }
 
   snapshot(): StreamSnapshot {
@@ -176,6 +188,12 @@ export class SecretStream<Request> implements SdsReader {
     if (answer) noteAnswer(answer, this.#codec.kind, this.#context, () => this.#fields());
     if (opens) void this.#attest();
     else if (changed || speaks) this.#lookInTurn();
+    this.#noteBundle({ answered: answer !== undefined });
+  }
+
+  #noteBundle({ answered }: { answered: boolean }): void {
+    const { kind } = this.#state;
+    if (kind !== 'ended') this.#bundle.note({ attesting: kind === 'attesting', answered });
   }
 
   /** However many requests come until it is its turn, they are answered by one look. */
@@ -296,6 +314,7 @@ export class SecretStream<Request> implements SdsReader {
     this.#patience.wait(undefined);
     this.#writer.close();
     this.#names.release();
+    this.#bundle.leave();
     this.#onClose(this);
     last();
   }

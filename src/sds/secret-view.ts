@@ -10,7 +10,7 @@ import type { Subscribed } from './subscribed.ts';
 export type SecretState = 'accepted' | 'unanswered' | 'refused' | 'absent' | 'withdrawn' | 'none';
 
 /** One name of a stream as `credence status` shows it. */
-export interface SecretView extends Omit<Subscribed, 'history'> {
+export interface SecretView extends Omit<Subscribed, 'history' | 'ownBundle'> {
   readonly state: SecretState;
   /** Version that the proxy refused and has not replaced by another since, with its words. */
   readonly rejected: { readonly version: string; readonly text: string } | undefined;
@@ -35,7 +35,7 @@ export interface StreamSnapshot {
 
 /** @param denied whether a policy entry is missing for it. */
 export function viewOf(known: Subscribed, denied: boolean): SecretView {
-  const { history, ...shown } = known;
+  const { history, ownBundle: _, ...shown } = known;
   const rejected = history?.latest;
   return { ...shown, rejected, state: stateOf(known, rejected, denied) };
 }

@@ -5,6 +5,8 @@ import { RefusalHistory } from './refusal-history.ts';
 export interface SentSvid {
   readonly id: SpiffeId;
   readonly serial: string;
+  /** Subject key identifier of the CA that signed it, lower-case hex. */
+  readonly authorityId: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly renewAtMs: number;
@@ -16,6 +18,8 @@ export interface SentResource {
   readonly version: string;
   /** Undefined for a trust bundle. */
   readonly svid: SentSvid | undefined;
+  /** Sequence of the own trust domain's bundle in it, undefined where there is none. */
+  readonly ownBundle?: number | undefined;
 }
 
 /** What one stream knows about one resource. Versions are digests of the content. */
@@ -37,6 +41,8 @@ export interface Subscribed {
   acknowledged: string | undefined;
   /** What it last accepted, and goes on using after an absence. */
   inUse: InUse | undefined;
+  /** Of the own trust domain's bundle, if it is in it: as it was last written and accepted. */
+  ownBundle: { sent: number; accepted: number | undefined } | undefined;
   /** Made with the first refusal. */
   history: RefusalHistory | undefined;
 }
@@ -59,17 +65,28 @@ export function newSubscribed(name: string, history: RefusalHistory | undefined)
     svid: undefined,
     acknowledged: undefined,
     inUse: undefined,
+    ownBundle: undefined,
     history,
   };
 }
 
 /** Notes that a content is about to be written. */
-export function noteSent(known: Subscribed, { version, svid }: SentResource, nowMs: number): void {
+export function noteSent(known: Subscribed, resource: SentResource, nowMs: number): void {
+  const { version, svid, ownBundle } = resource;
   known.sent = version;
   known.absent = false;
   known.sentAtMs = nowMs;
   known.unansweredSinceMs ??= nowMs;
   known.svid = svid;
+  if (ownBundle === undefined) known.ownBundle = undefined;
+  else known.ownBundle = { sent: ownBundle, accepted: known.ownBundle?.accepted };
+}
+
+/** Notes that what was sent is what would be sent of a later bundle, whose content is the same. */
+export function noteSame(known: Subscribed, { version, ownBundle }: SentResource): void {
+  if (ownBundle === undefined || known.sent !== version || !known.ownBundle) return;
+  known.ownBundle.sent = ownBundle;
+  if (known.acknowledged === version) known.ownBundle.accepted = ownBundle;
 }
 
 /** Notes that the proxy is about to be told that there is nothing of this name. */
@@ -92,10 +109,13 @@ export function settle(known: Subscribed, resource: SentResource, error: string 
   known.history.refused(version, error, known.sentAtMs);
 }
 
-function accept(known: Subscribed, { version, svid }: SentResource): void {
+function accept(known: Subscribed, { version, svid, ownBundle }: SentResource): void {
   // Refused bytes that are accepted when repeated are no recovery: Envoy compares hashes.
   if (known.history?.has(version)) return;
   known.acknowledged = version;
   known.inUse = { version, svid };
+  if (known.ownBundle && ownBundle !== undefined) {
+    known.ownBundle.accepted = version === known.sent ? known.ownBundle.sent : ownBundle;
+  }
   known.history?.accepted();
 }

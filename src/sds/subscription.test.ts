@@ -177,7 +177,14 @@ describe('Subscription', () => {
     const subscription = new Subscription();
     subscription.replace(new Set(['default']));
     const svid = (serial: string) => ({
-      ...{ id: WEB, serial, notBeforeMs: 0, notAfterMs: Number(serial), renewAtMs: 0 },
+      ...{
+        id: WEB,
+        serial,
+        authorityId: 'aa',
+        notBeforeMs: 0,
+        notAfterMs: Number(serial),
+        renewAtMs: 0,
+      },
     });
     const send = (nonce: string, nowMs: number) =>
       subscription.sent(

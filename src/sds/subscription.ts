@@ -2,10 +2,12 @@ import type { RefusalHistory } from './refusal-history.ts';
 import {
   newSubscribed,
   noteAbsence,
+  noteSame,
   noteSent,
   settle,
   type InUse,
   type SentResource,
+  type SentSvid,
   type Subscribed,
 } from './subscribed.ts';
 
@@ -36,6 +38,8 @@ const MAX_HISTORIES = 64;
 export class Subscription {
   readonly #resources = new Map<string, Subscribed>();
   readonly #outstanding = new Map<string, readonly SentResource[]>();
+  /** Those with the own trust domain's bundle; a stream may have thousands of others. */
+  readonly #ownBundles = new Set<Subscribed>();
   /** Of names that are not watched now: to drop a name and ask for it again makes nothing undone. */
   readonly #histories = new Map<string, RefusalHistory>();
   #lastNonce: string | undefined;
@@ -81,6 +85,14 @@ export class Subscription {
       notAfterMs = earlier(notAfterMs, inUse?.svid?.notAfterMs);
     }
     return { unanswered: this.unanswered, oldestMs, notAfterMs, refused };
+  }
+
+  /** Certificates that the proxy uses, and those it was sent and may use by now. */
+  *svids(): Generator<SentSvid> {
+    for (const { inUse, svid } of this.#resources.values()) {
+      if (inUse?.svid) yield inUse.svid;
+      if (svid && svid !== inUse?.svid) yield svid;
+    }
   }
 
   get size(): number {
@@ -202,11 +214,34 @@ export class Subscription {
     }
     for (const resource of resources) {
       const known = this.#resources.get(resource.name);
-      if (known) noteSent(known, resource, nowMs);
+      if (!known) continue;
+      noteSent(known, resource, nowMs);
+      if (known.ownBundle) this.#ownBundles.add(known);
+      else this.#ownBundles.delete(known);
     }
     this.#lastNonce = nonce;
     this.#outstanding.set(nonce, resources);
     dropOldest(this.#outstanding, MAX_OUTSTANDING);
+  }
+
+  /** Notes what is there and need not be written, because it was. */
+  unchanged(resource: SentResource): void {
+    const known = this.#resources.get(resource.name);
+    if (known) noteSame(known, resource);
+  }
+
+  /**
+   * Sequence of the own trust domain's bundle that the proxy has accepted under all names it was sent
+   * it; `none` when it was not, `behind` when these are several or one is not accepted.
+   */
+  get ownBundle(): number | 'none' | 'behind' {
+    let all: number | 'none' = 'none';
+    for (const { ownBundle } of this.#ownBundles) {
+      const accepted = ownBundle?.accepted;
+      if (accepted === undefined || (all !== 'none' && accepted !== all)) return 'behind';
+      all = accepted;
+    }
+    return all;
   }
 
   /** Names of a response that has no answer yet. */
@@ -243,7 +278,9 @@ export class Subscription {
 
   /** Watches a name no more; true when it was watched. */
   #forget(name: string): boolean {
-    const history = this.#resources.get(name)?.history;
+    const known = this.#resources.get(name);
+    if (known) this.#ownBundles.delete(known);
+    const history = known?.history;
     if (history) {
       this.#histories.set(name, history);
       dropOldest(this.#histories, MAX_HISTORIES);

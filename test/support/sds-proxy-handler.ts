@@ -11,6 +11,7 @@ import type { SpiffeId, TrustDomain } from '../../src/identity/spiffe-id.ts';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import type { X509Svid } from '../../src/identity/svid.ts';
 import { createAdmission } from '../../src/sds/admission.ts';
+import { createBundleGauge } from '../../src/sds/bundle-gauge.ts';
 import type { SdsConfig } from '../../src/sds/context.ts';
 import { createSdsMetrics } from '../../src/sds/metrics.ts';
 import { createRefusals } from '../../src/sds/refusals.ts';
@@ -110,6 +111,10 @@ export async function startHandler(options: HandlerOptions = {}): Promise<Handle
       attach: (who, reader) => workloads.attach(who, reader),
       encoder: createSecretEncoder(),
       refusals: createRefusals(),
+      bundleGauge: createBundleGauge({
+        current: () => bundles.get(parseTrustDomain('domain.test')),
+        onError: (thrown) => log.error({ err: thrown }, 'a listener failed'),
+      }),
       namesPerStream: 2000,
       admission: createAdmission(
         { ...limits, streams: 2000, names: 10_000, requestsPerSecond },

@@ -8,6 +8,7 @@ import type { Caller } from '../../src/identity/caller.ts';
 import type { Entitlement } from '../../src/identity/entitlement.ts';
 import type { SpiffeId, TrustDomain } from '../../src/identity/spiffe-id.ts';
 import { createAdmission } from '../../src/sds/admission.ts';
+import { createBundleGauge } from '../../src/sds/bundle-gauge.ts';
 import type { Incoming } from '../../src/sds/codec.ts';
 import type { SdsContext, SdsReader, SdsSource } from '../../src/sds/context.ts';
 import type { DiscoveryRequest } from '../../src/sds/messages.ts';
@@ -114,6 +115,10 @@ export function daemon(
       },
     };
   };
+  const bundleGauge = createBundleGauge({
+    current: () => bundles.get(OWN),
+    onError: (thrown) => log.error({ err: thrown }, 'a listener failed'),
+  });
   const context: SdsContext = {
     config: {
       aliases: { svid: 'default', bundle: 'ROOTCA', allBundles: 'ALL' },
@@ -125,6 +130,7 @@ export function daemon(
     attach,
     encoder: createSecretEncoder(),
     refusals: createRefusals(),
+    bundleGauge,
     inTurn,
     namesPerStream: 2000,
     admission: createAdmission(
@@ -146,17 +152,17 @@ export function daemon(
     nextNonce: () => `n${++nonces}`,
   };
   return {
-    ...{ clock, log, caller, held, bundles, state, readers, rotated, registry },
+    ...{ clock, log, caller, held, bundles, bundleGauge, state, readers, rotated, registry },
     refresh: async () => {
       for (const reader of [...readers]) reader.refresh();
       await settle();
     },
     renew: (id: SpiffeId, serial: string, dueAtMs?: number) =>
       void held.set(id, { svid: fakeSvid(id, { serial }), renewAtMs: 0, dueAtMs }),
-    open: () => {
+    open: (id = 'peer-1') => {
       const call = new FakeCall();
       const connection = {
-        id: 'peer-1',
+        id,
         credentials: caller.credentials,
         caller: () => state.attested,
       };
