@@ -4,6 +4,7 @@ import { watchAskedSockets, type Asked } from './asked-sockets.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
+import { authoritiesByHand } from './authorities-by-hand.ts';
 import { registerManifestMetrics } from './cluster-ids/metrics.ts';
 import { manifestFigures } from './cluster-status.ts';
 import { createWholePolicy, type WholePolicy } from './cluster-policy.ts';
@@ -141,6 +142,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
 
   const issuer = await beginSigning(signing, config, deps);
   if (reloaded) issuer.onReload(reloaded);
+  issuer.onTainted((authorityIds) => serving.reissue(authorityIds));
   starting();
   cleanup.add(giveBackAtRest(clock));
   const warming = new AbortController();
@@ -264,7 +266,10 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
     openStreams: () => serving.openStreams(),
   });
   const notReady = () => notReadyFor(readiness, signing, clock);
+  const { bundleReaders } = serving;
+  const { trustDomain } = config;
   return {
+    ...authoritiesByHand({ signing, bundleReaders, trustDomain, clock }),
     registry,
     notReady,
     bundle: (domain) =>
@@ -282,6 +287,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
       asked: rest.asked(),
       manifests: rest.whole.status(),
       authorities: signing.issuer()?.authorities() ?? [],
+      bundleReaders: bundleReaders.count(),
       upstream: signing.issuer()?.upstream(),
       foreign: rest.foreign.status(),
       foreignFaults: rest.foreign.faults(),

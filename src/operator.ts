@@ -6,6 +6,8 @@ import {
   type AdminDeps,
   type AdminView,
 } from './admin/admin.ts';
+import type { CaControl } from './admin/ca-commands.ts';
+import { caDocument, type CaSources } from './admin/ca-status.ts';
 import {
   explainDocument,
   podDocument,
@@ -37,6 +39,8 @@ export interface OperatorSources {
   explainPod(namespace: string, name: string): Promise<ExplainPodSources>;
   /** What the policy makes of selectors that nobody vouches for. */
   explainSelectors(selectors: readonly Selector[]): Promise<MatchSources>;
+  ca(): CaSources;
+  readonly caControl: CaControl;
   readonly registry: Registry;
 }
 
@@ -135,6 +139,8 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
       }),
     explainPod: (namespace, name) => sources.explainPod(namespace, name).then(podDocument),
     explainSelectors: (selectors) => sources.explainSelectors(selectors).then(matchDocument),
+    ca: () => caDocument(sources.ca()),
+    caControl: sources.caControl,
   };
 }
 

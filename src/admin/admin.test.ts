@@ -28,6 +28,13 @@ class FakeView implements AdminView {
   explain = (pid: number) => Promise.resolve(pid === 7 ? { pid } : undefined);
   explainPod = (namespace: string, name: string) => Promise.resolve({ namespace, name });
   explainSelectors = (selectors: readonly string[]) => Promise.resolve({ selectors });
+  ca = () => ({ authorities: [] });
+  caControl = {
+    prepare: () => Promise.resolve('aa'),
+    activate: () => Promise.resolve('aa'),
+    taint: () => Promise.resolve('aa'),
+    revoke: () => Promise.resolve('aa'),
+  };
 }
 
 /** Of each server here. */
@@ -90,6 +97,7 @@ describe('createAdminServer()', () => {
     for (const [path, document] of [
       ['/status', { proxies: [] }],
       ['/config', { trust_domain: 'example.org' }],
+      ['/ca', { authorities: [] }],
     ] as const) {
       const { code, headers, body } = await ask(path);
       assert.equal(code, 200);
@@ -150,10 +158,12 @@ describe('createAdminServer()', () => {
     }
   });
 
-  it('changes nothing: only GET and HEAD are answered', async (t) => {
+  it('changes nothing outside of /ca/: only GET and HEAD are answered', async (t) => {
     const { ask } = await serve(t, createAdminServer);
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) {
-      assert.equal((await ask('/status', method)).code, 405, method);
+      for (const path of ['/status', '/ca', '/ready']) {
+        assert.equal((await ask(path, method)).code, 405, `${method} ${path}`);
+      }
     }
     const head = await ask('/live', 'HEAD');
     assert.deepEqual([head.code, head.body], [200, '']);
@@ -209,8 +219,10 @@ describe('createMetricsServer()', () => {
   it('shows metrics and nothing else, as it may be on the network', async (t) => {
     const { ask } = await serve(t, createMetricsServer);
     assert.equal((await ask('/metrics')).code, 200);
-    for (const path of ['/status', '/config', '/bundle', '/explain?pid=7', '/live', '/ready']) {
+    const others = ['/status', '/config', '/bundle', '/explain?pid=7', '/live', '/ready', '/ca'];
+    for (const path of [...others, '/ca/prepare?level=root']) {
       assert.equal((await ask(path)).code, 404, path);
+      assert.equal((await ask(path, 'POST')).code, 404, path);
     }
   });
 

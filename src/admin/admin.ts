@@ -2,10 +2,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { pipeline, Readable } from 'node:stream';
 import type { Clock } from '../core/clock.ts';
 import { limitConnections } from '../core/connection-limit.ts';
-import { errorText, toIdentityError } from '../core/errors.ts';
+import { errorText, IdentityError, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { MAX_PID } from '../identity/caller.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
+import { json, text, type Answer } from './answer.ts';
+import { CA_COMMANDS, runCaCommand, type CaControl } from './ca-commands.ts';
 
 /** Whether all is well, for probes and Prometheus. */
 export interface HealthView {
@@ -27,26 +29,12 @@ export interface AdminView extends HealthView {
   explainPod(namespace: string, name: string): Promise<unknown>;
   /** The same of a process that had these selectors. */
   explainSelectors(selectors: readonly Selector[]): Promise<unknown>;
-}
-
-interface Answer {
-  readonly code: number;
-  readonly type: string;
-  readonly body: string | Iterable<string>;
+  /** The signing authorities and what comes next for each. */
+  ca(): unknown;
+  readonly caControl: CaControl;
 }
 
 type Route<View> = (view: View, query: URLSearchParams) => Answer | Promise<Answer>;
-
-const json = (body: unknown, code = 200): Answer => ({
-  code,
-  type: 'application/json',
-  body: `${JSON.stringify(body, undefined, 2)}\n`,
-});
-const text = (body: string, code = 200): Answer => ({
-  code,
-  type: 'text/plain',
-  body: `${body}\n`,
-});
 
 const metrics: Route<HealthView> = async (view) => ({
   code: 200,
@@ -66,11 +54,12 @@ const HEALTH_ROUTES: Readonly<Record<string, Route<HealthView>>> = {
   '/metrics': metrics,
 };
 
-/** The admin socket's answers, all to GET. */
+/** The admin socket's answers to GET. */
 const ADMIN_ROUTES: Readonly<Record<string, Route<AdminView>>> = {
   ...HEALTH_ROUTES,
   '/status': (view) => ({ code: 200, type: 'application/json', body: view.status() }),
   '/config': (view) => json(view.config()),
+  '/ca': (view) => json(view.ca()),
   '/bundle': (view, query) => {
     const name = query.get('trust_domain') ?? undefined;
     const bundle = view.bundle(name);
@@ -140,26 +129,45 @@ export interface AdminDeps {
 
 /** HTTP for the operator; bind it to a socket that only the operator may open. */
 export function createAdminServer(view: AdminView, deps: AdminDeps): Server {
-  return serverOf(ADMIN_ROUTES, view, deps);
+  const control = { control: view.caControl, log: deps.log };
+  const command: Command = (path, query, signal) =>
+    runCaCommand(path, query, { ...control, signal });
+  return serverOf({ pages: ADMIN_ROUTES, commands: CA_COMMANDS, command }, view, deps);
 }
 
 /** HTTP with nothing but `/metrics`, for Prometheus on a TCP port. */
 export function createMetricsServer(view: HealthView, deps: AdminDeps): Server {
-  return serverOf({ '/metrics': metrics }, view, deps);
+  return serverOf(onlyPages({ '/metrics': metrics }), view, deps);
 }
 
 /** The same with `/live` and `/ready`, for who has no admin socket. */
 export function createHealthServer(view: HealthView, deps: AdminDeps): Server {
-  return serverOf(HEALTH_ROUTES, view, deps);
+  return serverOf(onlyPages(HEALTH_ROUTES), view, deps);
+}
+
+/** Does what a path says, until the signal: nobody waits for it any more. */
+type Command = (path: string, query: URLSearchParams, signal: AbortSignal) => Promise<Answer>;
+
+/** What a server answers: pages to GET, commands to POST. */
+interface Site<View> {
+  readonly pages: Readonly<Record<string, Route<View>>>;
+  readonly commands: readonly string[];
+  readonly command: Command;
+}
+
+function onlyPages<View>(pages: Site<View>['pages']): Site<View> {
+  const command = () => Promise.reject(new IdentityError('ERR_BUG', 'it has no commands'));
+  return { pages, commands: [], command };
 }
 
 function serverOf<View>(
-  routes: Readonly<Record<string, Route<View>>>,
+  site: Site<View>,
   view: View,
   { clock, log, connections }: AdminDeps,
 ): Server {
   const server = createServer({ connectionsCheckingInterval: 1000 }, (request, response) => {
-    answer(routes, request, view).then(
+    const signal = goneSignal(response);
+    answer(site, request, view, signal).then(
       ({ code, type, body }) => {
         response.writeHead(code, {
           'content-type': type,
@@ -170,7 +178,9 @@ function serverOf<View>(
         else if (typeof body === 'string') response.end(body);
         else pipeline(Readable.from(paced(body)), response, () => undefined);
       },
-      (thrown: unknown) => fail(response, thrown, log),
+      (thrown: unknown) => {
+        if (!signal.aborted) fail(response, thrown, log);
+      },
     );
   });
   // A failed listen is for whoever asked for it; later, connections may fail to be accepted.
@@ -191,6 +201,17 @@ function serverOf<View>(
   return server;
 }
 
+/** Aborted when the client goes away before it has its answer. */
+function goneSignal(response: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) {
+      gone.abort(new IdentityError('ERR_PEER_GONE', 'whoever asked for it has gone'));
+    }
+  });
+  return gone.signal;
+}
+
 /** Lets the event loop turn after each piece. */
 async function* paced(pieces: Iterable<string>): AsyncGenerator<string> {
   for (const piece of pieces) {
@@ -200,20 +221,27 @@ async function* paced(pieces: Iterable<string>): AsyncGenerator<string> {
 }
 
 async function answer<View>(
-  routes: Readonly<Record<string, Route<View>>>,
-  request: IncomingMessage,
+  { pages, commands, command }: Site<View>,
+  { url: target = '/', method }: IncomingMessage,
   view: View,
+  signal: AbortSignal,
 ): Promise<Answer> {
-  const target = request.url ?? '/';
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
-  const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-  if (!route)
-    return json({ error: `no such page, there are ${Object.keys(routes).join(' ')}` }, 404);
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
+  const query = new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1));
+  if (commands.includes(path)) {
+    if (method !== 'POST') return json({ error: 'only POST is allowed here' }, 405);
+    return command(path, query, signal);
+  }
+  const route = Object.hasOwn(pages, path) ? pages[path] : undefined;
+  if (!route) {
+    const all = [...Object.keys(pages), ...commands];
+    return json({ error: `no such page, there are ${all.join(' ')}` }, 404);
+  }
+  if (method !== 'GET' && method !== 'HEAD') {
     return json({ error: 'only GET is allowed here' }, 405);
   }
-  return route(view, new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)));
+  return route(view, query);
 }
 
 function fail(response: ServerResponse, thrown: unknown, log: Logger): void {

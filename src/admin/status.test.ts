@@ -35,6 +35,7 @@ function sources(streams: readonly Stream[]): StatusSources {
     authorities: [
       { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
     ],
+    bundleReaders: { readers: 2, behind: 1 },
     upstream: undefined,
     rotation: { held: 1, due: 0, earliestNotAfterMs: undefined },
     streams: streams.map((stream) => ({
@@ -95,11 +96,22 @@ describe('statusText()', () => {
     });
     assert.deepEqual(authorities, [
       {
+        level: 'issuing',
         slot: 'active',
+        id: null,
+        root_id: null,
+        subject: null,
         serial: '0a',
         key_type: 'ec-p256',
         not_before: '2026-01-02T03:04:05.678Z',
         not_after: '2026-01-02T03:04:06.678Z',
+        since: null,
+        kept_until: null,
+        tainted: false,
+        revoked: false,
+        next_step: null,
+        next_step_at: null,
+        waits_until: null,
       },
     ]);
     assert.deepEqual(rotation, { held_svids: 1, due_svids: 0, earliest_not_after: null });
@@ -144,6 +156,7 @@ describe('statusText()', () => {
                 serial: '0a',
                 notBeforeMs: AT,
                 notAfterMs: AT + 1000,
+                authorityId: 'ab',
                 renewAtMs: AT,
               },
             },
@@ -155,6 +168,7 @@ describe('statusText()', () => {
               serial: '0b',
               notBeforeMs: AT,
               notAfterMs: AT + 2000,
+              authorityId: 'ab',
               renewAtMs: AT + 1000,
             },
           },
@@ -185,6 +199,7 @@ describe('statusText()', () => {
         refused: { version: 'v2', text: 'no such curve' },
         spiffe_id: 'spiffe://td/a',
         serial: '0b',
+        authority_id: 'ab',
         not_before: '2026-01-02T03:04:05.678Z',
         not_after: '2026-01-02T03:04:07.678Z',
         next_rotation: '2026-01-02T03:04:06.678Z',
@@ -192,6 +207,7 @@ describe('statusText()', () => {
           version: 'v1',
           spiffe_id: 'spiffe://td/a',
           serial: '0a',
+          authority_id: 'ab',
           not_before: '2026-01-02T03:04:05.678Z',
           not_after: '2026-01-02T03:04:06.678Z',
         },
@@ -207,6 +223,7 @@ describe('statusText()', () => {
         refused: null,
         spiffe_id: null,
         serial: null,
+        authority_id: null,
         not_before: null,
         not_after: null,
         next_rotation: null,

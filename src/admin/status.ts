@@ -1,3 +1,5 @@
+import { authorityDocument, type AuthorityView } from './ca-status.ts';
+
 /** What `/status` is made of; times are wall clock in milliseconds. */
 export interface StatusSources {
   readonly version: string;
@@ -31,14 +33,9 @@ export interface StatusSources {
     readonly renderFailures: number | undefined;
     readonly note: string | undefined;
   }[];
-  readonly authorities: readonly {
-    readonly slot: string;
-    readonly serial: string;
-    readonly notBeforeMs: number;
-    readonly notAfterMs: number;
-    /** Undefined where its key was never here. */
-    readonly keyType: string | undefined;
-  }[];
+  readonly authorities: readonly AuthorityView[];
+  /** Proxies that read the own bundle, and those that have not accepted it as it is now. */
+  readonly bundleReaders: { readonly readers: number; readonly behind: number };
   /** The files that the issuing CA comes from, if it does. */
   readonly upstream:
     | {
@@ -109,6 +106,7 @@ interface StreamView {
 interface SvidView {
   readonly id: string;
   readonly serial: string;
+  readonly authorityId: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly renewAtMs: number;
@@ -166,13 +164,8 @@ function daemonView(from: StatusSources) {
       render_failures: manifest.renderFailures ?? null,
       note: manifest.note ?? null,
     })),
-    authorities: from.authorities.map((authority) => ({
-      slot: authority.slot,
-      serial: authority.serial,
-      key_type: authority.keyType ?? null,
-      not_before: time(authority.notBeforeMs),
-      not_after: time(authority.notAfterMs),
-    })),
+    authorities: from.authorities.map(authorityDocument),
+    bundle_readers: from.bundleReaders,
     upstream: from.upstream
       ? {
           cert_file: from.upstream.certFile,
@@ -234,6 +227,7 @@ function streamView(stream: StreamView): unknown {
       refused: resource.rejected ?? null,
       spiffe_id: resource.svid?.id ?? null,
       serial: resource.svid?.serial ?? null,
+      authority_id: resource.svid?.authorityId ?? null,
       not_before: time(resource.svid?.notBeforeMs),
       not_after: time(resource.svid?.notAfterMs),
       next_rotation: time(resource.svid?.renewAtMs),
@@ -248,6 +242,7 @@ function inUseView({ version, svid }: NonNullable<StreamView['resources'][number
     version,
     spiffe_id: svid?.id ?? null,
     serial: svid?.serial ?? null,
+    authority_id: svid?.authorityId ?? null,
     not_before: time(svid?.notBeforeMs),
     not_after: time(svid?.notAfterMs),
   };

@@ -6,6 +6,7 @@ import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import type { Authority } from './authority.ts';
+import type { AuthorityControl } from './authority-control.ts';
 import type { AuthorityStatus, UpstreamReload, UpstreamStatus } from './ca-source.ts';
 import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
@@ -61,6 +62,10 @@ export interface Issuer {
    * away. For going through the motions; undefined where a key takes too long to make for that.
    */
   rehearsal(): Promise<Mint | undefined>;
+  /** What can be done by hand; undefined where the issuing CA comes from files. */
+  control(): AuthorityControl | undefined;
+  /** Called with authorities whose SVIDs are to be signed anew at once; returns how to stop. */
+  onTainted(listener: (authorityIds: readonly string[]) => void): () => void;
   close(): void;
 }
 
@@ -103,6 +108,8 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       const nobody = await nobodyLike(await ca.usable({}), config.keyType);
       return nobody && createMint({ ...mintDeps, ca: nobody });
     },
+    control: () => undefined,
+    onTainted: () => () => undefined,
     close() {
       closed = true;
       ca.close();
