@@ -1,11 +1,15 @@
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError, systemCode } from '../core/errors.ts';
-import { httpGet, type HttpAnswer } from './http-get.ts';
+import { httpAsk, type HttpAnswer } from './http-get.ts';
 import { interrupted, socketFault, unreachableError, unreachableHint } from './unreachable.ts';
 
 interface AskOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Undefined: GET. */
+  readonly method?: 'GET' | 'POST';
+  /** For the whole answer; undefined: 5 s. */
+  readonly timeoutMs?: number;
 }
 
 const TIMEOUT_MS = 5000;
@@ -19,11 +23,11 @@ const MAX_BYTES = 128 * 1024 * 1024;
 export async function askAdmin(
   socketPath: string,
   path: string,
-  { clock, signal }: AskOptions,
+  { clock, signal, method = 'GET', timeoutMs = TIMEOUT_MS }: AskOptions,
 ): Promise<HttpAnswer> {
-  const bounds = { clock, signal, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES };
+  const bounds = { clock, signal, timeoutMs, maxBytes: MAX_BYTES };
   try {
-    return await httpGet({ socketPath }, path, bounds);
+    return await httpAsk({ socketPath }, { method, path }, bounds);
   } catch (thrown) {
     throw signal.aborted ? interrupted() : unreachable(socketPath, thrown);
   }

@@ -44,8 +44,13 @@ export type Given = Readonly<Record<string, string | boolean | undefined>>;
 export interface Command {
   /** Words that call it, as in `bundle show`. */
   readonly words: string;
-  /** Values after the words, for help, and how many there have to be. */
-  readonly operands?: { readonly doc: string; readonly allowed: readonly string[] };
+  /** The one value after the words: for help, and which it may be; undefined for any. */
+  readonly operands?: {
+    readonly doc: string;
+    readonly allowed: readonly string[] | undefined;
+    /** Flags may stand in its place. */
+    readonly optional?: boolean;
+  };
   readonly summary: string;
   readonly flags: readonly Flag[];
   /** Ends the help: what holds when nothing is said. */

@@ -12,6 +12,11 @@ const ADMIN: readonly Flag[] = [
   { name: 'admin-socket', value: 'PATH', doc: 'admin socket of the daemon to ask' },
   { name: 'config', value: 'FILE', doc: 'take the admin socket from this configuration' },
 ];
+const ROOT: Flag = { name: 'root', doc: 'the root, instead of the CA below it that signs' };
+const AUTHORITY = { doc: 'ID', allowed: undefined };
+const CA_NOTE =
+  'ID: 4 hexadecimal digits of its identifier or more, as credence ca status shows it\n\n' +
+  ADMIN_NOTE;
 const JSON_FLAG: Flag = { name: 'json', doc: 'print one JSON document and nothing else' };
 
 /** Every command there is; help is made from this table. */
@@ -125,14 +130,53 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./ca-create.ts')).caCreate,
   },
   {
+    words: 'ca status',
+    summary: 'show the signing authorities, what comes next and what it waits for',
+    flags: [...ADMIN, JSON_FLAG],
+    note: ADMIN_NOTE,
+    load: async () => (await import('./ca-status.ts')).caStatus,
+  },
+  {
+    words: 'ca prepare',
+    summary: 'make the next authority now; it signs nothing yet',
+    flags: [...ADMIN, ROOT],
+    note: ADMIN_NOTE,
+    load: async () => (await import('./ca-by-hand.ts')).caPrepare,
+  },
+  {
+    words: 'ca activate',
+    summary: 'let the prepared one sign, once every connected proxy has the bundle',
+    flags: [...ADMIN, ROOT, { name: 'force', doc: 'wait for no proxy' }],
+    note: ADMIN_NOTE,
+    load: async () => (await import('./ca-by-hand.ts')).caActivate,
+  },
+  {
+    words: 'ca taint',
+    operands: AUTHORITY,
+    summary: 'sign nothing with an authority any more, and anew what it has signed',
+    flags: ADMIN,
+    note: CA_NOTE,
+    load: async () => (await import('./ca-by-hand.ts')).caTaint,
+  },
+  {
     words: 'ca revoke',
-    summary: 'cut a node off: it gets no CA, and the one that it may have is trusted no longer',
+    operands: { ...AUTHORITY, optional: true },
+    summary: 'have an authority that is tainted trusted no more, or cut a node off',
     flags: [
-      { name: 'node', value: 'NAME', doc: 'the node, as the cluster calls it' },
-      { name: 'undo', doc: 'let it in again' },
-      { name: 'config', value: 'FILE', doc: 'configuration of the signer, whose rights it takes' },
+      { name: 'force', doc: 'also while SVIDs of it are in use' },
+      { name: 'node', value: 'NAME', doc: 'instead of ID: this node gets no CA from the signer' },
+      { name: 'undo', doc: 'with --node: let it in again' },
+      { name: 'admin-socket', value: 'PATH', doc: 'admin socket of the daemon to ask' },
+      {
+        name: 'config',
+        value: 'FILE',
+        doc: 'take that from this configuration; with --node that of the signer',
+      },
     ],
-    note: 'in the cluster: kubectl -n credence exec deploy/credence-signer -- credence ca revoke …',
+    note:
+      `${CA_NOTE}\n\n` +
+      'a node, in the cluster and with the rights of the signer:\n' +
+      'kubectl -n credence exec deploy/credence-signer -- credence ca revoke --node NAME --config FILE',
     load: async () => (await import('./ca-revoke.ts')).caRevoke,
   },
   {

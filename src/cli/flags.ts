@@ -66,15 +66,18 @@ function checkFlags({ flags, words }: Command, args: readonly string[]): void {
 }
 
 function checkOperands({ operands: expected, words }: Command, given: readonly string[]): void {
+  if (expected?.optional && given.length === 0) return;
+  const [only = ''] = given;
+  const allowed = expected?.allowed;
   const fits = expected
-    ? given.length === 1 && expected.allowed.includes(given[0] ?? '')
+    ? given.length === 1 && only !== '' && (allowed?.includes(only) ?? true)
     : given.length === 0;
   if (fits) return;
-  const near = expected && given.length === 1 && nearestWord(given[0] ?? '', expected.allowed);
+  const near = allowed && given.length === 1 && nearestWord(only, allowed);
   throw new IdentityError(
     'ERR_USAGE',
     expected
-      ? `credence ${words} needs one of ${expected.allowed.join(', ')}`
+      ? `credence ${words} needs ${allowed ? `one of ${allowed.join(', ')}` : expected.doc}`
       : `credence ${words} takes no "${given.join(' ')}"`,
     { hint: near ? `did you mean credence ${words} ${near}?` : `credence ${words} --help` },
   );

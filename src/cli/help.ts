@@ -23,7 +23,8 @@ export function commandHelp({ words, operands, summary, flags, note }: Command):
     const head = `--${flag.name}${flag.value === undefined ? '' : ` ${flag.value}`}`;
     return `  ${head.padEnd(24)}${flag.doc}`;
   });
-  const usage = `usage: credence ${words}${operands ? ` ${operands.doc}` : ''} [FLAGS]`;
+  const operand = operands?.optional ? ` [${operands.doc}]` : operands ? ` ${operands.doc}` : '';
+  const usage = `usage: credence ${words}${operand} [FLAGS]`;
   const end = note === undefined ? [] : ['', note];
   return [`credence ${words}: ${summary}`, '', usage, '', ...rows, ...end, ''].join('\n');
 }

@@ -19,17 +19,22 @@ export interface HttpBounds {
   readonly maxBytes: number;
 }
 
+/** GET; see `httpAsk`. */
+export function httpGet(target: HttpTarget, path: string, bounds: HttpBounds): Promise<HttpAnswer> {
+  return httpAsk(target, { method: 'GET', path }, bounds);
+}
+
 /**
- * GET over a connection of its own, following nothing; rejects with whatever went wrong, with the code
+ * A request without a body over a connection of its own, following nothing; rejects with whatever went wrong, with the code
  * ETIMEDOUT after `timeoutMs`.
  */
-export function httpGet(
+export function httpAsk(
   target: HttpTarget,
-  path: string,
+  { method, path }: { readonly method: 'GET' | 'POST'; readonly path: string },
   { clock, signal, timeoutMs, maxBytes }: HttpBounds,
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
-    const req = request({ ...target, path, method: 'GET', agent: false, signal });
+    const req = request({ ...target, path, method, agent: false, signal });
     // A request that is gone already says nothing when it is destroyed: the promise is settled here.
     const timer = clock.after(timeoutMs, () => {
       const late = new Error(`no answer within ${timeoutMs / 1000} s`);

@@ -16,10 +16,8 @@ export function statusText(view: StatusView, nowMs: number, check: string): stri
     ...view.asked.flatMap((asked) => askedLine(asked, nowMs)),
     ...policyLines(view.policy, nowMs, check),
     ...view.manifests.map(manifestLine),
-    ...view.authorities.map(({ slot, notAfterMs }) => {
-      const expired = expiredText(notAfterMs, nowMs);
-      return `authority ${slot}: ${expired ?? `${left(notAfterMs)} left`}`;
-    }),
+    ...view.authorities.map((authority) => authorityLine(authority, nowMs)),
+    ...behindLines(view.bundleReaders),
     ...upstreamLines(view.upstream, nowMs),
     svidsLine(view.rotation, nowMs),
     ...nextRotation(view.proxies, nowMs),
@@ -53,6 +51,21 @@ function policyLines(policy: StatusView['policy'], nowMs: number, check: string)
     ...(lastError === null ? [] : [`  the last change was REFUSED: ${lastError}`]),
     ...(warnings ? [`  ${warnings} ${warnings === 1 ? 'warning' : 'warnings'}, see ${check}`] : []),
   ];
+}
+
+function authorityLine(authority: StatusView['authorities'][number], nowMs: number): string {
+  const { slot, notAfterMs, tainted, revoked } = authority;
+  const life = expiredText(notAfterMs, nowMs) ?? `${timeLeft(notAfterMs, nowMs)} left`;
+  return [`authority ${slot}: ${life}`, tainted && 'TAINTED', revoked && 'REVOKED']
+    .filter(Boolean)
+    .join(', ');
+}
+
+/** Whom the next authority waits for. */
+function behindLines({ readers, behind }: StatusView['bundleReaders']): string[] {
+  if (readers === null || behind === null || behind === 0) return [];
+  const all = `${readers} ${readers === 1 ? 'proxy has' : 'proxies have'}`;
+  return [`  ${behind} of ${all} not acknowledged the bundle as it is now`];
 }
 
 /** Where the issuing CA comes from files: whether they are used as they are. */

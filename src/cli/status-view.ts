@@ -53,6 +53,7 @@ export function parseStatus(document: unknown): StatusView {
   }
   const policy = record(from['policy']);
   const rotation = record(from['rotation']);
+  const readers = record(from['bundle_readers']);
   return {
     version: name(from['version']) ?? '?',
     nodeName: name(from['node_name']) ?? '?',
@@ -83,11 +84,18 @@ export function parseStatus(document: unknown): StatusView {
     })),
     authorities: list(from['authorities']).map((authority) => ({
       slot: name(authority['slot']) ?? '?',
+      id: name(authority['id']),
+      tainted: authority['tainted'] === true,
+      revoked: authority['revoked'] === true,
       serial: name(authority['serial']),
       keyType: name(authority['key_type']),
       notBeforeMs: time(authority['not_before']),
       notAfterMs: time(authority['not_after']),
     })),
+    bundleReaders: {
+      readers: count(readers['readers']),
+      behind: count(readers['behind']),
+    },
     upstream: from['upstream'] == null ? null : parseUpstream(record(from['upstream'])),
     rotation: {
       held: count(rotation['held_svids']),

@@ -33,6 +33,7 @@ export function createOverview(): Overview {
       showReadiness(notReady, isLive);
       const authorities = [
         ...status.authorities.map(authorityPart),
+        ...behindParts(status.bundleReaders),
         ...(status.upstream ? upstreamParts(status.upstream) : []),
       ];
       byId('authorities').replaceChildren(...authorities.map(({ node }) => node));
@@ -61,7 +62,8 @@ function showReadiness(notReady: readonly string[], isLive: boolean): void {
   setText(shown, isLive ? text : `was ${text}`);
 }
 
-function authorityPart({ slot, serial, keyType, notBeforeMs, notAfterMs }: AuthorityState): Part {
+function authorityPart(authority: AuthorityState): Part {
+  const { slot, serial, keyType, notBeforeMs, notAfterMs, tainted, revoked } = authority;
   const life = gauge(
     { beginMs: notBeforeMs, endMs: notAfterMs, turnMs: null },
     `life of the authority ${slot}`,
@@ -69,7 +71,16 @@ function authorityPart({ slot, serial, keyType, notBeforeMs, notAfterMs }: Autho
   const named = element('span', 'name', slot);
   const fine = [keyType, serial === null ? null : `serial ${serial}`];
   for (const text of fine) if (text !== null) named.append(element('bdi', 'fine', text));
+  if (tainted) named.append(element('span', 'fault', revoked ? 'tainted, revoked' : 'tainted'));
   return { node: element('li', 'authority', named, life.node), tick: (nowMs) => life.tick(nowMs) };
+}
+
+/** One line, while the next authority has proxies to wait for. */
+function behindParts({ readers, behind }: StatusPage['bundleReaders']): readonly Part[] {
+  if (readers === null || behind === null || behind === 0) return [];
+  const text = `${behind} of ${readers} proxies: bundle not acknowledged as it is now`;
+  const said = ticking('fine', () => text);
+  return [{ node: element('li', 'authority', said.node), tick: (nowMs) => said.tick(nowMs) }];
 }
 
 /** One line, where the last change of the files was refused. */

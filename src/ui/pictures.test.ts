@@ -20,6 +20,7 @@ const status = (nodeName: string): StatusPage => ({
     lastErrorAtMs: null,
   },
   authorities: [],
+  bundleReaders: { readers: 0, behind: 0 },
   upstream: null,
   rotation: { held: 0, due: 0, earliestNotAfterMs: null },
   proxies: [],

@@ -7,6 +7,8 @@ export interface StatusPage {
   readonly notReady: readonly string[];
   readonly policy: PolicyState;
   readonly authorities: readonly AuthorityState[];
+  /** Proxies that read the own bundle, and those that have not accepted it as it is now. */
+  readonly bundleReaders: { readonly readers: number | null; readonly behind: number | null };
   /** Null where the issuing CA does not come from files. */
   readonly upstream: UpstreamState | null;
   readonly rotation: {
@@ -29,6 +31,12 @@ export interface PolicyState {
 
 export interface AuthorityState {
   readonly slot: string;
+  /** Subject key identifier, in hex. */
+  readonly id: string | null;
+  /** Nothing is signed with it any more. */
+  readonly tainted: boolean;
+  /** It is not to be trusted any more. */
+  readonly revoked: boolean;
   readonly serial: string | null;
   readonly keyType: string | null;
   readonly notBeforeMs: number | null;

@@ -61,6 +61,7 @@ function statusOf(proxies: readonly ProxyState[], over: Partial<StatusPage> = {}
     },
     upstream: null,
     authorities: [],
+    bundleReaders: { readers: 0, behind: 0 },
     rotation: { held: 1, due: 0, earliestNotAfterMs: null },
     proxies,
     ...over,
