@@ -150,6 +150,9 @@ export async function startBenchDaemon(home: Home): Promise<Server> {
     bumpBundle: async () => {
       await command('bump-bundle');
     },
+    reissue: async () => {
+      await command('reissue');
+    },
     attested: () => command('attested'),
     collectGarbage: async () => {
       await command('gc');

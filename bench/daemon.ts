@@ -10,12 +10,12 @@ import { systemClock } from '../src/core/clock.ts';
 import { createLogger, type Logger } from '../src/core/log.ts';
 import { systemRandom } from '../src/core/random.ts';
 import type { TrustBundle } from '../src/identity/bundle.ts';
-import { openIssuer } from '../src/issuer/issuer.ts';
+import { openIssuer, type Issuer } from '../src/issuer/issuer.ts';
 import type { OwnBundle } from '../src/signing.ts';
 
 /** What the bench asks. */
 export interface BenchCommand {
-  readonly cmd: 'bump-bundle' | 'attested' | 'gc';
+  readonly cmd: 'bump-bundle' | 'reissue' | 'attested' | 'gc';
 }
 
 /** What it is told, once for each command. */
@@ -41,13 +41,19 @@ const deps = {
   ),
 };
 const changing = changingBundle(await secondRoot(config));
-const app = await build(config, { ...deps, decorateBundle: changing.decorate });
+const tainting = taintingIssuer();
+const app = await build(config, {
+  ...deps,
+  decorateBundle: changing.decorate,
+  decorateIssuer: tainting.decorate,
+});
 
 setFlagsFromString('--expose-gc');
 // As the daemon does once it has started.
 void app.warmUp().catch(() => undefined);
 const COMMANDS: Readonly<Record<BenchCommand['cmd'], () => void>> = {
   'bump-bundle': changing.bump,
+  reissue: tainting.taint,
   attested: () => undefined,
   gc: runInNewContext('gc') as () => void,
 };
@@ -93,6 +99,29 @@ async function secondRoot({ issuer, trustDomain }: Config): Promise<TrustBundle>
   } finally {
     other.close();
   }
+}
+
+/** An issuer whose CA can be said to be tainted as often as anybody likes, and signs on. */
+function taintingIssuer() {
+  const listeners = new Set<(authorityIds: readonly string[]) => void>();
+  const signers = new Set<string>();
+  return {
+    decorate: (issuer: Issuer): Issuer => ({
+      ...issuer,
+      async mint(request, options) {
+        const svid = await issuer.mint(request, options);
+        signers.add(svid.authorityId);
+        return svid;
+      },
+      onTainted(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    }),
+    taint: (): void => {
+      for (const listener of listeners) listener([...signers]);
+    },
+  };
 }
 
 /** The bundle with the roots of `second` in it, or without: each bump is a change. */

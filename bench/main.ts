@@ -12,6 +12,7 @@ import { mint } from './figures/mint.ts';
 import { IDENTITY_GRANTS, oneIdentity } from './figures/one-identity.ts';
 import { pods } from './figures/pods.ts';
 import { pushes } from './figures/push.ts';
+import { reissue } from './figures/reissue.ts';
 import { coldStart } from './figures/start.ts';
 import { describeMachine } from './machine.ts';
 import { parseOptions, USAGE } from './options.ts';
@@ -96,6 +97,7 @@ async function credence(bench: Bench, into: Figure[]): Promise<void> {
     pushes(bench, server, 5000),
     delta(bench, server, server.pid ?? 0),
     bundleChange(bench, server),
+    reissue(bench, server),
   ]);
   await withServer(
     startCredence,

@@ -5,6 +5,8 @@ export interface Server extends AsyncDisposable {
   readonly pid: number | undefined;
   /** Absent when there is no way to make this server change its bundle. */
   readonly bumpBundle?: () => Promise<void>;
+  /** Has everything signed anew; absent when this server cannot be made to. */
+  readonly reissue?: () => Promise<void>;
   /** When each process was attested since the last call, monotonic; absent where nobody can tell. */
   readonly attested?: () => Promise<readonly number[]>;
   /** Collects garbage; absent when the server cannot be asked to. */

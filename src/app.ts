@@ -142,7 +142,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
 
   const issuer = await beginSigning(signing, config, deps);
   if (reloaded) issuer.onReload(reloaded);
-  issuer.onTainted((authorityIds) => serving.reissue(authorityIds));
+  signing.issuer()?.onTainted((authorityIds) => serving.reissue(authorityIds));
   starting();
   cleanup.add(giveBackAtRest(clock));
   const warming = new AbortController();

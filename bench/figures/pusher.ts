@@ -4,7 +4,7 @@ import { monotonicMs } from '../client/fleet.ts';
 import type { Worker } from '../client/worker-handle.ts';
 import type { Server } from '../server.ts';
 
-/** Changes the bundle and waits for the acknowledgements. */
+/** Changes something of all streams and waits for the acknowledgements. */
 export interface Pusher {
   /** `rounds` changes, each begun when all have acknowledged the one before; milliseconds in all. */
   push(rounds: number): Promise<number>;
@@ -12,16 +12,28 @@ export interface Pusher {
   keepPushing(periodMs: number): { stop(): Promise<number> };
 }
 
-/** Pushes to the fleet that `load` holds open with `streams` streams, all of them bundles. */
-export function createPusher(server: Server, load: Worker, streams: number): Pusher {
-  const { bumpBundle } = server;
-  if (!bumpBundle) throw new Error('this server cannot be made to change its bundle');
+type Change = () => Promise<void>;
+
+/**
+ * Pushes to the fleet that `load` holds open with `streams` streams: a change of the bundle, which all
+ * of them read, or what `change` changes, for as many as `each`.
+ */
+export function createPusher(
+  server: Server,
+  load: Worker,
+  streams: number,
+  {
+    change = server.bumpBundle,
+    each = streams,
+  }: { change?: Change | undefined; each?: number } = {},
+): Pusher {
+  if (!change) throw new Error('this server cannot be made to change anything');
   let expected = streams;
 
   async function push(rounds: number): Promise<number> {
     let ms = 0;
     for (let round = 0; round < rounds; round++) {
-      expected += streams;
+      expected += each;
       const start = monotonicMs();
       const [{ reachedMs }] = await Promise.all([
         load.ask({
@@ -29,7 +41,7 @@ export function createPusher(server: Server, load: Worker, streams: number): Pus
           total: expected,
           timeoutMs: SERVED_WITHIN_MS,
         }),
-        bumpBundle?.(),
+        change?.(),
       ]);
       ms += reachedMs - start;
     }
