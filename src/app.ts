@@ -17,8 +17,9 @@ import type { Random } from './core/random.ts';
 import { announceReady, createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
-import { openIssuer, type Issuer } from './issuer/issuer.ts';
-import { countReloads, registerAuthorityMetrics } from './issuer/metrics.ts';
+import { openIssuer, type Issuer, type IssuerDeps } from './issuer/issuer.ts';
+import type { UpstreamAuthority } from './issuer/upstream-authority.ts';
+import { countReloads, observeAuthorities, registerAuthorityMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
@@ -40,6 +41,10 @@ export interface AppDeps {
   readonly decorateIssuer?: (issuer: Issuer) => Issuer;
   /** Stands in front of the bundle: the bench changes it on demand. */
   readonly decorateBundle?: (bundle: OwnBundle) => OwnBundle;
+  /** Ends a start that waits, for an upstream that is away, say. */
+  readonly signal?: AbortSignal;
+  /** Signs the issuing CAs; absent: what the configuration says. */
+  readonly upstream?: UpstreamAuthority;
 }
 
 /** The running daemon. */
@@ -140,7 +145,9 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
     }),
   );
 
-  const issuer = await beginSigning(signing, config, deps);
+  const observer = observeAuthorities(registry, () => signing.issuer());
+  const waiting = (reason: string) => readiness.block(reason);
+  const issuer = await beginSigning(signing, config, { ...deps, observer, waiting });
   if (reloaded) issuer.onReload(reloaded);
   signing.issuer()?.onTainted((authorityIds) => serving.reissue(authorityIds));
   starting();
@@ -177,7 +184,11 @@ const notReadyFor = (readiness: Readiness, signing: Signing, clock: Clock) => [
   ...signing.obstacles(clock.now()),
 ];
 
-async function beginSigning(signing: Signing, config: Config, deps: AppDeps): Promise<Issuer> {
+async function beginSigning(
+  signing: Signing,
+  config: Config,
+  deps: AppDeps & IssuerDeps,
+): Promise<Issuer> {
   const { trustDomain, dataDir } = config;
   if (config.issuer.remote) {
     throw new IdentityError('ERR_ISSUER', 'no authority elsewhere can be asked yet');

@@ -1,4 +1,5 @@
 import type { Config } from './config.ts';
+import { canBeConstrained } from './issuer/name-constraints.ts';
 import { MAX_SOCKET_PATH_BYTES } from './core/unix-socket.ts';
 import type { Complain } from './read-settings.ts';
 
@@ -27,10 +28,34 @@ export function checkCombinations(config: Config, complain: Complain): void {
       'expected at most issuer.ca_ttl: an SVID cannot outlive its CA',
     );
   }
+  checkRotation(config, complain);
   if (!config.attestation.unix.enabled) {
     complain('attestation.unix.enabled', 'expected true: each process is attested by its user');
   }
   checkSockets(config, complain);
+}
+
+/** The next authority is there before it takes over, and after the one before it has begun. */
+function checkRotation({ issuer, trustDomain }: Config, complain: Complain): void {
+  const { prepareLeft, activateLeft, jitter } = issuer.caRotation;
+  if (activateLeft >= prepareLeft) {
+    complain(
+      'issuer.ca_rotation.activate_left',
+      'expected less than issuer.ca_rotation.prepare_left: what takes over has to be there before',
+    );
+  }
+  if (prepareLeft * (1 + jitter) >= 1) {
+    complain(
+      'issuer.ca_rotation.prepare_left',
+      'expected less than 1 with issuer.ca_rotation.jitter added: the next one would be made at once',
+    );
+  }
+  if (issuer.nameConstraint && !canBeConstrained(trustDomain)) {
+    complain(
+      'issuer.name_constraint',
+      'expected false: RFC 5280 has no constraint for a trust domain that is an IP address',
+    );
+  }
 }
 
 /** Each path fits into a socket's name and is named once. */

@@ -50,6 +50,11 @@ export interface Config {
     readonly keyType: KeyType;
     readonly caKeyType: KeyType;
     readonly keyManager: 'disk' | 'memory';
+    readonly caRotation: CaRotation;
+    /** How long a root that other nodes may not know yet waits before it is signed under. */
+    readonly newRootDelayMs: number;
+    /** Whether CAs made here carry the trust domain as their name constraint. */
+    readonly nameConstraint: boolean;
     /** Undefined: the issuing CA does not come from files. */
     readonly upstream: UpstreamConfig | undefined;
     /** Undefined: nobody else signs issuing CAs. */
@@ -87,6 +92,14 @@ export interface Config {
   };
   /** Every setting as one would write it in a file: for the admin socket. */
   readonly written: Readonly<Record<string, unknown>>;
+}
+
+/** When the authorities are followed up: shares of a life, and a wait in milliseconds. */
+export interface CaRotation {
+  readonly prepareLeft: number;
+  readonly activateLeft: number;
+  readonly jitter: number;
+  readonly ackTimeoutMs: number;
 }
 
 /** A configuration, or everything that is wrong with it. */
@@ -299,6 +312,14 @@ function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream' | 'remote'> {
     keyType: get('issuer.key_type'),
     caKeyType: get('issuer.ca_key_type'),
     keyManager: get('issuer.key_manager.type'),
+    caRotation: {
+      prepareLeft: get('issuer.ca_rotation.prepare_left'),
+      activateLeft: get('issuer.ca_rotation.activate_left'),
+      jitter: get('issuer.ca_rotation.jitter'),
+      ackTimeoutMs: get('issuer.ca_rotation.ack_timeout'),
+    },
+    newRootDelayMs: get('issuer.upstream.new_root_delay'),
+    nameConstraint: get('issuer.name_constraint'),
   };
 }
 

@@ -111,6 +111,36 @@ export const SETTINGS: readonly Setting[] = [
   setting('issuer.key_type', keyType, 'ec-p256', 'key type of SVIDs'),
   setting('issuer.ca_key_type', keyType, 'ec-p256', 'key type of the root and the signing CA'),
   setting(
+    'issuer.name_constraint',
+    flag,
+    false,
+    'whether signing CAs made here carry the trust domain as their name constraint; some validators refuse such CAs',
+  ),
+  setting(
+    'issuer.ca_rotation.prepare_left',
+    number(0.01, 0.99, false),
+    0.5,
+    'share of its life that an authority has left when the next one is made and published',
+  ),
+  setting(
+    'issuer.ca_rotation.activate_left',
+    number(0.01, 0.99, false),
+    0.1667,
+    'share of its life that it has left when the next one takes over',
+  ),
+  setting(
+    'issuer.ca_rotation.jitter',
+    number(0, 0.5, false),
+    0.1,
+    '± share of both points, drawn once for each authority',
+  ),
+  setting(
+    'issuer.ca_rotation.ack_timeout',
+    wait,
+    '5m',
+    'how long the next one waits, once it is due, for proxies that have not acknowledged the bundle; at most half of the time left',
+  ),
+  setting(
     'issuer.key_manager.type',
     oneOf('disk', 'memory'),
     'disk',
@@ -144,7 +174,7 @@ export const SETTINGS: readonly Setting[] = [
     'issuer.upstream.new_root_delay',
     wait,
     '2m',
-    'disk: how long a new root is trusted before anything is signed under it; as long as other nodes take to see it',
+    'how long a new root that other nodes share is trusted before anything is signed under it; as long as they take to see it',
   ),
   ...UPSTREAM_SETTINGS,
   setting(

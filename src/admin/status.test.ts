@@ -33,7 +33,11 @@ function sources(streams: readonly Stream[]): StatusSources {
     policy: { revision: 'r1', entries: 2, loadedAtMs: AT, warnings: [] },
     manifests: [],
     authorities: [
-      { slot: 'active', serial: '0a', notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
+      {
+        ...{ slot: 'active', level: 'issuing', state: 'active', id: '0b', serial: '0a' },
+        ...{ notBeforeMs: AT, notAfterMs: AT + 1000, keyType: 'ec-p256' },
+        ...{ tainted: false, revoked: false },
+      },
     ],
     bundleReaders: { readers: 2, behind: 1 },
     upstream: undefined,
@@ -98,7 +102,7 @@ describe('statusText()', () => {
       {
         level: 'issuing',
         slot: 'active',
-        id: null,
+        id: '0b',
         root_id: null,
         subject: null,
         serial: '0a',

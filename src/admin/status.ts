@@ -36,13 +36,16 @@ export interface StatusSources {
   readonly authorities: readonly AuthorityView[];
   /** Proxies that read the own bundle, and those that have not accepted it as it is now. */
   readonly bundleReaders: { readonly readers: number; readonly behind: number };
-  /** The files that the issuing CA comes from, if it does. */
+  /** Where the issuing CA comes from, unless its root is our own. */
   readonly upstream:
     | {
-        readonly certFile: string;
-        readonly loadedAtMs: number;
+        readonly name: string;
+        /** Undefined unless it comes from files. */
+        readonly certFile: string | undefined;
+        readonly loadedAtMs: number | undefined;
         readonly lastError: string | undefined;
         readonly lastErrorAtMs: number | undefined;
+        readonly nextTryMs: number | undefined;
       }
     | undefined;
   /** Bundles of other trust domains; absent: there are none. */
@@ -168,10 +171,12 @@ function daemonView(from: StatusSources) {
     bundle_readers: from.bundleReaders,
     upstream: from.upstream
       ? {
-          cert_file: from.upstream.certFile,
+          name: from.upstream.name,
+          cert_file: from.upstream.certFile ?? null,
           loaded_at: time(from.upstream.loadedAtMs),
           last_error: from.upstream.lastError ?? null,
           last_error_at: time(from.upstream.lastErrorAtMs),
+          next_try: time(from.upstream.nextTryMs),
         }
       : null,
     foreign_bundles: (from.foreign ?? []).map((bundle) => ({

@@ -53,8 +53,9 @@ function configOf(given: Given, { env }: Terminal): Config {
 }
 
 function make({ trustDomain, issuer }: Config, { clock }: Terminal): Promise<CaFiles> {
-  const { caKeyType, rootTtlMs } = issuer;
-  return makeCaFiles({ trustDomain, caKeyType, rootTtlMs }, { clock, random: systemRandom });
+  const { caKeyType, rootTtlMs, nameConstraint } = issuer;
+  const config = { trustDomain, caKeyType, rootTtlMs, nameConstraint };
+  return makeCaFiles(config, { clock, random: systemRandom });
 }
 
 /** A CA that is in use must not go by a slip. */

@@ -27,7 +27,12 @@ export const run: Action = async (given, _operands, terminal) => {
     const fields = { path: need.path, reason: why, detail: need.key };
     log.warn(fields, 'a file that an attestor needs cannot be used now');
   }
-  const app = await start(config, { clock: terminal.clock, random: systemRandom, log });
+  const { clock, signal } = terminal;
+  const app = await start(config, { clock, random: systemRandom, log, signal });
+  if (!app) {
+    log.info({}, 'stopped before anything could be signed');
+    return EXIT.done;
+  }
   terminal.out(greeting(config, app));
   void app.warmUp().catch((thrown: unknown) => log.debug({ err: thrown }, 'warm-up failed'));
   await untilStopped(terminal);
@@ -37,10 +42,12 @@ export const run: Action = async (given, _operands, terminal) => {
   return EXIT.done;
 };
 
-async function start(config: Config, deps: Parameters<typeof build>[1]): Promise<App> {
+/** Undefined when it was stopped while it waited. */
+async function start(config: Config, deps: Parameters<typeof build>[1]): Promise<App | undefined> {
   try {
     return await build(config, deps);
   } catch (thrown) {
+    if (deps.signal?.aborted && thrown === deps.signal.reason) return undefined;
     const error = toIdentityError(thrown);
     const hint = startHint(error, config);
     if (hint === undefined) throw thrown;

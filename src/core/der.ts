@@ -15,6 +15,9 @@ export const TAG = {
   authorityKeyIdValue: 0x80,
   sanDns: 0x82,
   sanUri: 0x86,
+  /** [0] and [1], constructed, where a type has parts by number. */
+  part0: 0xa0,
+  part1: 0xa1,
 } as const;
 
 /** One element: tag, length and the parts as content. */

@@ -20,8 +20,8 @@ export interface CertificateFacts {
   readonly isCa: boolean;
   /** How many CAs may stand between this one and a leaf (RFC 5280 4.2.1.9); undefined: any number. */
   readonly pathLength: number | undefined;
-  /** RFC 5280 4.2.1.10: validators hold them against leaves, critical or not. */
-  readonly hasNameConstraints: boolean;
+  /** DER of NameConstraints (RFC 5280 4.2.1.10): validators hold them against leaves, critical or not. */
+  readonly nameConstraints: Buffer | undefined;
   /** OIDs, in hex, of critical extensions of which nothing here says what they mean. */
   readonly unreadCritical: readonly string[];
   readonly uris: readonly string[];
@@ -42,6 +42,7 @@ export const EXTENSION = {
   keyUsage: 15,
   subjectAltName: 17,
   basicConstraints: 19,
+  nameConstraints: 30,
   authorityKeyId: 35,
   extendedKeyUsage: 37,
 } as const;
@@ -73,7 +74,7 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   return {
     ...{ serial, issuer, subject, notBeforeMs, notAfterMs, publicKey, unreadCritical },
     ...constraints,
-    hasNameConstraints: extensions.has(NAME_CONSTRAINTS),
+    nameConstraints: restOf(extensions.get(EXTENSION.nameConstraints)),
     keyUsage: readKeyUsage(extensions.get(EXTENSION.keyUsage)),
     purposes: readPurposes(extensions.get(EXTENSION.extendedKeyUsage)),
     uris: readUris(extensions.get(EXTENSION.subjectAltName)),
@@ -82,8 +83,10 @@ export function readCertificate(der: Uint8Array): CertificateFacts {
   };
 }
 
-/** 2.5.29.30, which nothing here reads. */
-const NAME_CONSTRAINTS = 30;
+function restOf(value: DerReader | undefined): Buffer | undefined {
+  return value?.bytes.subarray(value.start, value.end);
+}
+
 const READ_HERE: readonly number[] = Object.values(EXTENSION);
 
 /** The values of the extensions 2.5.29.x, by x. */

@@ -3,8 +3,10 @@ import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { trustDomainId } from '../identity/spiffe-id.ts';
 import { checkIssuedBy, readCaCertificate, type CaCertificate } from './ca-certificate.ts';
 import { DerReader, TAG } from '../core/der.ts';
+import { EXTENSION } from '../identity/certificate.ts';
 import { KEY_TYPES } from './key-type.ts';
 import type { SigningKey } from './keys.ts';
+import { nameConstraintsFor } from './name-constraints.ts';
 import type { Validity } from './profile.ts';
 import { subjectKeyId } from './subject-key-id.ts';
 import { assembleCertificate } from './template.ts';
@@ -12,6 +14,7 @@ import { loadX509Library } from './x509-library.ts';
 
 /** RFC 5280 appendix A: ub-organization-name. */
 const MAX_ORGANIZATION = 64;
+const NAME_CONSTRAINTS_OID = `2.5.29.${EXTENSION.nameConstraints}`;
 /** Stands in for the signature until the signing key has made one; no one ever sees it. */
 const PLACEHOLDER = new Uint8Array(64).fill(1);
 
@@ -22,6 +25,8 @@ interface CaRequest {
   readonly serial: Buffer;
   readonly validity: Validity;
   readonly issuer: { readonly certificate: CaCertificate; readonly key: SigningKey } | undefined;
+  /** Whether an issuing CA carries the trust domain as its name constraint (X5-29). */
+  readonly nameConstraint: boolean;
 }
 
 /**
@@ -68,6 +73,10 @@ async function encodeUnsigned(request: CaRequest): Promise<Buffer> {
         { type: 'url', value: trustDomainId(trustDomain) },
       ]),
       new x509.SubjectKeyIdentifierExtension(keyId),
+      // On the CA that signs leaves: what a root says of names some validators do not look at.
+      ...(issuer && request.nameConstraint
+        ? [new x509.Extension(NAME_CONSTRAINTS_OID, true, nameConstraintsFor(trustDomain))]
+        : []),
       ...(issuer
         ? [new x509.AuthorityKeyIdentifierExtension(issuer.certificate.keyId.toString('hex'))]
         : []),

@@ -5,6 +5,7 @@ import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
 import { DerReader, TAG } from '../core/der.ts';
 import { readTime } from '../core/der-time.ts';
 import { EXTENSION, KEY_USAGE } from '../identity/certificate.ts';
+import { nameConstraintFault } from './name-constraints.ts';
 import { type Validity } from './profile.ts';
 
 /** A signing certificate of our own, read and found to be one. */
@@ -101,9 +102,18 @@ function checkProfile(extensions: ReadonlyMap<number, Extension>, trustDomain: T
   if (!names?.done || id !== trustDomainId(trustDomain)) {
     throw broken(`X5-23, X5-24, X5-25: its one name is not ${trustDomainId(trustDomain)}`);
   }
+  const limits = extensions.get(EXTENSION.nameConstraints);
+  if (limits) checkConstraints(limits, trustDomain);
   if (extensions.has(EXTENSION.extendedKeyUsage)) {
     throw broken('X5-30: it has an extended key usage');
   }
+}
+
+function checkConstraints({ critical, value }: Extension, trustDomain: TrustDomain): void {
+  // RFC 5280 4.2.1.10: one that validators may overlook would promise what it does not keep.
+  if (!critical) throw broken('X5-29: its name constraints are not critical');
+  const fault = nameConstraintFault(value.bytes.subarray(value.start, value.end), trustDomain);
+  if (fault !== undefined) throw broken(fault);
 }
 
 function broken(why: string): IdentityError {

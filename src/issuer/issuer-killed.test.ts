@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { ask, dataDirectory } from '../../test/support/data-directory.ts';
 import { DAY_MS, HOUR_MS, opensslVerify } from '../../test/support/issuer.ts';
+import type { Issuer } from './issuer.ts';
 
 // Node keeps the functions that `rmSync` finds at its first call: not to be those of a test.
 fs.rmSync(join(tmpdir(), 'credence-absent'), { force: true });
@@ -57,9 +58,16 @@ describe('a process that is killed', () => {
   const rootOf = (journal: string): string | undefined => {
     if (!fs.existsSync(journal)) return undefined;
     const document = JSON.parse(fs.readFileSync(journal, 'utf8')) as {
-      authorities: { certificate: string }[];
+      roots: { certificate: string }[];
     };
-    return document.authorities[0]?.certificate;
+    return document.roots[0]?.certificate;
+  };
+  const namedIn = (journal: string) => {
+    const { roots, issuing } = JSON.parse(fs.readFileSync(journal, 'utf8')) as Record<
+      'roots' | 'issuing',
+      { key_id: string }[]
+    >;
+    return [...roots, ...issuing].map((one) => `${one.key_id}.pem`).sort();
   };
 
   it('at any write of the first start, is followed by one that signs', async (t) => {
@@ -73,7 +81,7 @@ describe('a process that is killed', () => {
       opensslVerify(t, issuer, await issuer.mint(ask, {}));
       assert.equal(data.keys().length, 2, `keys left over after call ${at}`);
     }
-    // Two folders, three journals, two keys; four calls or more each.
+    // Two folders, five journals, two keys; four calls or more each.
     assert.ok(at > 20, `${at} calls`);
   });
 
@@ -86,18 +94,21 @@ describe('a process that is killed', () => {
       const root = rootOf(data.journal);
       before.close();
       data.clock.jump(DAY_MS - HOUR_MS / 2);
-      const restarted = await data.start();
+      let restarted: Issuer | undefined;
       const died = await dieAtCall(t, at, async () => {
-        await data.clock.advance(HOUR_MS);
+        restarted = await data.start();
         await restarted.mint(ask, {});
       });
-      restarted.close();
+      restarted?.close();
       if (!died) break;
       const after = await data.start();
       assert.equal(rootOf(data.journal), root);
       opensslVerify(t, after, svid, svid.notBeforeMs + HOUR_MS);
-      opensslVerify(t, after, await after.mint(ask, {}), data.clock.now());
-      assert.equal(data.keys().length, 2, `keys left over after call ${at}`);
+      const next = await after.mint(ask, {});
+      opensslVerify(t, after, next, data.clock.now());
+      assert.notEqual(next.authorityId, svid.authorityId);
+      assert.deepEqual(data.keys(), namedIn(data.journal), `keys left over after call ${at}`);
+      assert.equal(data.keys().length, 3);
     }
     assert.ok(at > 8, `${at} calls`);
   });

@@ -1,42 +1,36 @@
-import type { Clock } from '../core/clock.ts';
-import { IdentityError } from '../core/errors.ts';
-import type { Logger } from '../core/log.ts';
-import type { Random } from '../core/random.ts';
+import { IdentityError, toIdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import type { Authority } from './authority.ts';
 import type { AuthorityControl } from './authority-control.ts';
-import type { AuthorityStatus, UpstreamReload, UpstreamStatus } from './ca-source.ts';
+import {
+  openAuthorities,
+  type AuthoritiesConfig,
+  type AuthoritiesDeps,
+} from './authority-source.ts';
+import type {
+  AuthorityStatus,
+  CrlSigner,
+  RevokedAuthority,
+  UpstreamReload,
+  UpstreamStatus,
+} from './ca-source.ts';
 import { KEY_TYPES, type KeyType } from './key-type.ts';
 import { createLeafKeySource } from './leaf-keys.ts';
 import { generatePrivateKey, localSigningKey } from './keys.ts';
 import { createMint, type CurrentCa, type Mint } from './mint.ts';
-import { openOwnCa } from './own-ca.ts';
 import type { MintRequest } from './profile.ts';
-import type { KeyManagerType } from './store.ts';
 import { openUpstream, type OpenFolderWatch, type UpstreamConfig } from './upstream.ts';
 
 /** What the issuer is told; lifetimes in milliseconds. */
-export interface IssuerConfig {
-  readonly trustDomain: TrustDomain;
-  /** Keys and journal; not touched with `keyManager: 'memory'`. */
-  readonly dataDir: string;
+export interface IssuerConfig extends AuthoritiesConfig {
+  /** Of SVIDs. */
   readonly keyType: KeyType;
-  /** For authorities made from now on; existing ones stay. */
-  readonly caKeyType: KeyType;
-  readonly caTtlMs: number;
-  readonly rootTtlMs: number;
-  readonly x509SvidTtlMs: number;
-  readonly keyManager: KeyManagerType;
-  /** Where the issuing CA comes from, if it is not our own. */
+  /** Files that the issuing CA comes from, if it does. */
   readonly upstream?: UpstreamConfig | undefined;
 }
 
-export interface IssuerDeps {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
+export interface IssuerDeps extends AuthoritiesDeps {
   /** Default: the kernel's file notifications. */
   readonly watch?: OpenFolderWatch | undefined;
 }
@@ -53,10 +47,18 @@ export interface Issuer {
   /** Called whenever `bundle` answers something else; returns how to stop. */
   onBundleChange(listener: () => void): () => void;
   authorities(): readonly AuthorityStatus[];
-  /** Undefined unless the issuing CA comes from files. */
+  /** Undefined where the root is our own. */
   upstream(): UpstreamStatus | undefined;
   /** Called after each look at files that changed; returns how to stop. */
   onReload(listener: (result: UpstreamReload) => void): () => void;
+  /** What operators do to authorities by hand; undefined where they come from files. */
+  control(): AuthorityControl | undefined;
+  /** Called with the CAs whose SVIDs are to be signed anew at once; returns how to stop. */
+  onTainted(listener: (authorityIds: readonly string[]) => void): () => void;
+  /** Every root of our own and every CA that has not ended, with its key: for CRLs. */
+  crlSigners(): readonly CrlSigner[];
+  /** CAs that were revoked, below roots of our own. */
+  revokedAuthorities(): readonly RevokedAuthority[];
   /**
    * A mint whose certificates are worthless: signed, in the name of the CA, with a key that is thrown
    * away. For going through the motions; undefined where a key takes too long to make for that.
@@ -79,8 +81,11 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
   const log = deps.log.child({ component: 'issuer' });
   const { upstream } = config;
   const ca = upstream
-    ? await openUpstream({ ...config, upstream }, { clock, log, watch: deps.watch })
-    : await openOwnCa(config, { clock, random, log });
+    ? await openUpstream(
+        { ...config, upstream },
+        { clock, log, watch: deps.watch, keys: deps.keys },
+      )
+    : await openAuthorities(config, { ...deps, log });
   const mintDeps = {
     clock,
     random,
@@ -96,14 +101,24 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       if (closed) {
         return Promise.reject(new IdentityError('ERR_SHUTDOWN', 'the issuer is closed'));
       }
-      ca.asked(request.ttlMs ?? config.x509SvidTtlMs);
-      return mint(request, options);
+      const wantedMs = request.ttlMs ?? config.x509SvidTtlMs;
+      let ttlMs: number;
+      try {
+        ttlMs = ca.asked(wantedMs);
+      } catch (thrown) {
+        return Promise.reject(toIdentityError(thrown, 'ERR_DISK'));
+      }
+      return mint(ttlMs === wantedMs ? request : { ...request, ttlMs }, options);
     },
     bundle: () => ca.bundle(),
     onBundleChange: (listener) => ca.onBundleChange(listener),
     authorities: () => ca.authorities(),
     upstream: () => ca.upstream(),
     onReload: (listener) => ca.onReload(listener),
+    control: () => ca.control(),
+    onTainted: (listener) => ca.onTainted(listener),
+    crlSigners: () => ca.crlSigners(),
+    revokedAuthorities: () => ca.revokedAuthorities(),
     async rehearsal() {
       const nobody = await nobodyLike(await ca.usable({}), config.keyType);
       return nobody && createMint({ ...mintDeps, ca: nobody });

@@ -1,47 +1,58 @@
-import { IdentityError } from '../core/errors.ts';
-import { isKeyType, type KeyType } from './key-type.ts';
+import { hash } from 'node:crypto';
+import { errorText, IdentityError } from '../core/errors.ts';
+import { parseAuthorities1 } from './journal-version-1.ts';
+import { fingerprint, type CaEntry, type CaState, type RootEntry } from './ca-state.ts';
+import { consistencyFault } from './journal-checks.ts';
+import {
+  certificate,
+  fieldsOf,
+  flag,
+  Fault,
+  keyName,
+  list,
+  slot,
+  text,
+  whole,
+} from './journal-fields.ts';
 import { unusable } from './unusable.ts';
 
-const VERSION = 1;
-
-/** A signing authority as the journal keeps it. */
-export interface JournalAuthority {
-  readonly role: 'root' | 'issuing';
-  readonly state: 'active';
-  readonly keyId: string;
-  readonly keyType: KeyType;
-  /** DER. */
-  readonly certificate: Buffer;
-}
-
-/** What a restart continues with. */
-export interface JournalState {
-  readonly trustDomain: string;
-  readonly bundleSequence: number;
-  readonly authorities: readonly JournalAuthority[];
-}
+const VERSION = 2;
+const MAX_ENTRIES = 256;
+const MAX_CHAIN = 16;
 
 /** The journal's text: JSON for people to read, certificates as base64 of their DER. */
-export function formatJournal(state: JournalState): string {
-  const authorities = state.authorities.map((authority) => ({
-    role: authority.role,
-    state: authority.state,
-    key_id: authority.keyId,
-    key_type: authority.keyType,
-    certificate: authority.certificate.toString('base64'),
-  }));
+export function formatJournal(state: CaState): string {
   const document = {
     version: VERSION,
     trust_domain: state.trustDomain,
     bundle_sequence: state.bundleSequence,
-    authorities,
+    written_ms: state.writtenMs,
+    longest_ttl_ms: state.longestTtlMs,
+    roots: state.roots.map((root) => ({
+      ...lifeFields(root),
+      told: root.told,
+      key_id: root.key?.id ?? null,
+      key_type: root.key?.type ?? null,
+      certificate: root.certificate.der.toString('base64'),
+    })),
+    issuing: state.issuing.map((ca) => ({
+      ...lifeFields(ca),
+      upstream: ca.upstream,
+      root: ca.root,
+      key_id: ca.key.id,
+      key_type: ca.key.type,
+      chain: ca.chain.map(({ der }) => der.toString('base64')),
+    })),
   };
-  return `${JSON.stringify(document, undefined, 2)}\n`;
+  return `${JSON.stringify({ ...document, digest: digestOf(document) }, undefined, 2)}\n`;
 }
 
-/** Reads a journal's text; `ERR_KEY_STORE`, naming `path`, for anything this version did not write. */
-export function parseJournal(text: string, path: string): JournalState {
-  const document = fieldsOf(parseJson(text, path));
+/**
+ * Reads a journal's text; `ERR_KEY_STORE`, naming `path`, for anything that neither this version nor
+ * the one before it wrote, and for what somebody has changed since.
+ */
+export function parseJournal(source: string, path: string): CaState {
+  const document = fieldsOf(parseJson(source, path));
   const { version } = document;
   if (typeof version === 'number' && version > VERSION) {
     throw new IdentityError(
@@ -50,50 +61,113 @@ export function parseJournal(text: string, path: string): JournalState {
       { hint: 'start the newer credence that wrote it' },
     );
   }
-  if (version !== VERSION) throw corrupt(path, 'it has no known version');
-  const { trust_domain: trustDomain, bundle_sequence: bundleSequence, authorities } = document;
-  if (typeof trustDomain !== 'string') throw corrupt(path, 'trust_domain is missing');
-  if (typeof bundleSequence !== 'number' || !Number.isSafeInteger(bundleSequence)) {
-    throw corrupt(path, 'bundle_sequence is not a whole number');
-  }
-  if (!Array.isArray(authorities)) throw corrupt(path, 'authorities is not a list');
-  const list = authorities.map((item, index) => parseAuthority(item, index, path));
-  checkRoles(list, path);
-  return { trustDomain, bundleSequence, authorities: list };
-}
-
-function parseJson(text: string, path: string): unknown {
   try {
-    return JSON.parse(text);
+    const state = version === 1 ? parse1(document) : parse2(document);
+    const fault = consistencyFault(state);
+    if (fault !== undefined) throw new Fault(fault);
+    return state;
   } catch (thrown) {
-    throw corrupt(path, text === '' ? 'it is empty' : 'it is not JSON, or cut short', thrown);
+    throw corrupt(path, errorText(thrown), thrown);
   }
 }
 
-function parseAuthority(item: unknown, index: number, path: string): JournalAuthority {
-  const { role, state, key_id: keyId, key_type: keyType, certificate } = fieldsOf(item);
-  const fail = (what: string) => corrupt(path, `authorities[${index}]: ${what}`);
-  if (role !== 'root' && role !== 'issuing') throw fail('role is unknown');
-  if (state !== 'active') throw fail('state is unknown');
-  // The name becomes part of a file's path.
-  if (typeof keyId !== 'string' || !/^[0-9a-f]{40}$/.test(keyId)) throw fail('key_id is malformed');
-  if (!isKeyType(keyType)) throw fail('key_type is unknown');
-  if (typeof certificate !== 'string') throw fail('certificate is missing');
-  const bytes = Buffer.from(certificate, 'base64');
-  if (bytes.length === 0 || bytes.toString('base64') !== certificate) {
-    throw fail('certificate is not base64');
+function parse2({ digest, ...document }: Readonly<Record<string, unknown>>): CaState {
+  if (document['version'] !== VERSION) throw new Fault('it has no known version');
+  // Not a proof against anybody who can write here, but against slips of people and disks.
+  if (digest !== digestOf(document)) {
+    throw new Fault('its digest does not fit: it was edited or damaged');
   }
-  return { role, state, keyId, keyType, certificate: bytes };
+  return {
+    ...header(document),
+    writtenMs: whole(document, 'written_ms'),
+    longestTtlMs: whole(document, 'longest_ttl_ms'),
+    roots: list(document, 'roots', MAX_ENTRIES, parseRoot),
+    issuing: list(document, 'issuing', MAX_ENTRIES, parseCa),
+  };
 }
 
-function checkRoles(list: readonly JournalAuthority[], path: string): void {
-  const count = (role: string) => list.filter((authority) => authority.role === role).length;
-  if (count('root') > 1 || count('issuing') > 1) throw corrupt(path, 'a role appears twice');
-  if (count('issuing') > count('root')) throw corrupt(path, 'the root is missing');
+/** One root and one CA, always in use. */
+function parse1(document: Readonly<Record<string, unknown>>): CaState {
+  const { root, issuing } = parseAuthorities1(document);
+  const life = {
+    state: 'active',
+    sinceMs: 0,
+    untilMs: undefined,
+    tainted: false,
+    revoked: false,
+  } as const;
+  const [first] = issuing ? [issuing.certificate] : [];
+  return {
+    ...header(document),
+    writtenMs: 0,
+    // It was not kept: no SVID has lived longer than its CA.
+    longestTtlMs: first ? first.validity.notAfterMs - first.validity.notBeforeMs : 0,
+    roots: root ? [{ ...life, certificate: root.certificate, key: root.key, told: false }] : [],
+    issuing:
+      root && issuing && first
+        ? [
+            {
+              ...{ ...life, key: issuing.key, chain: [first], upstream: 'self_signed' },
+              root: fingerprint(root.certificate),
+            },
+          ]
+        : [],
+  };
 }
 
-function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
+function header(document: Readonly<Record<string, unknown>>) {
+  return {
+    trustDomain: text(document, 'trust_domain'),
+    bundleSequence: whole(document, 'bundle_sequence'),
+  };
+}
+
+function parseRoot(fields: Readonly<Record<string, unknown>>): RootEntry {
+  return {
+    ...parseLife(fields),
+    told: flag(fields, 'told'),
+    key: fields['key_id'] === null ? undefined : keyName(fields),
+    certificate: certificate(fields['certificate'], 'certificate'),
+  };
+}
+
+function parseCa(fields: Readonly<Record<string, unknown>>): CaEntry {
+  const chain = list(fields, 'chain', MAX_CHAIN, (_, item) => certificate(item, 'chain'));
+  const [first, ...rest] = chain;
+  if (!first) throw new Fault('chain is empty');
+  return {
+    ...parseLife(fields),
+    upstream: text(fields, 'upstream'),
+    root: text(fields, 'root'),
+    key: keyName(fields),
+    chain: [first, ...rest],
+  };
+}
+
+function lifeFields({ state, sinceMs, untilMs, tainted, revoked }: RootEntry | CaEntry) {
+  return { state, since_ms: sinceMs, until_ms: untilMs ?? null, tainted, revoked };
+}
+
+function parseLife(fields: Readonly<Record<string, unknown>>) {
+  return {
+    state: slot(fields),
+    sinceMs: whole(fields, 'since_ms'),
+    untilMs: fields['until_ms'] === null ? undefined : whole(fields, 'until_ms'),
+    tainted: flag(fields, 'tainted'),
+    revoked: flag(fields, 'revoked'),
+  };
+}
+
+function digestOf(document: unknown): string {
+  return hash('sha256', JSON.stringify(document), 'hex');
+}
+
+function parseJson(source: string, path: string): unknown {
+  try {
+    return JSON.parse(source);
+  } catch (thrown) {
+    throw corrupt(path, source === '' ? 'it is empty' : 'it is not JSON, or cut short', thrown);
+  }
 }
 
 function corrupt(path: string, why: string, cause?: unknown): IdentityError {

@@ -2,7 +2,8 @@ import { readdirSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { writeFileAtomic } from '../core/atomic-file.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
-import { formatJournal, parseJournal, type JournalState } from './journal-text.ts';
+import type { CaState } from './ca-state.ts';
+import { formatJournal, parseJournal } from './journal-text.ts';
 import { readPrivateFile } from './private-files.ts';
 
 const MAX_BYTES = 1_048_576;
@@ -12,8 +13,8 @@ export interface Journal {
   /** For messages. */
   readonly path: string;
   /** Undefined when there is none yet; `ERR_KEY_STORE` when it cannot be trusted. */
-  read(): JournalState | undefined;
-  write(state: JournalState): void;
+  read(): CaState | undefined;
+  write(state: CaState): void;
 }
 
 /** The journal as a file, 0600. */
@@ -31,7 +32,7 @@ export function createDiskJournal(path: string): Journal {
 
 /** A journal for keys that are not kept either. */
 export function createMemoryJournal(): Journal {
-  let kept: JournalState | undefined;
+  let kept: CaState | undefined;
   return { path: 'memory', read: () => kept, write: (state) => void (kept = state) };
 }
 

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import type { X509Svid } from '../identity/svid.ts';
+import type { CaObserver } from './ca-life.ts';
 import type { UpstreamReload } from './ca-source.ts';
 import type { Issuer } from './issuer.ts';
 
@@ -65,6 +66,42 @@ export function registerAuthorityMetrics(
       }
     },
   });
+}
+
+/** Counts in `registry` how authorities follow one another and what an upstream answers. */
+export function observeAuthorities(
+  registry: Registry,
+  issuer: () => Pick<Issuer, 'upstream'> | undefined,
+): CaObserver {
+  const registers = [registry];
+  const rotations = new Counter({
+    name: 'credence_issuer_ca_rotations_total',
+    help: 'Steps in the rotation of authorities: made and published, and taken into use',
+    labelNames: ['level', 'step'],
+    registers,
+  });
+  for (const level of ['root', 'issuing']) {
+    for (const step of ['prepare', 'activate']) rotations.inc({ level, step }, 0);
+  }
+  const requests = new Counter({
+    name: 'credence_issuer_upstream_requests_total',
+    help: 'Issuing CAs asked of an authority elsewhere, by what came of it',
+    labelNames: ['result'],
+    registers,
+  });
+  for (const result of ['issued', 'error']) requests.inc({ result }, 0);
+  new Gauge({
+    name: 'credence_issuer_upstream_last_success_timestamp_seconds',
+    help: 'When an authority elsewhere last issued a CA, or files of one were last found good; 0: not in this run',
+    registers,
+    collect() {
+      this.set((issuer()?.upstream()?.loadedAtMs ?? 0) / 1000);
+    },
+  });
+  return {
+    rotated: (level, step) => rotations.inc({ level, step }),
+    answered: (result) => requests.inc({ result }),
+  };
 }
 
 /** Counts in `registry` what becomes of files that change; returns who is to be told. */

@@ -39,10 +39,13 @@ export function createMemoryRootRecord(): RootRecordStore {
   return { read: () => kept, write: (record) => void (kept = record) };
 }
 
+/** Where it is. */
+export const rootRecordPath = (dataDir: string) => join(dataDir, 'upstream-roots.json');
+
 /** As `upstream-roots.json` in a folder of this user alone. */
 export function createDiskRootRecord(dataDir: string): RootRecordStore {
   ensurePrivateFolder(dataDir);
-  const path = join(dataDir, 'upstream-roots.json');
+  const path = rootRecordPath(dataDir);
   return {
     read() {
       const bytes = readPrivateFile(path, MAX_BYTES);

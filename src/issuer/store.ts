@@ -3,7 +3,7 @@ import { IdentityError } from '../core/errors.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { createDiskKeys } from './disk-keys.ts';
 import { createDiskJournal, createMemoryJournal, type Journal } from './journal.ts';
-import type { JournalState } from './journal-text.ts';
+import type { CaState } from './ca-state.ts';
 import type { KeyManager } from './keys.ts';
 import { createMemoryKeys } from './memory-keys.ts';
 import { ensurePrivateFolder } from './private-files.ts';
@@ -16,17 +16,21 @@ export interface AuthorityStore {
 
 export type KeyManagerType = 'disk' | 'memory';
 
-/** Opens the store; `disk` creates `dataDir` and refuses one that others may reach. */
-export function openStore(type: KeyManagerType, dataDir: string): AuthorityStore {
-  return type === 'disk'
-    ? openDiskStore(dataDir)
-    : { keys: createMemoryKeys(), journal: createMemoryJournal() };
-}
-
-function openDiskStore(dataDir: string): AuthorityStore {
+/**
+ * Opens the store; creates `dataDir` unless all is in memory, and refuses one that others may reach.
+ * `keys` are those of a token: then the journal alone is on disk.
+ */
+export function openStore(
+  type: KeyManagerType,
+  dataDir: string,
+  keys: KeyManager | undefined,
+): AuthorityStore {
+  if (type === 'memory') {
+    return { keys: keys ?? createMemoryKeys(), journal: createMemoryJournal() };
+  }
   ensurePrivateFolder(dataDir);
   return {
-    keys: createDiskKeys(join(dataDir, 'keys')),
+    keys: keys ?? createDiskKeys(join(dataDir, 'keys')),
     journal: createDiskJournal(join(dataDir, 'journal.json')),
   };
 }
@@ -35,11 +39,14 @@ function openDiskStore(dataDir: string): AuthorityStore {
 export async function beginJournal(
   store: AuthorityStore,
   trustDomain: TrustDomain,
-  nowMs: number,
-): Promise<JournalState> {
+  { nowMs, longestTtlMs }: { readonly nowMs: number; readonly longestTtlMs: number },
+): Promise<CaState> {
   await refuseLostJournal(store);
   // The clock as the first number: a daemon that lost its disk still never counts backwards.
-  const first = { trustDomain, bundleSequence: Math.floor(nowMs / 1000), authorities: [] };
+  const first = {
+    ...{ trustDomain, bundleSequence: Math.floor(nowMs / 1000), writtenMs: nowMs },
+    ...{ longestTtlMs, roots: [], issuing: [] },
+  };
   store.journal.write(first);
   return first;
 }

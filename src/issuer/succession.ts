@@ -6,7 +6,8 @@ import { createSchedule, type Scheduled } from '../core/schedule.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { describe, isoTime, isValidAt, type Authority } from './authority.ts';
-import { authorityStatus, rootStatus, type AuthorityStatus } from './ca-source.ts';
+import type { AuthorityStatus, CrlSigner } from './ca-source.ts';
+import { authorityStatus, rootStatus } from './ca-status.ts';
 import type { OwnBefore } from './own-before.ts';
 import { RootBook } from './root-book.ts';
 import type { RootRecord, RootRecordStore } from './root-record.ts';
@@ -79,11 +80,12 @@ export class Succession {
     );
     const before = readRecord(store, options.trustDomain);
     // The clock as the first number: a daemon that lost its disk still never counts backwards.
-    const sequence = Math.max(before?.bundleSequence ?? 0, Math.floor(nowMs / 1000));
+    const known = Math.max(before?.bundleSequence ?? 0, own?.bundleSequence ?? 0);
+    const sequence = Math.max(known, Math.floor(nowMs / 1000));
     this.#book = new RootBook(options.trustDomain, sequence);
     this.#longestTtlMs = Math.max(before?.longestTtlMs ?? 0, options.x509SvidTtlMs);
     this.#book.restore(before?.roots ?? [], this.#overlapEndMs(nowMs), nowMs);
-    if (own) this.#book.remember(own.root, own.untilMs);
+    for (const one of own?.roots ?? []) this.#book.remember(one.certificate, one.untilMs);
     this.#book.list(first.roots, nowMs);
     this.#book.refresh(nowMs);
     this.#schedule = createSchedule(clock);
@@ -109,9 +111,10 @@ export class Succession {
       this.#book.hold(first.root);
       return this.#activate(fromFiles(first));
     }
-    if (own?.authority) {
-      this.#book.hold(own.root);
-      const { root, authority, untilMs } = own;
+    if (own?.signer) {
+      const { root, authority } = own.signer;
+      const untilMs = authority.validity.notAfterMs;
+      this.#book.hold(root);
       this.#activate({ root, authority, untilMs, doubts: [], isOwn: true });
     }
     this.#await(first, atMs, nowMs);
@@ -174,6 +177,14 @@ export class Succession {
         .filter(({ der }) => !(root && der.equals(root.der)))
         .map((kept) => rootStatus('kept', kept)),
     ];
+  }
+
+  /** The CA that signs; the keys of those before it went with their files. */
+  crlSigners(): readonly CrlSigner[] {
+    const authority = this.#active?.authority;
+    if (!authority) return [];
+    const { certificate, key } = authority;
+    return [{ level: 'issuing', state: 'active', certificate, key }];
   }
 
   /** An SVID of this lifetime is about to be signed. */

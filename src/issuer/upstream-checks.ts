@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { CLIENT_AUTH, KEY_USAGE, SERVER_AUTH } from '../identity/certificate.ts';
 import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
 import { isoTime } from './authority.ts';
+import { nameConstraintFault } from './name-constraints.ts';
 import type { UpstreamCertificate } from './upstream-certificates.ts';
 
 /** anyExtendedKeyUsage (RFC 5280 4.2.1.12), as DER. */
@@ -38,17 +39,24 @@ export function caFault(ca: UpstreamCertificate, place: Place): string | undefin
   return (
     keyFault(ca.publicKey) ??
     useFault(ca, isRoot) ??
-    (trustDomain === undefined ? undefined : nameFault(ca, trustDomain)) ??
+    (trustDomain === undefined ? undefined : namesFault(ca, trustDomain)) ??
     (nowMs === undefined ? undefined : timeFault(ca, nowMs))
   );
 }
 
 /** X5-23..X5-25: it has no URI name, or the trust domain's ID as the only one. */
-export function nameFault(ca: UpstreamCertificate, trustDomain: TrustDomain): string | undefined {
+function nameFault(ca: UpstreamCertificate, trustDomain: TrustDomain): string | undefined {
   const { uris } = ca.facts;
   const id = trustDomainId(trustDomain);
   if (uris.length === 0 || (uris.length === 1 && uris[0] === id)) return undefined;
   return `X5-24, X5-25: expected ${id} as its one URI name, or none, found ${uris.join(', ')}`;
+}
+
+/** What is wrong with its own name, or with what it says of the names below it (X5-29). */
+export function namesFault(ca: UpstreamCertificate, trustDomain: TrustDomain): string | undefined {
+  const { nameConstraints } = ca.facts;
+  const constraint = nameConstraints && nameConstraintFault(nameConstraints, trustDomain);
+  return nameFault(ca, trustDomain) ?? constraint;
 }
 
 export function timeFault({ validity }: UpstreamCertificate, nowMs: number): string | undefined {
@@ -71,14 +79,11 @@ export function caDoubts({ subjectText, facts }: UpstreamCertificate): readonly 
 
 /** Validators that read an extended key usage of a CA hold it against the leaves. */
 function useFault({ facts, der }: UpstreamCertificate, isRoot: boolean): string | undefined {
-  const { purposes, unreadCritical, hasNameConstraints } = facts;
+  const { purposes, unreadCritical } = facts;
   const all = purposes?.some((one) => one.equals(ANY_PURPOSE)) ?? true;
   const both = [SERVER_AUTH, CLIENT_AUTH].every((want) => purposes?.some((p) => p.equals(want)));
   if (!all && !both) {
     return 'X5-30: its extended key usage lacks serverAuth or clientAuth, which leaves then lack too';
-  }
-  if (hasNameConstraints) {
-    return 'X5-29: it has name constraints, which credence does not check';
   }
   if (unreadCritical.length > 0) {
     return `it has a critical extension (OID ${unreadCritical.join(', ')} in hex) that credence does not know`;

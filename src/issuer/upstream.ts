@@ -6,7 +6,8 @@ import { createReloadSchedule, RETRY_MS, type ReloadSchedule } from '../core/rel
 import { visitFiles, watchFolders, type FolderWatch } from '../core/watch-folders.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { describe, type Authority } from './authority.ts';
-import type { CaSource, UpstreamReload, UpstreamStatus } from './ca-source.ts';
+import type { CaSource, CrlSigner, UpstreamReload, UpstreamStatus } from './ca-source.ts';
+import type { KeyManager } from './keys.ts';
 import { readOwnBefore } from './own-before.ts';
 import { createDiskRootRecord, createMemoryRootRecord } from './root-record.ts';
 import type { KeyManagerType } from './store.ts';
@@ -39,6 +40,8 @@ interface Deps {
   readonly log: Logger;
   /** Default: the kernel's file notifications. */
   readonly watch?: OpenFolderWatch | undefined;
+  /** Where the keys of CAs are that this node had before; absent: beside the journal. */
+  readonly keys?: KeyManager | undefined;
 }
 
 /**
@@ -52,7 +55,7 @@ export async function openUpstream(options: Options, deps: Deps): Promise<CaSour
     return new FileCa(options, deps, { store: createMemoryRootRecord(), own: undefined });
   }
   const store = createDiskRootRecord(dataDir);
-  const now = { nowMs: deps.clock.now(), log: deps.log };
+  const now = { nowMs: deps.clock.now(), log: deps.log, keys: deps.keys };
   return new FileCa(options, deps, { store, own: await readOwnBefore(dataDir, trustDomain, now) });
 }
 
@@ -113,16 +116,36 @@ class FileCa implements CaSource {
     return this.#succession.authorities();
   }
 
-  asked(ttlMs: number): void {
+  asked(ttlMs: number): number {
     this.#succession.asked(ttlMs);
+    return ttlMs;
+  }
+
+  /** Whoever replaces the files replaces the authorities. */
+  control(): undefined {
+    return undefined;
+  }
+
+  onTainted(): () => void {
+    return () => undefined;
+  }
+
+  crlSigners(): readonly CrlSigner[] {
+    return this.#succession.crlSigners();
+  }
+
+  revokedAuthorities(): readonly [] {
+    return [];
   }
 
   upstream(): UpstreamStatus {
     return {
+      name: this.#options.upstream.certFile,
       certFile: this.#options.upstream.certFile,
       loadedAtMs: this.#loadedAtMs,
       lastError: this.#fault?.message,
       lastErrorAtMs: this.#fault?.atMs,
+      nextTryMs: undefined,
     };
   }
 
