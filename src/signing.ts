@@ -4,6 +4,7 @@ import type { Logger } from './core/log.ts';
 import type { TrustBundle } from './identity/bundle.ts';
 import type { X509Svid } from './identity/svid.ts';
 import { isoTime } from './issuer/authority.ts';
+import type { AuthorityStatus } from './issuer/ca-source.ts';
 import type { Issuer } from './issuer/issuer.ts';
 import type { MintRequest } from './issuer/profile.ts';
 import type { SvidIssuer } from './rotation/minter.ts';
@@ -54,7 +55,12 @@ export function createSigning(log: Logger): Signing {
     obstacles(nowMs) {
       const authorities = issuer?.authorities() ?? [];
       const active = authorities.find(({ slot }) => slot === 'active');
-      if (active) return active.notAfterMs <= nowMs ? ['the issuing CA has expired'] : [];
+      if (active && active.notAfterMs <= nowMs) {
+        // One before it may still help out.
+        const helps = authorities.some((one) => isHelping(one, nowMs));
+        return helps ? [] : ['the issuing CA has expired'];
+      }
+      if (active) return [];
       const waiting = authorities.find(({ slot }) => slot === 'prepared');
       if (!waiting) return [];
       const { signsAtMs } = waiting;
@@ -70,6 +76,9 @@ export function createSigning(log: Logger): Signing {
     close: () => issuer?.close(),
   };
 }
+
+const isHelping = ({ slot, level, tainted, notAfterMs, untilMs }: AuthorityStatus, nowMs: number) =>
+  slot === 'kept' && level === 'issuing' && !tainted && Math.min(notAfterMs, untilMs ?? 0) > nowMs;
 
 /** An issuer's mint, as rotation asks it: an entry without a lifetime gets the issuer's default. */
 export function svidIssuer(

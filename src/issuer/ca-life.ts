@@ -55,6 +55,9 @@ export interface LifeDeps {
   readonly log: Logger;
 }
 
+/** When the rotation goes on after a fault of ours. */
+const RESTART_MS = 10_000;
+
 const isWaiting = (state: CaState) =>
   [...state.roots, ...state.issuing].some((one) => one.state === 'prepared');
 
@@ -294,8 +297,15 @@ export class CaLife {
     if (this.#lifetime.signal.aborted) return;
     this.#again = this.#running !== undefined;
     // What fails is said and put off there.
-    if (!this.#again) void this.advance().catch(() => undefined);
+    if (!this.#again) void this.advance().catch((err: unknown) => this.#fell(err));
     this.#stirs.emit(undefined);
+  }
+
+  /** A fault of ours: what is due is looked at again, as nobody else would. */
+  #fell(err: unknown): void {
+    if (this.#lifetime.signal.aborted) return;
+    this.#deps.log.error({ err }, 'the rotation of authorities failed');
+    this.#plan(this.#deps.clock.now() + RESTART_MS);
   }
 
   async #loop(): Promise<void> {

@@ -205,7 +205,10 @@ describe('a journal of version 1', () => {
     [/state is unknown/, ([first = {}]) => (first['state'] = 'old')],
     [/root is missing/, (authorities) => authorities.shift()],
     [/role appears twice/, (authorities) => authorities.push(authorities[0] ?? {})],
-    [/signed by another/, ([first = {}, second = {}]) => (first['certificate'] = second['certificate'])],
+    [
+      /signed by another/,
+      ([first = {}, second = {}]) => (first['certificate'] = second['certificate']),
+    ],
   ];
   for (const [what, change] of faults) {
     it(`is refused for: ${what.source}`, () => {

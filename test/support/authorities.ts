@@ -8,7 +8,12 @@ import { formatJournal, parseJournal } from '../../src/issuer/journal-text.ts';
 import type { KeyManager, SigningKey } from '../../src/issuer/keys.ts';
 import { createMemoryKeys } from '../../src/issuer/memory-keys.ts';
 import type { AuthorityStore } from '../../src/issuer/store.ts';
-import type { CaOrder, IssuedCa, ToldRoots, UpstreamAuthority } from '../../src/issuer/upstream-authority.ts';
+import type {
+  CaOrder,
+  IssuedCa,
+  ToldRoots,
+  UpstreamAuthority,
+} from '../../src/issuer/upstream-authority.ts';
 import { IdentityError } from '../../src/core/errors.ts';
 import type { FakeClock } from './fake-clock.ts';
 
@@ -109,6 +114,8 @@ export class FakeDisk {
   #effects = 0;
   #dieAt = Infinity;
   #isDead = false;
+  /** Whether a key was asked for of which nothing has become yet, which takes no time on any fake clock. */
+  isBusy = false;
   /** Why nothing can be written; undefined: all is well. */
   full: string | undefined;
 
@@ -133,15 +140,18 @@ export class FakeDisk {
     return {
       generate: async (type) => {
         this.#alive();
-        // Like a file that was written, whoever waits for it.
+        this.isBusy = true;
         const key = await keys.generate(type);
-        if (this.#isDead) void keys.remove(key.id);
+        // Written by now, for whoever is there afterwards; or not at all.
         this.#effect(() => void keys.remove(key.id));
         this.#effect();
         return key;
       },
       load: (id, type) => keys.load(id, type),
-      ids: () => keys.ids(),
+      ids: () => {
+        this.isBusy = false;
+        return keys.ids();
+      },
       remove: async (id) => {
         this.#effect();
         await keys.remove(id);
@@ -155,6 +165,7 @@ export class FakeDisk {
       path: 'disk',
       read: () => this.read(),
       write: (state) => {
+        this.isBusy = false;
         this.#effect();
         this.text = formatJournal(state);
         this.#effect();
