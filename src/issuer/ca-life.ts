@@ -58,6 +58,12 @@ export interface LifeDeps {
 /** When the rotation goes on after a fault of ours. */
 const RESTART_MS = 10_000;
 
+function deferred() {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>((done) => (resolve = done));
+  return { promise, resolve };
+}
+
 const isWaiting = (state: CaState) =>
   [...state.roots, ...state.issuing].some((one) => one.state === 'prepared');
 
@@ -146,10 +152,10 @@ export class CaLife {
 
   /** Until the next time that something was tried or has changed. */
   async stirred({ signal }: { signal?: AbortSignal }): Promise<void> {
-    let stop = () => undefined as void;
-    const next = new Promise<void>((resolve) => (stop = this.#stirs.add(() => resolve())));
+    const { promise, resolve } = deferred();
+    const stop = this.#stirs.add(resolve);
     try {
-      await unlessAborted(next, signal);
+      await unlessAborted(promise, signal);
     } finally {
       stop();
     }
@@ -260,8 +266,8 @@ export class CaLife {
   ): Promise<void> {
     const { clock } = this.#deps;
     const sinceMs = clock.now();
-    for (let waitMs = 0; !force;) {
-      waitMs = this.#gateOpensIn(level, sinceMs);
+    while (!force) {
+      const waitMs = this.#gateOpensIn(level, sinceMs);
       if (waitMs <= 0) break;
       const look = new AbortController();
       const timer = clock.after(waitMs, () => look.abort());
@@ -318,8 +324,8 @@ export class CaLife {
       this.#listTold();
       const step = this.#next();
       if (step.kind === 'wait') {
-        if (this.#again) continue;
-        return this.#plan(step.untilMs);
+        if (!this.#isAskedAgain()) return this.#plan(step.untilMs);
+        continue;
       }
       try {
         await this.#do(step);
@@ -330,6 +336,11 @@ export class CaLife {
       }
       await this.#keeper.removeKeys();
     }
+  }
+
+  /** By what has happened since the last look, which whoever waits for this one has not seen. */
+  #isAskedAgain(): boolean {
+    return this.#again;
   }
 
   #next(): Step {

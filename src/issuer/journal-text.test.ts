@@ -35,7 +35,7 @@ type Document = Record<string, unknown> & { roots: Item[]; issuing: Item[] };
 /** The journal's document with something changed, by somebody who knows about the digest. */
 function changed(change: (document: Document) => void, digests = true) {
   const { digest, ...document } = JSON.parse(formatJournal(STATE)) as Document;
-  change(document as Document);
+  change(document);
   const fresh = createHash('sha256').update(JSON.stringify(document)).digest('hex');
   return JSON.stringify({ ...document, digest: digests ? fresh : digest });
 }

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../src/core/clock.ts';
 
 interface Pending {
-  readonly at: number;
+  at: number;
   readonly order: number;
   readonly fn: () => void;
 }
@@ -66,6 +66,12 @@ export class FakeClock implements Clock {
   /** Sets the wall clock without firing anything: a suspended machine, an NTP step. */
   jump(ms: number): void {
     this.#now += ms;
+  }
+
+  /** Sets the wall clock as people do: timers count what passes, and are as far away as before. */
+  turn(ms: number): void {
+    this.#now += ms;
+    for (const item of this.#pending) item.at += ms;
   }
 }
 
