@@ -5,21 +5,19 @@ import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
 import { authoritiesByHand } from './authorities-by-hand.ts';
+import { beginSigning, type BeginSigningDeps } from './begin-signing.ts';
 import { registerManifestMetrics } from './cluster-ids/metrics.ts';
 import { manifestFigures } from './cluster-status.ts';
 import { createWholePolicy, type WholePolicy } from './cluster-policy.ts';
 import { policySources, type Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
-import { IdentityError } from './core/errors.ts';
 import { giveBackAtRest } from './core/give-back.ts';
 import type { LogFields, Logger } from './core/log.ts';
-import type { Random } from './core/random.ts';
 import { announceReady, createReadiness, type Readiness } from './core/ready.ts';
 import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
-import { openIssuer, type Issuer, type IssuerDeps } from './issuer/issuer.ts';
-import type { UpstreamAuthority } from './issuer/upstream-authority.ts';
-import { countReloads, observeAuthorities, registerAuthorityMetrics } from './issuer/metrics.ts';
+import type { Issuer } from './issuer/issuer.ts';
+import { registerAuthorityMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
@@ -33,18 +31,9 @@ import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
 import { warmUp } from './warm-up.ts';
 
-export interface AppDeps {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  /** Stands in front of the issuer: tests slow it down or make it fail. */
-  readonly decorateIssuer?: (issuer: Issuer) => Issuer;
+export interface AppDeps extends BeginSigningDeps {
   /** Stands in front of the bundle: the bench changes it on demand. */
   readonly decorateBundle?: (bundle: OwnBundle) => OwnBundle;
-  /** Ends a start that waits, for an upstream that is away, say. */
-  readonly signal?: AbortSignal;
-  /** Signs the issuing CAs; absent: what the configuration says. */
-  readonly upstream?: UpstreamAuthority;
 }
 
 /** The running daemon. */
@@ -106,7 +95,6 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const signing = cleanup.closing(createSigning(log));
   const foreign = cleanup.closing(openForeign(config, whole, registry, deps));
   registerAuthorityMetrics(registry, () => signing.issuer());
-  const reloaded = config.issuer.upstream && countReloads(registry);
   const parts = {
     ...servingParts(config, whole, signing, registry, deps),
     connections,
@@ -145,11 +133,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
     }),
   );
 
-  const observer = observeAuthorities(registry, () => signing.issuer());
-  const waiting = (reason: string) => readiness.block(reason);
-  const issuer = await beginSigning(signing, config, { ...deps, observer, waiting });
-  if (reloaded) issuer.onReload(reloaded);
-  signing.issuer()?.onTainted((authorityIds) => serving.reissue(authorityIds));
+  const issuer = await beginSigning(config, { signing, serving, readiness, registry }, deps);
   starting();
   cleanup.add(giveBackAtRest(clock));
   const warming = new AbortController();
@@ -183,20 +167,6 @@ const notReadyFor = (readiness: Readiness, signing: Signing, clock: Clock) => [
   ...readiness.reasons(),
   ...signing.obstacles(clock.now()),
 ];
-
-async function beginSigning(
-  signing: Signing,
-  config: Config,
-  deps: AppDeps & IssuerDeps,
-): Promise<Issuer> {
-  const { trustDomain, dataDir } = config;
-  if (config.issuer.remote) {
-    throw new IdentityError('ERR_ISSUER', 'no authority elsewhere can be asked yet');
-  }
-  const issuer = await openIssuer({ ...config.issuer, trustDomain, dataDir }, deps);
-  signing.begin(deps.decorateIssuer?.(issuer) ?? issuer);
-  return issuer;
-}
 
 function readyFields(config: Config, policy: PolicyStore, { protection }: Attesting): LogFields {
   return {

@@ -56,6 +56,6 @@ export function authoritiesByHand({ signing, bundleReaders, trustDomain, clock }
 
 function upstreamView(status: UpstreamStatus | undefined): UpstreamView | undefined {
   if (!status) return undefined;
-  const { certFile: name, loadedAtMs: goodAtMs, lastError, lastErrorAtMs } = status;
-  return { name, goodAtMs, lastError, lastErrorAtMs };
+  const { name, loadedAtMs: goodAtMs, lastError, lastErrorAtMs, nextTryMs: nextTryAtMs } = status;
+  return { name, goodAtMs, lastError, lastErrorAtMs, nextTryAtMs };
 }

@@ -13,8 +13,8 @@ export interface UpstreamAuthorityDeps {
 
 /** Who signs issuing CAs for keys made here; undefined where that is a root of our own, or nobody. */
 export function createUpstreamAuthority(
-  { issuer: { remote }, trustDomain }: Pick<Config, 'issuer' | 'trustDomain'>,
+  { issuer: { remote, nameConstraint }, trustDomain }: Pick<Config, 'issuer' | 'trustDomain'>,
   deps: UpstreamAuthorityDeps,
 ): UpstreamAuthority | undefined {
-  return remote && createVaultAuthority(remote.vault, { ...deps, trustDomain });
+  return remote && createVaultAuthority(remote.vault, { ...deps, trustDomain, nameConstraint });
 }

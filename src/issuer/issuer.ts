@@ -123,8 +123,6 @@ export async function openIssuer(config: IssuerConfig, deps: IssuerDeps): Promis
       const nobody = await nobodyLike(await ca.usable({}), config.keyType);
       return nobody && createMint({ ...mintDeps, ca: nobody });
     },
-    control: () => undefined,
-    onTainted: () => () => undefined,
     close() {
       closed = true;
       ca.close();

@@ -8,7 +8,6 @@ import { seededRandom } from '../../test/support/fake-random.ts';
 import { newKey } from '../../test/support/node-requests.ts';
 import { readCertificate } from '../identity/certificate.ts';
 import { parseTrustDomain } from '../identity/spiffe-id.ts';
-import { ownAuthority } from '../issuer/authority.ts';
 import { buildCaCertificate } from '../issuer/ca-builder.ts';
 import { KEY_TYPES, type KeyType } from '../issuer/key-type.ts';
 import { generatePrivateKey, localSigningKey } from '../issuer/keys.ts';
@@ -24,10 +23,12 @@ async function make(rootType: KeyType, trustDomainText = 'example.org') {
   const root = await buildCaCertificate({
     ...{ trustDomain, key: rootKey, serial: nextSerial(), issuer: undefined },
     validity: validityFrom(nowMs, 86_400_000, Infinity),
+    nameConstraint: false,
   });
+  const above = { certificate: root, key: rootKey, chain: [root], validity: root.validity };
   const { spki } = await newKey();
   const ca = await signNodeCa({
-    ...{ trustDomain, serial: nextSerial(), issuer: ownAuthority(root, rootKey) },
+    ...{ trustDomain, serial: nextSerial(), issuer: above },
     candidate: { node: 'n1', spki, keyId: subjectKeyId(spki) },
     validity: validityFrom(nowMs, 3_600_000, root.validity.notAfterMs),
   });

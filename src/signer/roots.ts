@@ -129,8 +129,10 @@ export function createOwnRoots(config: OwnRootsConfig, deps: OwnRootsDeps): OwnR
     const key = await keys.generate(config.caKeyType);
     const { trustDomain, rootTtlMs } = config;
     const validity = validityFrom(clock.now(), rootTtlMs, Infinity);
-    const request = { trustDomain, key, serial: nextSerial(), validity, issuer: undefined };
-    const certificate = await buildCaCertificate(request);
+    const certificate = await buildCaCertificate({
+      ...{ trustDomain, key, serial: nextSerial(), validity, issuer: undefined },
+      nameConstraint: false,
+    });
     const root: Root = {
       ...{ certificate, key: key.id, keyType: key.type, slot, isTainted: false },
       ...{ publishedAtMs: undefined, untilMs: undefined },

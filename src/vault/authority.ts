@@ -110,7 +110,7 @@ function signBody({ csr, ttlMs }: CaOrder, { trustDomain, nameConstraint = false
 /** A Vault before 1.19 and an OpenBao pass over the parameter and say so in a warning. */
 function constrained(issued: IssuedCa, { nameConstraint = false }: VaultDeps): IssuedCa {
   const [der] = issued.chain;
-  if (!nameConstraint || (der && readCertificate(der).hasNameConstraints)) return issued;
+  if (!nameConstraint || (der && readCertificate(der).nameConstraints)) return issued;
   throw new IdentityError(
     'ERR_ISSUER',
     'the CA has no name constraint, as issuer.name_constraint wants it: this takes Vault 1.19 or later',
