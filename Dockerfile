@@ -11,7 +11,8 @@ COPY package.json package-lock.json ./
 # No package's install script is needed: prebuilt parts come with the packages.
 RUN npm ci --include=dev --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN node scripts/build.mjs && node scripts/image-tree.mjs /tree
+# With a C++ compiler in BUILD the image can use PKCS#11 modules: docs/key-managers.md.
+RUN node scripts/build-pkcs11.mjs --if-possible && node scripts/build.mjs && node scripts/image-tree.mjs /tree
 
 FROM ${RUN}
 COPY --from=build /tree /

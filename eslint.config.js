@@ -20,6 +20,7 @@ const MAY_IMPORT = {
   issuer: ['identity'],
   signer: ['identity', 'issuer', 'kubernetes'],
   vault: ['identity', 'issuer'],
+  pkcs11: ['identity', 'issuer'],
   rotation: ['identity'],
   workload: ['identity'],
   sds: ['identity', 'gen'],

@@ -16,8 +16,12 @@ const pkg = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 const made = join(root, `dist.${process.pid}`);
 await build({
   absWorkingDir: root,
-  // The thread that parses large policies is a file of its own.
-  entryPoints: { bundle: 'src/main.ts', 'policy-reload': 'src/policy/reload-thread.ts' },
+  // The thread that parses large policies is a file of its own, and so is the process of a PKCS#11 module.
+  entryPoints: {
+    bundle: 'src/main.ts',
+    'policy-reload': 'src/policy/reload-thread.ts',
+    'pkcs11-token': 'src/pkcs11/token-main.ts',
+  },
   outdir: made,
   outExtension: { '.js': '.cjs' },
   bundle: true,

@@ -3,8 +3,11 @@
 import { statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { isBuilt } from './bootstrap.mjs';
+import { buildPkcs11, isPkcs11Built } from './build-pkcs11.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+// npm may be set not to run the scripts of packages; without a compiler all but PKCS#11 works.
+if (process.env.npm_command !== 'exec' && !isPkcs11Built()) buildPkcs11();
 if (process.env.npm_command !== 'exec' && !isBuilt()) {
   const { uid } = statSync(root);
   const me = process.geteuid?.() ?? uid;

@@ -23,6 +23,9 @@ const NEEDED = {
   '/usr/sbin/debootstrap': 'debootstrap',
   '/usr/sbin/dockerd': 'docker.io',
   '/usr/bin/podman': 'podman',
+  '/usr/bin/g++': 'g++',
+  '/usr/bin/softhsm2-util': 'softhsm2',
+  '/usr/bin/pkcs11-tool': 'opensc',
 };
 
 const missing = Object.entries(NEEDED).filter(([path]) => !existsSync(path));

@@ -29,6 +29,7 @@ import { askEngines, askSystemd } from './node-engines.ts';
 import { followNodePods } from './node-pods.ts';
 import { createServing, type Serving, type ServingParts } from './serving.ts';
 import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signing.ts';
+import { openTokenOf } from './token-of.ts';
 import { warmUp } from './warm-up.ts';
 
 export interface AppDeps extends BeginSigningDeps {
@@ -75,7 +76,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
 
   const policy = cleanup.closing(await openPolicy(config, deps));
   registerPolicyMetrics(registry, policy);
-  if (config.issuer.keyManager === 'disk') cleanup.add(lockDataFolder(config.dataDir));
+  if (config.issuer.keyManager !== 'memory') cleanup.add(lockDataFolder(config.dataDir));
   const { connections, lingering, operator } = descriptorBudget();
   const { kubernetes, docker, systemd } = config.attestation;
   const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
@@ -133,7 +134,10 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
     }),
   );
 
-  const issuer = await beginSigning(config, { signing, serving, readiness, registry }, deps);
+  const keys = await openTokenOf(config, deps);
+  if (keys) cleanup.closing(keys);
+  const signers = { signing, serving, readiness, registry };
+  const issuer = await beginSigning(config, signers, keys ? { ...deps, keys } : deps);
   starting();
   cleanup.add(giveBackAtRest(clock));
   const warming = new AbortController();

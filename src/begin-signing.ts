@@ -7,6 +7,7 @@ import type { Readiness } from './core/ready.ts';
 import type { BundleReaders } from './issuer/bundle-readers.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { countReloads, observeAuthorities } from './issuer/metrics.ts';
+import type { KeyManager } from './issuer/keys.ts';
 import type { UpstreamAuthority } from './issuer/upstream-authority.ts';
 import type { Serving } from './serving.ts';
 import type { Signing } from './signing.ts';
@@ -28,6 +29,8 @@ export interface BeginSigningDeps {
   readonly decorateIssuer?: (issuer: Issuer) => Issuer;
   /** Ends a start that waits, for an upstream that is away, say. */
   readonly signal?: AbortSignal;
+  /** Where CA keys are, if on a token. */
+  readonly keys?: KeyManager | undefined;
   /** Signs the issuing CAs; absent: what the configuration says. */
   readonly upstream?: UpstreamAuthority;
 }

@@ -15,6 +15,7 @@ import {
   type DockerConfig,
   type SystemdConfig,
 } from './config-engines.ts';
+import { buildPkcs11 } from './config-token.ts';
 import { buildKubernetes, type KubernetesConfig } from './config-kubernetes.ts';
 import { buildSigner, type SignerConfig } from './config-signer.ts';
 import { getter, parseAddress, type Get } from './config-values.ts';
@@ -24,6 +25,7 @@ import { MAX_YAML_BYTES, parseYaml } from './core/yaml.ts';
 import { parseTrustDomain, type TrustDomain } from './identity/spiffe-id.ts';
 import type { KeyType } from './issuer/key-type.ts';
 import type { PolicySources } from './policy/load.ts';
+import type { Pkcs11Config } from './pkcs11/config.ts';
 import { readSettings, type Complain, type Environment, type Values } from './read-settings.ts';
 
 /** The whole configuration: checked, paths absolute, durations in milliseconds. Never changes. */
@@ -49,7 +51,9 @@ export interface Config {
     readonly rootTtlMs: number;
     readonly keyType: KeyType;
     readonly caKeyType: KeyType;
-    readonly keyManager: 'disk' | 'memory';
+    readonly keyManager: 'disk' | 'memory' | 'pkcs11';
+    /** Undefined: no token. */
+    readonly pkcs11: Pkcs11Config | undefined;
     readonly caRotation: CaRotation;
     /** How long a root that other nodes may not know yet waits before it is signed under. */
     readonly newRootDelayMs: number;
@@ -268,6 +272,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
     bundlesDir: optionalPath(get<string | null>('federation.bundles_dir'), absolute),
     issuer: {
       ...buildIssuer(get),
+      pkcs11: buildPkcs11(get, absolute, env, complain),
       upstream: buildUpstream(get, absolute, complain),
       remote: buildRemote(get, absolute, complain),
     },
@@ -304,7 +309,7 @@ function optionalPath(path: string | null, absolute: (path: string) => string): 
   return path === null ? undefined : absolute(path);
 }
 
-function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream' | 'remote'> {
+function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream' | 'remote' | 'pkcs11'> {
   return {
     x509SvidTtlMs: get('issuer.x509_svid_ttl'),
     caTtlMs: get('issuer.ca_ttl'),

@@ -4,6 +4,7 @@ import { nearestWord } from './core/nearest-word.ts';
 import { faultText, kindOf, type YamlDocument } from './core/yaml.ts';
 import type { Setting } from './setting-formats.ts';
 import { environmentName, SETTINGS } from './settings.ts';
+import { PIN_VARIABLE } from './settings-token.ts';
 
 /** The variables of the process, or those of a test. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -86,7 +87,8 @@ function* unknownVariables(env: Environment): Generator<IdentityError> {
   const known = SETTINGS.map(({ key }) => environmentName(key));
   for (const name of Object.keys(env)) {
     if (!name.startsWith('CREDENCE_') || env[name] === undefined || known.includes(name)) continue;
-    if (OTHER_VARIABLES.test(name) || SERVICE_VARIABLES.test(name)) continue;
+    if (name === PIN_VARIABLE || OTHER_VARIABLES.test(name) || SERVICE_VARIABLES.test(name))
+      continue;
     const near = nearestWord(name, new Set(known.map((word) => word.toLowerCase())));
     const help = near ? `, did you mean ${near.toUpperCase()}?` : '';
     yield new IdentityError('ERR_CONFIG', `${name}: unknown variable${help}`, {

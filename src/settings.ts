@@ -12,6 +12,7 @@ import {
   type Setting,
 } from './setting-formats.ts';
 import { ATTESTATION_SETTINGS } from './settings-attestation.ts';
+import { PKCS11_SETTINGS } from './settings-token.ts';
 import { SIGNER_SETTINGS } from './settings-signer.ts';
 import { UPSTREAM_SETTINGS } from './settings-upstream.ts';
 
@@ -142,10 +143,11 @@ export const SETTINGS: readonly Setting[] = [
   ),
   setting(
     'issuer.key_manager.type',
-    oneOf('disk', 'memory'),
+    oneOf('disk', 'memory', 'pkcs11'),
     'disk',
-    'where CA keys are kept; memory starts a new trust domain at each start',
+    'where CA keys are kept; memory starts a new trust domain at each start, pkcs11 is a token',
   ),
+  ...PKCS11_SETTINGS,
   setting(
     'issuer.upstream.type',
     oneOf('self_signed', 'disk', 'vault'),

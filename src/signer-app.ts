@@ -47,6 +47,7 @@ import {
   type StateStore,
 } from './signer/secret-store.ts';
 import { auditInLog, type SigningAudit } from './signer/signing-log.ts';
+import { openTokenOf } from './token-of.ts';
 
 export interface SignerAppDeps {
   readonly clock: Clock;
@@ -94,7 +95,7 @@ export async function startSigner(config: Config, deps: SignerAppDeps): Promise<
     const parts: Parts = { ...deps, config, api, store, signal: stop.signal };
     const roots = config.issuer.upstream
       ? openFiles(parts)
-      : ownRoots(parts, secretKeys ?? openKeys(config, (done) => closing.push(done)));
+      : ownRoots(parts, secretKeys ?? (await openKeys(config, deps, (done) => closing.push(done))));
     const heard = createHeard(clock);
     const extraRoots = openExtraRoots(signer.extraRootsFile, log);
     const publishers = publishersOf(parts, roots, extraRoots);
@@ -142,9 +143,19 @@ function accessOf({ signer }: Config, clock: Clock) {
 }
 
 /** Where issuer.key_manager.type says. */
-function openKeys({ issuer, dataDir }: Config, atEnd: (done: () => void) => void): KeyManager {
+async function openKeys(
+  config: Config,
+  deps: SignerAppDeps,
+  atEnd: (done: () => void) => void,
+): Promise<KeyManager> {
+  const { issuer, dataDir } = config;
   if (issuer.keyManager === 'memory') return createMemoryKeys();
   atEnd(lockDataFolder(dataDir));
+  const token = await openTokenOf(config, deps);
+  if (token) {
+    atEnd(() => token.close());
+    return token;
+  }
   ensurePrivateFolder(dataDir);
   return createDiskKeys(join(dataDir, 'signer-keys'));
 }

@@ -13,6 +13,7 @@ import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
 import { remoteFindings } from './remote-findings.ts';
 import { configFile } from './sockets.ts';
+import { tokenDoubts } from './token-doubts.ts';
 import { upstreamFindings } from './upstream-findings.ts';
 
 interface Finding {
@@ -34,7 +35,10 @@ export const check: Action = async (given, _operands, terminal) => {
   const counted = (severity: Finding['severity']) =>
     findings.filter((one) => one.severity === severity).length;
   const isWrong = counted('error') > 0;
-  if (config) findings.push(...(await attestorDoubts(config)));
+  if (config) {
+    findings.push(...(await attestorDoubts(config)));
+    for (const message of tokenDoubts(config)) findings.push(finding('note', message));
+  }
   const errors = counted('error');
   // With an error none of them is.
   const inForce = errors > 0 ? 0 : entries;

@@ -14,7 +14,7 @@ export interface AuthorityStore {
   readonly journal: Journal;
 }
 
-export type KeyManagerType = 'disk' | 'memory';
+export type KeyManagerType = 'disk' | 'memory' | 'pkcs11';
 
 /**
  * Opens the store; creates `dataDir` unless all is in memory, and refuses one that others may reach.
@@ -28,6 +28,8 @@ export function openStore(
   if (type === 'memory') {
     return { keys: keys ?? createMemoryKeys(), journal: createMemoryJournal() };
   }
+  // Never in files what is meant to be on a token.
+  if (type === 'pkcs11' && !keys) throw new TypeError('the keys of a token were not handed over');
   ensurePrivateFolder(dataDir);
   return {
     keys: keys ?? createDiskKeys(join(dataDir, 'keys')),
