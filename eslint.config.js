@@ -21,6 +21,7 @@ const MAY_IMPORT = {
   signer: ['identity', 'issuer', 'kubernetes'],
   vault: ['identity', 'issuer'],
   pkcs11: ['identity', 'issuer'],
+  'kube-ca': ['identity', 'issuer', 'kubernetes'],
   rotation: ['identity'],
   workload: ['identity'],
   sds: ['identity', 'gen'],

@@ -1,6 +1,7 @@
+import { buildKubeCa, type KubeCaConfig } from './config-kube-ca.ts';
 import type { Get } from './config-values.ts';
 import { buildVault } from './config-vault.ts';
-import type { Complain } from './read-settings.ts';
+import type { Complain, Environment } from './read-settings.ts';
 import type { VaultConfig } from './vault/vault-config.ts';
 
 /** Files that the signing CA comes from; durations in milliseconds. */
@@ -9,6 +10,22 @@ export interface UpstreamConfig {
   readonly keyFile: string;
   readonly bundleFile: string;
   readonly newRootDelayMs: number;
+}
+
+/** Who signs issuing CAs for keys that are made here. */
+export type RemoteConfig = { readonly type: 'vault'; readonly vault: VaultConfig } | KubeCaConfig;
+
+/** Undefined when nobody else signs them; complains of settings without their type. */
+export function buildRemote(
+  get: Get,
+  absolute: (path: string) => string,
+  env: Environment,
+  complain: Complain,
+): RemoteConfig | undefined {
+  // Each complains of its own settings where it is not the one.
+  const vault = buildVault(get, absolute, complain);
+  const kube = buildKubeCa(get, absolute, env, complain);
+  return vault ? { type: 'vault', vault } : kube;
 }
 
 const FILES = ['cert_file', 'key_file', 'bundle_file'] as const;
@@ -33,20 +50,4 @@ export function buildUpstream(
   const [certFile = '', keyFile = '', bundleFile = ''] = paths.map((path) => absolute(path ?? ''));
   const newRootDelayMs = get<number>('issuer.upstream.new_root_delay');
   return { certFile, keyFile, bundleFile, newRootDelayMs };
-}
-
-/** Who signs issuing CAs for keys that are made here. */
-export interface RemoteConfig {
-  readonly type: 'vault';
-  readonly vault: VaultConfig;
-}
-
-/** Undefined when nobody else signs them; complains of settings without their type. */
-export function buildRemote(
-  get: Get,
-  absolute: (path: string) => string,
-  complain: Complain,
-): RemoteConfig | undefined {
-  const vault = buildVault(get, absolute, complain);
-  return vault && { type: 'vault', vault };
 }

@@ -8,7 +8,8 @@ const SECTION = 'issuer.upstream.vault';
 function parse(vault: object, type = 'vault') {
   const upstream = { type, vault };
   const document = { trust_domain: 'example.org', issuer: { upstream } };
-  return parseConfig(JSON.stringify(document), '/etc/credence/credence.yaml', {}).issuer.remote;
+  const { issuer } = parseConfig(JSON.stringify(document), '/etc/credence/credence.yaml', {});
+  return issuer.remote?.type === 'vault' ? issuer.remote : undefined;
 }
 
 /** What it is refused with, behind the place. */

@@ -274,7 +274,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
       ...buildIssuer(get),
       pkcs11: buildPkcs11(get, absolute, env, complain),
       upstream: buildUpstream(get, absolute, complain),
-      remote: buildRemote(get, absolute, complain),
+      remote: buildRemote(get, absolute, env, complain),
     },
     rotation: { fraction: get('rotation.fraction'), jitter: get('rotation.jitter') },
     sds: {

@@ -13,6 +13,7 @@ import {
 } from './setting-formats.ts';
 import { ATTESTATION_SETTINGS } from './settings-attestation.ts';
 import { PKCS11_SETTINGS } from './settings-token.ts';
+import { KUBE_CA_SETTINGS } from './settings-kube-ca.ts';
 import { SIGNER_SETTINGS } from './settings-signer.ts';
 import { UPSTREAM_SETTINGS } from './settings-upstream.ts';
 
@@ -150,9 +151,9 @@ export const SETTINGS: readonly Setting[] = [
   ...PKCS11_SETTINGS,
   setting(
     'issuer.upstream.type',
-    oneOf('self_signed', 'disk', 'vault'),
+    oneOf('self_signed', 'disk', 'vault', 'kubernetes_csr', 'cert_manager'),
     'self_signed',
-    'where the signing CA comes from: made here below a root of its own, from files, or made here and signed by Vault',
+    'where the signing CA comes from: made here below a root of its own, from files, or made here and signed by Vault or through a cluster',
   ),
   setting(
     'issuer.upstream.cert_file',
@@ -179,6 +180,7 @@ export const SETTINGS: readonly Setting[] = [
     'how long a new root that other nodes share is trusted before anything is signed under it; as long as they take to see it',
   ),
   ...UPSTREAM_SETTINGS,
+  ...KUBE_CA_SETTINGS,
   setting(
     'rotation.fraction',
     number(0.05, 0.95, false),

@@ -9,6 +9,7 @@ import { readPolicy, type PolicySources } from '../policy/load.ts';
 import type { Action } from './command.ts';
 import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
+import { kubeCaNotes } from './kube-ca-notes.ts';
 import { look } from './look.ts';
 import { missingPolicy } from './missing-policy.ts';
 import { remoteFindings } from './remote-findings.ts';
@@ -83,6 +84,7 @@ function examine(
       if (error) findings.push(finding('error', error.message, error.hint));
       for (const { message, hint } of warnings) findings.push(finding('warning', message, hint));
     }
+    for (const message of kubeCaNotes(config)) findings.push(finding('note', message));
   }
   return { findings, entries, config };
 }

@@ -20,7 +20,7 @@ interface Wanted {
  * is not there is doubtful, what is no good is wrong.
  */
 export function remoteFindings({ issuer: { remote } }: Config): UpstreamFindings {
-  if (!remote) return { warnings: [] };
+  if (remote?.type !== 'vault') return { warnings: [] };
   const warnings: { message: string; hint?: string | undefined }[] = [];
   for (const wanted of filesOf(remote.vault)) {
     try {

@@ -25,13 +25,18 @@ export class ApiRefusal extends Error {
 export interface Api {
   /** The document at a path. Rejects with `ApiRefusal`, a system error, or the signal's reason. */
   get(path: string, options: { signal: AbortSignal }): Promise<unknown>;
-  /** Writes a document; a `PATCH` is a merge patch (RFC 7396). Rejects likewise. */
+  /**
+   * Writes a document and resolves with what the server made of it; a `PATCH` is a merge patch
+   * (RFC 7396). Rejects likewise.
+   */
   send(
     method: 'POST' | 'PUT' | 'PATCH',
     path: string,
     body: object,
     options: { signal: AbortSignal },
-  ): Promise<void>;
+  ): Promise<unknown>;
+  /** Deletes what is at a path. Rejects likewise, with 404 where there is nothing. */
+  delete(path: string, options: { signal: AbortSignal }): Promise<void>;
   /**
    * Calls `line` for each line of an answer that goes on; resolves when the server has ended it.
    * Rejects likewise, and when nothing has come for `silenceMs`.
@@ -50,7 +55,12 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_DOCUMENT_BYTES = 256 * 1024 * 1024;
 const KEEP_ALIVE_MS = 15_000;
 
-export function createApi(access: ApiAccess, clock: Clock): Api {
+/** @param mostBytes how long a document may be */
+export function createApi(
+  access: ApiAccess,
+  clock: Clock,
+  { mostBytes = MAX_DOCUMENT_BYTES }: { readonly mostBytes?: number } = {},
+): Api {
   const pool = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxSockets: 8 };
   const plain = access.transport === 'plain';
   const createAgent = () => (plain ? new PlainAgent(pool) : new Agent(pool));
@@ -63,7 +73,7 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
     path: string,
     agent: PlainAgent,
     signal: AbortSignal,
-    sent?: { method: string; body: string },
+    sent?: { method: string; body?: string },
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const options: RequestOptions = {
@@ -74,7 +84,7 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
         headers: {
           accept: 'application/json',
           ...authorization(access),
-          ...(sent ? { 'content-type': contentType(sent.method) } : {}),
+          ...(sent?.body !== undefined ? { 'content-type': contentType(sent.method) } : {}),
         },
         ...verification(access),
       };
@@ -105,25 +115,25 @@ export function createApi(access: ApiAccess, clock: Clock): Api {
     throw new ApiRefusal(statusCode, messageOf(text), retryMs);
   }
 
+  /** What a successful answer holds. */
+  async function bodyOf(opened: Promise<IncomingMessage>): Promise<string> {
+    const response = await success(await opened);
+    const timer = clock.after(GET_TIMEOUT_MS, () => response.destroy(late(GET_TIMEOUT_MS)));
+    try {
+      return await textOf(response, mostBytes);
+    } finally {
+      timer.cancel();
+    }
+  }
+
   return {
-    async get(path, { signal }) {
-      const response = await success(await open(path, short, signal));
-      const timer = clock.after(GET_TIMEOUT_MS, () => response.destroy(late(GET_TIMEOUT_MS)));
-      try {
-        return JSON.parse(await textOf(response, MAX_DOCUMENT_BYTES)) as unknown;
-      } finally {
-        timer.cancel();
-      }
-    },
+    get: async (path, { signal }) => parse(await bodyOf(open(path, short, signal))),
     async send(method, path, body, { signal }) {
       const sent = { method, body: JSON.stringify(body) };
-      const response = await success(await open(path, short, signal, sent));
-      const timer = clock.after(GET_TIMEOUT_MS, () => response.destroy(late(GET_TIMEOUT_MS)));
-      try {
-        await textOf(response, MAX_DOCUMENT_BYTES);
-      } finally {
-        timer.cancel();
-      }
+      return parse(await bodyOf(open(path, short, signal, sent)));
+    },
+    async delete(path, { signal }) {
+      await bodyOf(open(path, short, signal, { method: 'DELETE' }));
     },
     async lines(path, line, { signal, silenceMs }) {
       const response = await success(await open(path, long, signal));
@@ -156,6 +166,15 @@ function verification(access: ApiAccess): RequestOptions {
     servername: isIP(serverName) === 0 ? serverName : '',
     checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
   };
+}
+
+/** The parser's own message would quote what it cannot read. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new Error('the answer is no JSON');
+  }
 }
 
 const late = (ms: number) => new Error(`no answer within ${ms / 1000} s`);

@@ -13,8 +13,11 @@ import { systemRandom } from '../../src/core/random.ts';
 import { fromFiles } from '../../src/kubernetes/access.ts';
 import { createApi, type Api } from '../../src/kubernetes/api.ts';
 import { startSigner, type SignerApp } from '../../src/signer-app.ts';
+import { createKubernetesCsr } from '../../src/kube-ca/kubernetes-csr.ts';
+import { parseTrustDomain } from '../../src/identity/spiffe-id.ts';
 import { REQUESTS } from '../../src/signer/answer.ts';
 import { eventually } from '../support/eventually.ts';
+import { newKey as newCaKey, orderFor } from '../support/kube-ca.ts';
 import { newKey, nodeRequest, type Wish } from '../support/node-requests.ts';
 import { startCluster, type Cluster } from '../support/real-cluster.ts';
 
@@ -144,6 +147,52 @@ describe('credence signer on a real API server', () => {
   }
   const reason = async (who: string, name: string) =>
     (await answer(who, name)).conditions?.find(({ type }) => type === 'Denied')?.reason;
+
+  it('gives the daemons of three nodes CAs of their own below the root that is told', async (t) => {
+    const issued = await Promise.all(
+      NODES.map(async (nodeName) => {
+        const authority = createKubernetesCsr(
+          {
+            ...{ apiServer: SERVER, caFile: join(cluster.pki, 'ca.crt'), timeoutMs: 20_000 },
+            tokenFile: join(cluster.folder, `credence-${nodeName}.token`),
+            ...{ trustDomain: parseTrustDomain('example.org'), nodeName },
+            signerName: 'credence.io/node-ca',
+            roots: { kind: 'config_map', namespace: 'credence', name: 'credence-roots' },
+          },
+          { clock: systemClock, random: systemRandom, log: silentLogger },
+        );
+        t.after(() => authority.close());
+        const key = await newCaKey();
+        const { chain, roots: told } = await authority.issue(await orderFor(key), { signal });
+        const ca = new X509Certificate(chain[0] ?? assert.fail('there is no CA'));
+        assert.ok(told.some((root) => ca.verify(new X509Certificate(root).publicKey)));
+        assert.deepEqual(ca.publicKey.export({ type: 'spki', format: 'der' }), key.spki);
+        return ca.subject;
+      }),
+    );
+    assert.deepEqual(
+      issued.map((subject) => /CN=(.*)$/.exec(subject)?.[1]),
+      NODES.map((node) => `Credence node ${node}`),
+    );
+  });
+
+  it('says to a daemon on another node why it is denied', async (t) => {
+    const authority = createKubernetesCsr(
+      {
+        ...{ apiServer: SERVER, caFile: join(cluster.pki, 'ca.crt'), timeoutMs: 20_000 },
+        tokenFile: join(cluster.folder, 'credence-n1.token'),
+        ...{ trustDomain: parseTrustDomain('example.org'), nodeName: 'n2' },
+        signerName: 'credence.io/node-ca',
+        roots: { kind: 'config_map', namespace: 'credence', name: 'credence-roots' },
+      },
+      { clock: systemClock, random: systemRandom, log: silentLogger },
+    );
+    t.after(() => authority.close());
+    await assert.rejects(authority.issue(await orderFor(await newCaKey()), { signal }), {
+      code: 'ERR_ISSUER',
+      message: /request credence-n2-\w+: it was denied \(OtherNode\): .* does not name n1/,
+    });
+  });
 
   it('signs for each node what the published root has signed', async () => {
     const [root = ''] = roots();

@@ -40,13 +40,14 @@ export interface Cluster extends AsyncDisposable {
   /** The folder of its certificates. */
   readonly pki: string;
   /** Runs kubectl as the administrator; throws with what it wrote to stderr. */
-  kubectl(args: readonly string[], input?: string): string;
+  readonly kubectl: (args: readonly string[], input?: string) => string;
   helm(args: readonly string[]): string;
   /** A certificate for a subject, signed by the cluster's CA; the paths without `.crt` and `.key`. */
   sign(path: string, subject: string, extensions: string): void;
 }
 
-export async function startCluster(): Promise<Cluster> {
+/** @param more arguments of the API server, for what is off by default */
+export async function startCluster(...more: readonly string[]): Promise<Cluster> {
   for (const name of ['kube-apiserver', 'kubectl', 'helm']) {
     if (!existsSync(join(BIN, name))) throw new Error(`no ${name}: npm run test:real builds it`);
   }
@@ -75,7 +76,7 @@ export async function startCluster(): Promise<Cluster> {
       ),
       `--initial-cluster=e=http://127.0.0.1:${peer}`,
     ]);
-    await start(join(BIN, 'kube-apiserver'), apiServerArgs(etcd));
+    await start(join(BIN, 'kube-apiserver'), [...apiServerArgs(etcd), ...more]);
     const log = () => children.at(-1)?.log().slice(-2000) ?? '';
     await eventually(() => isReady(pki), {
       ...{ what: 'the API server', timeoutMs: 60_000 },
