@@ -17,6 +17,7 @@ const MAY_IMPORT = {
   policy: ['identity', 'manifests'],
   federation: ['identity'],
   'cluster-ids': ['identity', 'manifests'],
+  audit: ['identity'],
   issuer: ['identity'],
   signer: ['identity', 'issuer', 'kubernetes'],
   vault: ['identity', 'issuer'],

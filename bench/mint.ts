@@ -2,10 +2,16 @@
 // without, a P-256 key pair and one signature, in the same process and interleaved.
 //   node --import tsx bench/mint.ts
 import { createECDH, generateKeyPairSync, sign } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { openAudit } from '../src/audit/audit.ts';
+import { createAuditing } from '../src/auditing.ts';
 import { systemClock } from '../src/core/clock.ts';
 import { silentLogger } from '../src/core/log.ts';
 import { systemRandom } from '../src/core/random.ts';
+import { parseSelectorList } from '../src/identity/selector.ts';
 import { parseSpiffeId, parseTrustDomain } from '../src/identity/spiffe-id.ts';
 import { openIssuer } from '../src/issuer/issuer.ts';
 import { preflighted as preflight } from '../src/sds/preflight.ts';
@@ -48,6 +54,36 @@ const preflighted = preflight(
   systemClock,
 );
 
+// A pod with a dozen labels, whose record has 1.5 kB.
+const caller = {
+  key: 'bench',
+  credentials: { pid: 4711, uid: 101, gid: 101 },
+  selectors: parseSelectorList(
+    [
+      'k8s:container-name:istio-proxy,k8s:ns:shop,k8s:pod-name:checkout-5d9c8b7f6-x2x7p,k8s:sa:checkout',
+      'k8s:pod-uid:3d6cbf3e-7c1e-4e0a-9d5b-2f0a4a7d1c11,unix:gid:101,unix:uid:101',
+      ...Array.from(
+        { length: 12 },
+        (_, n) => `k8s:pod-label:app.kubernetes.io/label-${n}:checkout`,
+      ),
+    ].join(','),
+  ),
+  onChange: () => () => undefined,
+  gone: new AbortController().signal,
+  isAlive: () => true,
+  isUnchanged: () => true,
+};
+const folder = mkdtempSync(join(tmpdir(), 'credence-bench-'));
+const audit = openAudit(join(folder, 'audit.jsonl'), {
+  ...{ clock: systemClock, log: silentLogger, writer: {} },
+  metrics: { recorded: () => undefined, failed: () => undefined },
+});
+const delivered = await preflighted(request, {});
+const recorded = createAuditing(audit, 'ec-p256').signed(() => Promise.resolve(delivered));
+const asked = { ...request, ttlMs: undefined };
+const recipient = { caller, sourceOf: () => '/etc/credence/policy/web.yaml:12' };
+const mintOptions = { signal: new AbortController().signal, recipient };
+
 const cases = {
   'key pair + signature (raw)': () => {
     ecdh.generateKeys();
@@ -55,6 +91,7 @@ const cases = {
   },
   'mint, whole': () => issuer.mint(request, {}),
   'delivered: minted and looked at once more': () => preflighted(request, {}),
+  'record: what an audit in a file adds': () => recorded(asked, mintOptions),
 };
 
 const samples = new Map(Object.keys(cases).map((name) => [name, [] as number[]]));
@@ -68,6 +105,8 @@ for (let round = 0; round < rounds; round++) {
   }
 }
 issuer.close();
+audit.close();
+rmSync(folder, { recursive: true });
 
 const quantile = (list: readonly number[], q: number) =>
   [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) * q)] ?? NaN;

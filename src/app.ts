@@ -4,6 +4,7 @@ import { watchAskedSockets, type Asked } from './asked-sockets.ts';
 import type { Attestation } from './attestation/attestation.ts';
 import { listenForPeers } from './attestation/listener.ts';
 import { createAttesting, type Attesting } from './attesting.ts';
+import { openAuditing, type AuditWriters } from './auditing.ts';
 import { authoritiesByHand } from './authorities-by-hand.ts';
 import { beginSigning, type BeginSigningDeps } from './begin-signing.ts';
 import { registerManifestMetrics } from './cluster-ids/metrics.ts';
@@ -32,7 +33,7 @@ import { createSigning, svidIssuer, type OwnBundle, type Signing } from './signi
 import { openTokenOf } from './token-of.ts';
 import { warmUp } from './warm-up.ts';
 
-export interface AppDeps extends BeginSigningDeps {
+export interface AppDeps extends Omit<BeginSigningDeps, 'onCaSigned'>, AuditWriters {
   /** Stands in front of the bundle: the bench changes it on demand. */
   readonly decorateBundle?: (bundle: OwnBundle) => OwnBundle;
 }
@@ -77,6 +78,9 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const policy = cleanup.closing(await openPolicy(config, deps));
   registerPolicyMetrics(registry, policy);
   if (config.issuer.keyManager !== 'memory') cleanup.add(lockDataFolder(config.dataDir));
+  // Closed after all that is recorded in it.
+  const auditing = openAuditing(config, registry, deps);
+  if (auditing) cleanup.closing(auditing);
   const { connections, lingering, operator } = descriptorBudget();
   const { kubernetes, docker, systemd } = config.attestation;
   const pods = kubernetes && cleanup.closing(followNodePods(kubernetes, { ...deps, registry }));
@@ -100,6 +104,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
     ...servingParts(config, whole, signing, registry, deps),
     connections,
     foreign: foreign.bundles,
+    auditing,
   };
   const serving = createServing(parts);
 
@@ -137,7 +142,11 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const keys = await openTokenOf(config, deps);
   if (keys) cleanup.closing(keys);
   const signers = { signing, serving, readiness, registry };
-  const issuer = await beginSigning(config, signers, keys ? { ...deps, keys } : deps);
+  const issuer = await beginSigning(config, signers, {
+    ...deps,
+    ...(keys && { keys }),
+    ...(auditing && { onCaSigned: (made) => auditing.caSigned(made) }),
+  });
   starting();
   cleanup.add(giveBackAtRest(clock));
   const warming = new AbortController();

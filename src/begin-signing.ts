@@ -4,6 +4,7 @@ import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/log.ts';
 import type { Random } from './core/random.ts';
 import type { Readiness } from './core/ready.ts';
+import type { CaSigned } from './issuer/authority.ts';
 import type { BundleReaders } from './issuer/bundle-readers.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
 import { countReloads, observeAuthorities } from './issuer/metrics.ts';
@@ -29,6 +30,8 @@ export interface BeginSigningDeps {
   readonly decorateIssuer?: (issuer: Issuer) => Issuer;
   /** Ends a start that waits, for an upstream that is away, say. */
   readonly signal?: AbortSignal;
+  /** Told of each CA certificate that is made here, before anybody uses it; when it throws nobody will. */
+  readonly onCaSigned?: (made: CaSigned) => void;
   /** Where CA keys are, if on a token. */
   readonly keys?: KeyManager | undefined;
   /** Signs the issuing CAs; absent: what the configuration says. */

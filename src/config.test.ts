@@ -68,6 +68,13 @@ describe('parseConfig()', () => {
     assert.equal(config.telemetry.logLevel, 'debug');
   });
 
+  it('takes the path of the audit log relative to the file, and - for the log', () => {
+    const of = (text: string) => parse(`${MINIMAL}telemetry: {audit_log_path: ${text}}`).telemetry;
+    assert.equal(parse(MINIMAL).telemetry.auditLogPath, undefined);
+    assert.equal(of('log/audit.jsonl').auditLogPath, '/etc/credence/log/audit.jsonl');
+    assert.equal(of("'-'").auditLogPath, '-');
+  });
+
   it('reads each form of a duration', () => {
     for (const [text, ms] of [
       ['250ms', 250],

@@ -93,6 +93,8 @@ export interface Config {
     /** Undefined: pretty on a terminal, else JSON. */
     readonly logFormat: 'json' | 'pretty' | undefined;
     readonly metricsAddress: { host: string; port: number } | undefined;
+    /** `-`: the log. Undefined: nothing is recorded. */
+    readonly auditLogPath: string | undefined;
   };
   /** Every setting as one would write it in a file: for the admin socket. */
   readonly written: Readonly<Record<string, unknown>>;
@@ -298,6 +300,7 @@ function build(file: string, values: Values, env: Environment, complain: Complai
         get('telemetry.metrics_address'),
         complain,
       ),
+      auditLogPath: auditLogPath(get<string | null>('telemetry.audit_log_path'), absolute),
     },
     written: values.getProperties(),
   };
@@ -307,6 +310,10 @@ function build(file: string, values: Values, env: Environment, complain: Complai
 
 function optionalPath(path: string | null, absolute: (path: string) => string): string | undefined {
   return path === null ? undefined : absolute(path);
+}
+
+function auditLogPath(path: string | null, absolute: (path: string) => string): string | undefined {
+  return path === null || path === '-' ? (path ?? undefined) : absolute(path);
 }
 
 function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream' | 'remote' | 'pkcs11'> {

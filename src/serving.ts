@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Registry } from 'prom-client';
 import type { PeerConnection } from './attestation/attestation.ts';
+import type { Auditing } from './auditing.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { IdentityError } from './core/errors.ts';
@@ -47,6 +48,8 @@ export interface ServingParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Undefined: nothing is recorded. */
+  readonly auditing?: Auditing | undefined;
 }
 
 export interface ForeignBundleSource {
@@ -116,7 +119,8 @@ export function createServing(parts: ServingParts): Serving {
   const sds = createSds(parts, { workloads, metrics, bundleGauge, closing: draining.signal });
   registerPushGauges(registry, () => sds.streams(), clock);
   return {
-    serve: (socket, connection) => sds.serve(socket, connection),
+    serve: (socket, connection) =>
+      sds.serve(socket, parts.auditing?.attested(connection) ?? connection),
     streams: () => Array.from(sds.streams(), (stream) => stream.snapshot()),
     openStreams: () => sds.streams(),
     rotation: () => rotator.stats(),
@@ -152,9 +156,10 @@ export function createServing(parts: ServingParts): Serving {
  * What may not leave is a failed mint: the SVID before it stays, and another is tried. Counted
  * outside of that look, so that what is withheld is no SVID issued.
  */
-function lookedAt({ issuer, clock, registry }: ServingParts): SvidIssuer['mint'] {
+function lookedAt({ issuer, clock, registry, auditing }: ServingParts): SvidIssuer['mint'] {
   const mint: SvidIssuer['mint'] = (request, options) => issuer.mint(request, options);
-  return withMintMetrics(preflighted(mint, clock), registry, clock);
+  const signed = preflighted(auditing?.signed(mint) ?? mint, clock);
+  return withMintMetrics(auditing?.failed(signed) ?? signed, registry, clock);
 }
 
 interface SdsParts {
@@ -165,7 +170,10 @@ interface SdsParts {
 }
 
 /** The server for workloads' readers, with the limits of the configuration. */
-function createSds({ config, clock, log, connections }: ServingParts, parts: SdsParts): SdsServer {
+function createSds(
+  { config, clock, log, connections, auditing }: ServingParts,
+  parts: SdsParts,
+): SdsServer {
   const { workloads, metrics, bundleGauge, closing } = parts;
   let nonces = 0;
   return createSdsServer(
@@ -186,6 +194,7 @@ function createSds({ config, clock, log, connections }: ServingParts, parts: Sds
       ),
       clock,
       metrics,
+      onDenied: auditing && ((...denied) => auditing.denied(...denied)),
       log: createPeerLog(log.child({ component: 'sds' }), clock),
       closing,
       nextNonce: () => (++nonces).toString(36),

@@ -148,6 +148,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'telemetry.log_level': 'info',
   'telemetry.log_format': undefined,
   'telemetry.metrics_address': '127.0.0.1:9464',
+  'telemetry.audit_log_path': undefined,
 };
 
 describe('SETTINGS', () => {

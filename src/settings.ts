@@ -294,6 +294,12 @@ export const SETTINGS: readonly Setting[] = [
     '127.0.0.1:9464',
     'host:port of Prometheus text at /metrics; empty switches it off',
   ),
+  setting(
+    'telemetry.audit_log_path',
+    text,
+    undefined,
+    'file of one JSON record per signature and per refusal, each with the hash of the one before; - for the log; none by default',
+  ),
 ];
 
 /** Name of the environment variable that wins over the file. */

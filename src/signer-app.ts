@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { createHealthServer } from './admin/admin.ts';
 import { registerBuildInfo } from './admin/build-info.ts';
+import { createAuditMetrics, SIGNER_EVENTS } from './audit/metrics.ts';
+import { openConfiguredAudit, type AuditWriters } from './auditing.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { errorText, IdentityError } from './core/errors.ts';
@@ -21,6 +23,7 @@ import { fromFiles } from './kubernetes/access.ts';
 import { createApi, type Api } from './kubernetes/api.ts';
 import { follow, type Mirror } from './kubernetes/follow.ts';
 import { listenOn } from './operator.ts';
+import { recordedSigning } from './signer-auditing.ts';
 import { createAnswerer, REQUESTS } from './signer/answer.ts';
 import { openFileRoots } from './signer/file-roots.ts';
 import { createKeyRecord } from './signer/key-record.ts';
@@ -49,12 +52,10 @@ import {
 import { auditInLog, type SigningAudit } from './signer/signing-log.ts';
 import { openTokenOf } from './token-of.ts';
 
-export interface SignerAppDeps {
+export interface SignerAppDeps extends AuditWriters {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** The log, unless told. */
-  readonly audit?: SigningAudit;
 }
 
 /** The running signer. */
@@ -66,6 +67,7 @@ export interface SignerApp {
 
 /** What the parts of one signer share. */
 interface Parts extends SignerAppDeps {
+  readonly audit: SigningAudit;
   readonly config: Config;
   readonly api: Api;
   readonly store: StateStore;
@@ -92,14 +94,18 @@ export async function startSigner(config: Config, deps: SignerAppDeps): Promise<
     const { secret } = signer;
     const { trustDomain } = config;
     const store = withMemory(createStateStore({ api, secret, trustDomain }, secretKeys), log);
-    const parts: Parts = { ...deps, config, api, store, signal: stop.signal };
+    const registry = new Registry();
+    const metrics = () => createAuditMetrics(registry, SIGNER_EVENTS);
+    const records = openConfiguredAudit(config, { ...deps, metrics });
+    if (records) closing.push(() => records.close());
+    const audit = records ? recordedSigning(records) : auditInLog(log);
+    const parts: Parts = { ...deps, config, api, store, audit, signal: stop.signal };
     const roots = config.issuer.upstream
       ? openFiles(parts)
       : ownRoots(parts, secretKeys ?? (await openKeys(config, deps, (done) => closing.push(done))));
     const heard = createHeard(clock);
     const extraRoots = openExtraRoots(signer.extraRootsFile, log);
     const publishers = publishersOf(parts, roots, extraRoots);
-    const registry = new Registry();
     registerBuildInfo(registry, VERSION, clock.now());
     const counted: { requests?: Requests } = {};
     const outcome = registerSignerMetrics(registry, {
@@ -185,7 +191,7 @@ function requestsOf(
   let requests: Requests | undefined;
   const answer = createAnswerer(rules, {
     ...parts,
-    ...{ record, roots, audit: parts.audit ?? auditInLog(log) },
+    ...{ record, roots },
     keyWasSeen: (keyId, uid) => requests?.keyWasSeen(keyId, uid) ?? false,
     isAnswered: (uid) => requests?.isAnswered(uid) ?? false,
   });

@@ -8,7 +8,7 @@ const PROGRAM = fileURLToPath(new URL('../mint.ts', import.meta.url));
 const LINE = /^(.+?)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)$/;
 
 /** What `mint.ts` prints for its cases, by the first word of each. */
-const CASES = { raw: 'key', mint: 'mint,', delivered: 'delivered:' };
+const CASES = { raw: 'key', mint: 'mint,', delivered: 'delivered:', record: 'record:' };
 
 /** One mint, against the OpenSSL calls that no issuer can do without; in a process of its own. */
 export function mint(bench: Bench): Part {
@@ -32,6 +32,12 @@ export function mint(bench: Bench): Part {
           name: 'mint and the last look before it leaves, CPU',
           unit: 'µs',
           runs: readCase(stdout, CASES.delivered),
+        },
+        {
+          name: 'an audit record of it in a file, CPU',
+          unit: 'µs',
+          runs: readCase(stdout, CASES.record),
+          bound: { goal: 15, stretch: 10 },
         },
         { name: 'raw OpenSSL key pair and signature', unit: 'µs', runs: raw },
         { name: 'mint to raw', unit: 'x', runs: [ratio], bound: { goal: 1.5, stretch: 1.3 } },

@@ -73,9 +73,19 @@ async function attest(process: Process, deps: CallersDeps): Promise<Caller> {
     },
     onChange: current.onChange,
     gone: signal,
+    startTicks: () => startTicksOf(process),
     isAlive: () => !signal.aborted && processes.isAlive(process),
     isUnchanged: () => !signal.aborted && processes.isUnchanged(process),
   };
+}
+
+function startTicksOf({ peer }: Process): number | undefined {
+  try {
+    return peer.startTicks();
+  } catch {
+    // It has ended and was let go of.
+    return undefined;
+  }
 }
 
 /** The selectors of an attested process, as long as it is what it was attested as. */

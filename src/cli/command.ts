@@ -44,12 +44,14 @@ export type Given = Readonly<Record<string, string | boolean | undefined>>;
 export interface Command {
   /** Words that call it, as in `bundle show`. */
   readonly words: string;
-  /** The one value after the words: for help, and which it may be; undefined for any. */
+  /** The value after the words: for help, and which it may be; undefined for any. */
   readonly operands?: {
     readonly doc: string;
     readonly allowed: readonly string[] | undefined;
     /** Flags may stand in its place. */
     readonly optional?: boolean;
+    /** One or more of them, where any may stand there. */
+    readonly several?: boolean;
   };
   readonly summary: string;
   readonly flags: readonly Flag[];

@@ -186,6 +186,21 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./signer.ts')).signer,
   },
   {
+    words: 'audit verify',
+    operands: { doc: 'FILE...', allowed: undefined, several: true },
+    summary: 'check the chain of audit records and name the first broken one',
+    flags: [
+      { name: 'expect', value: 'HASH', doc: 'a record with this hash has to be there still' },
+      { name: 'after', value: 'HASH', doc: 'hash of the record before the first of FILE' },
+      { name: 'log', doc: 'FILE is a log: pass other lines over, each start begins a chain' },
+      JSON_FLAG,
+    ],
+    note:
+      'several files are one chain, oldest first. What is cut off at the end, or written anew from\n' +
+      'the start, leaves a chain: keep the hash that this prints elsewhere, for --expect',
+    load: async () => (await import('./audit-verify.ts')).auditVerify,
+  },
+  {
     words: 'config',
     summary: 'print every setting: key, environment variable, default, meaning',
     flags: [JSON_FLAG],

@@ -69,6 +69,7 @@ function checkOperands({ operands: expected, words }: Command, given: readonly s
   if (expected?.optional && given.length === 0) return;
   const [only = ''] = given;
   const allowed = expected?.allowed;
+  if (expected?.several && given.length > 0 && given.every((one) => one !== '')) return;
   const fits = expected
     ? given.length === 1 && only !== '' && (allowed?.includes(only) ?? true)
     : given.length === 0;

@@ -13,13 +13,15 @@ export function hideProcess(): void {
   libc().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-/** The log of a command that stays, as the configuration wants it. */
-export function logOf({ telemetry }: Config, terminal: Terminal): Logger {
+/** Where whole lines of the log go, in the form that the configuration wants. */
+export function lineWriter({ telemetry }: Config, terminal: Terminal): (line: string) => void {
   const pretty = (telemetry.logFormat ?? (terminal.isTTY ? 'pretty' : 'json')) === 'pretty';
-  return createLogger({
-    level: telemetry.logLevel,
-    write: (line) => terminal.err(pretty ? prettyLine(line) : line),
-  });
+  return (line) => terminal.err(pretty ? prettyLine(line) : line);
+}
+
+/** The log of a command that stays. */
+export function logOf({ telemetry }: Config, write: (line: string) => void): Logger {
+  return createLogger({ level: telemetry.logLevel, write });
 }
 
 /** Resolves when the user wants it to end. */

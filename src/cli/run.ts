@@ -7,7 +7,7 @@ import { environmentName } from '../settings.ts';
 import { textOf, type Action } from './command.ts';
 import { configWarnings } from './config-warnings.ts';
 import { EXIT } from './exit.ts';
-import { hideProcess, logOf, untilStopped } from './foreground.ts';
+import { hideProcess, lineWriter, logOf, untilStopped } from './foreground.ts';
 import { missingPolicy } from './missing-policy.ts';
 import { findQuickstart } from './quickstart.ts';
 
@@ -21,14 +21,15 @@ export const run: Action = async (given, _operands, terminal) => {
   }
   hideProcess();
   const config = loadConfig(file, terminal.env);
-  const log = logOf(config, terminal);
+  const writeLine = lineWriter(config, terminal);
+  const log = logOf(config, writeLine);
   for (const detail of configWarnings(config)) log.warn({ detail }, 'configuration warning');
   for (const { need, why } of unmetFiles(config)) {
     const fields = { path: need.path, reason: why, detail: need.key };
     log.warn(fields, 'a file that an attestor needs cannot be used now');
   }
   const { clock, signal } = terminal;
-  const app = await start(config, { clock, random: systemRandom, log, signal });
+  const app = await start(config, { clock, random: systemRandom, log, writeLine, signal });
   if (!app) {
     log.info({}, 'stopped before anything could be signed');
     return EXIT.done;

@@ -4,7 +4,7 @@ import { systemRandom } from '../core/random.ts';
 import { startSigner } from '../signer-app.ts';
 import { textOf, type Action } from './command.ts';
 import { EXIT } from './exit.ts';
-import { hideProcess, logOf, untilStopped } from './foreground.ts';
+import { hideProcess, lineWriter, logOf, untilStopped } from './foreground.ts';
 
 /** `credence signer`: answers requests for CAs of nodes until the signal is aborted. */
 export const signer: Action = async (given, _operands, terminal) => {
@@ -16,8 +16,10 @@ export const signer: Action = async (given, _operands, terminal) => {
   }
   hideProcess();
   const config = loadConfig(file, terminal.env);
-  const log = logOf(config, terminal);
-  const app = await startSigner(config, { clock: terminal.clock, random: systemRandom, log });
+  const writeLine = lineWriter(config, terminal);
+  const log = logOf(config, writeLine);
+  const deps = { clock: terminal.clock, random: systemRandom, log, writeLine };
+  const app = await startSigner(config, deps);
   const { name } = config.signer;
   terminal.out(`credence answers requests for ${name}, trust domain ${config.trustDomain}\n`);
   // Only timers and sockets of the cluster are left: the former keep no process alive.

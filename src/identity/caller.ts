@@ -27,6 +27,8 @@ export interface Caller {
   onChange(listener: () => void): () => void;
   /** Aborted, with an `IdentityError` as reason, when the process has ended or is another one. */
   readonly gone: AbortSignal;
+  /** When it began, in clock ticks since the system did; undefined once that cannot be read. */
+  startTicks?(): number | undefined;
   /** Asks the kernel now: the same process, alive, with the credentials it connected with. */
   isAlive(): boolean;
   /** The same of all that it was attested by, which takes as long as reading a file. */

@@ -3,6 +3,7 @@ import { unlessAborted, type Clock } from '../core/clock.ts';
 import { IdentityError, systemCode, toIdentityError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
+import type { CertifierDeps } from './authority.ts';
 import { NO_READERS, type BundleReaders } from './bundle-readers.ts';
 import { createAuthorityControl } from './ca-control.ts';
 import { withRootsBefore, withTold, type Moment } from './ca-changes.ts';
@@ -40,6 +41,8 @@ export interface AuthoritiesDeps {
   /** How many SVIDs of these CAs are held; absent: none. */
   readonly inUse?: ((authorityIds: readonly string[]) => number) | undefined;
   readonly observer?: CaObserver | undefined;
+  /** Told of each certificate that a root of our own signs, its own too; when it throws nobody uses it. */
+  readonly onCaSigned?: CertifierDeps['onCaSigned'];
   /** Ends the wait for an upstream that is away. */
   readonly signal?: AbortSignal | undefined;
   /** Told why that wait goes on; the returned function when it does not any more. */
@@ -74,10 +77,13 @@ export async function continueAuthorities(
     ...{ store, state, keys: loaded.keys, upstream: name, clock, log },
     newRootDelayMs: config.newRootDelayMs,
   });
-  const { observer, random } = deps;
+  const { observer, onCaSigned, random } = deps;
   const life = new CaLife(
     { ...config, ...config.caRotation, upstream: name },
-    { keeper, keys: store.keys, upstream, readers, observer, clock, random, log },
+    {
+      ...{ keeper, keys: store.keys, upstream, readers, observer },
+      ...{ clock, random, log, onCaSigned },
+    },
   );
   try {
     await keeper.removeKeys();

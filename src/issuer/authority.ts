@@ -4,6 +4,7 @@ import type { Random } from '../core/random.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { buildCaCertificate } from './ca-builder.ts';
 import type { CaCertificate } from './ca-certificate.ts';
+import type { KeyType } from './key-type.ts';
 import type { SigningKey } from './keys.ts';
 import { createSerials, validityFrom, type Validity } from './profile.ts';
 
@@ -29,22 +30,51 @@ export interface CaOf {
 /** Makes the certificate of a root, or of an issuing CA that does not outlive what it is below. */
 export type CaCertifier = (ca: CaOf) => Promise<CaCertificate>;
 
+/** A CA certificate that was just signed; times are wall clock in milliseconds. */
+export interface CaSigned {
+  readonly kind: 'root' | 'issuing';
+  readonly subject: string;
+  /** Lower-case hex, like the key identifiers. */
+  readonly serial: string;
+  readonly keyId: string;
+  /** Of the authority that signed it: its own, of a root. */
+  readonly issuerKeyId: string;
+  readonly keyType: KeyType;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
 export interface CertifierDeps {
   readonly clock: Clock;
   readonly random: Random;
+  /** Told before anybody uses it; when it throws nobody will. */
+  readonly onCaSigned?: ((made: CaSigned) => void) | undefined;
 }
 
 export function createCaCertifier(
   trustDomain: TrustDomain,
   nameConstraint: boolean,
-  { clock, random }: CertifierDeps,
+  { clock, random, onCaSigned }: CertifierDeps,
 ): CaCertifier {
   const nextSerial = createSerials(random);
-  return ({ key, ttlMs, issuer }) => {
+  return async ({ key, ttlMs, issuer }) => {
     const end = issuer?.certificate.validity.notAfterMs ?? Infinity;
     const validity = validityFrom(clock.now(), ttlMs, end);
     const serial = nextSerial();
-    return buildCaCertificate({ trustDomain, key, serial, validity, issuer, nameConstraint });
+    const request = { trustDomain, key, serial, validity, issuer, nameConstraint };
+    const certificate = await buildCaCertificate(request);
+    onCaSigned?.(caSigned(certificate, issuer?.certificate ?? certificate, key.type));
+    return certificate;
+  };
+}
+
+function caSigned(certificate: CaCertificate, issuer: CaCertificate, keyType: KeyType): CaSigned {
+  const { subjectText: subject, serial, keyId, validity } = certificate;
+  return {
+    kind: issuer === certificate ? 'root' : 'issuing',
+    ...{ subject, serial, keyType, ...validity },
+    keyId: keyId.toString('hex'),
+    issuerKeyId: issuer.keyId.toString('hex'),
   };
 }
 

@@ -5,7 +5,14 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { createSchedule, type Schedule, type Scheduled } from '../core/schedule.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
-import { createCaCertifier, describe, isoTime, isValidAt, type Authority } from './authority.ts';
+import {
+  createCaCertifier,
+  describe,
+  isoTime,
+  isValidAt,
+  type Authority,
+  type CertifierDeps,
+} from './authority.ts';
 import type { BundleReaders } from './bundle-readers.ts';
 import { Attempts } from './ca-attempts.ts';
 import {
@@ -50,6 +57,7 @@ export interface LifeDeps {
   readonly upstream: UpstreamAuthority | undefined;
   readonly readers: BundleReaders;
   readonly observer: CaObserver | undefined;
+  readonly onCaSigned?: CertifierDeps['onCaSigned'];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

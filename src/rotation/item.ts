@@ -3,7 +3,7 @@ import type { IdentityError } from '../core/errors.ts';
 import type { Random } from '../core/random.ts';
 import type { Scheduled } from '../core/schedule.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import type { SvidRequest } from './minter.ts';
+import type { Recipient, SvidRequest } from './minter.ts';
 import { isValidAt, nextMint, renewalTime, retryLimits, type RenewalPolicy } from './renewal.ts';
 
 /** An SVID with the plan for its renewal. */
@@ -23,6 +23,8 @@ export interface Item {
   readonly holder: string;
   readonly request: SvidRequest;
   readonly users: Set<() => void>;
+  /** For whom it is signed, of those who hold it the one that came last. */
+  recipient: Recipient | undefined;
   current: HeldSvid | undefined;
   failure: IdentityError | undefined;
   attempt: number;
@@ -54,6 +56,7 @@ export function createItem(holder: string, request: SvidRequest): Item {
     holder,
     request,
     users: new Set(),
+    recipient: undefined,
     current: undefined,
     failure: undefined,
     attempt: 0,

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
+import type { Caller } from '../identity/caller.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { isValidAt } from './renewal.ts';
@@ -12,9 +13,21 @@ export interface SvidRequest {
   readonly dnsNames: readonly string[];
 }
 
+/** For whom something is signed; asked when it is, so that it tells what holds then. */
+export interface Recipient {
+  readonly caller: Caller;
+  /** `file:line` of the entry that grants an identity; undefined when none does by now. */
+  sourceOf(id: SpiffeId): string | undefined;
+}
+
+export interface MintOptions {
+  readonly signal: AbortSignal;
+  readonly recipient?: Recipient | undefined;
+}
+
 /** Signs SVIDs; the issuer, as rotation sees it, which owns their keys and wipes them. */
 export interface SvidIssuer {
-  mint(request: SvidRequest, options: { signal: AbortSignal }): Promise<X509Svid>;
+  mint(request: SvidRequest, options: MintOptions): Promise<X509Svid>;
 }
 
 /** An SVID that is what was asked for and valid, or why there is none; never rejects. */
@@ -22,7 +35,7 @@ export async function mintSvid(
   issuer: SvidIssuer,
   request: SvidRequest,
   clock: Pick<Clock, 'now'>,
-  options: { signal: AbortSignal },
+  options: MintOptions,
 ): Promise<X509Svid | IdentityError> {
   try {
     const svid = await issuer.mint(request, options);

@@ -19,7 +19,13 @@ import {
 } from './item.ts';
 import { Items } from './items.ts';
 import { createMintTurns } from './mint-turns.ts';
-import { createAbortPool, mintSvid, type SvidIssuer, type SvidRequest } from './minter.ts';
+import {
+  createAbortPool,
+  mintSvid,
+  type Recipient,
+  type SvidIssuer,
+  type SvidRequest,
+} from './minter.ts';
 import { dueTime, nextMint, type RenewalPolicy } from './renewal.ts';
 
 /** One user's view of an SVID; `release` it when nobody asks for it any more. */
@@ -34,7 +40,7 @@ interface Holding {
 /** Owner of all SVIDs in memory: renewed while held, dropped when nobody asks. */
 export interface Rotator {
   /** `holder` is a process: SVIDs and keys are never shared between two of them. */
-  hold(holder: string, request: SvidRequest, onChange: () => void): Holding;
+  hold(holder: string, request: SvidRequest, onChange: () => void, recipient?: Recipient): Holding;
   /** Drops everything of a process that is gone. */
   forget(holder: string): void;
   /**
@@ -90,9 +96,10 @@ class SvidRotator implements Rotator {
     this.#deps = deps;
   }
 
-  hold(holder: string, request: SvidRequest, onChange: () => void): Holding {
+  hold(holder: string, request: SvidRequest, onChange: () => void, recipient?: Recipient): Holding {
     const { clock } = this.#deps;
     const item = this.#obtain(holder, request);
+    item.recipient = recipient;
     const user = () => onChange();
     item.users.add(user);
     const now = clock.now();
@@ -207,7 +214,8 @@ class SvidRotator implements Rotator {
     if (item.dropped) return;
     const { issuer, clock } = this.#deps;
     const abort = (item.minting = this.#aborts.take());
-    const result = await mintSvid(issuer, item.request, clock, { signal: abort.signal });
+    const { request, recipient } = item;
+    const result = await mintSvid(issuer, request, clock, { signal: abort.signal, recipient });
     item.minting = undefined;
     // Its signal may be aborted.
     if (isDropped(item)) return discard(result);

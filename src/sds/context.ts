@@ -4,7 +4,7 @@ import type { Logger } from '../core/log.ts';
 import type { Caller, PeerCredentials } from '../identity/caller.ts';
 import type { Admission } from './admission.ts';
 import type { BundleGauge } from './bundle-gauge.ts';
-import type { SdsMetrics } from './metrics.ts';
+import type { DenialReason, SdsMetrics } from './metrics.ts';
 import type { AliasNames } from './names.ts';
 import type { Refusals } from './refusals.ts';
 import type { IdentitySource } from './resolve.ts';
@@ -40,6 +40,9 @@ export interface SdsConfig {
   readonly deniedParkMs: number;
 }
 
+/** Names that one process is refused for one reason. */
+export type OnDenied = (caller: Caller, why: DenialReason, names: readonly string[]) => void;
+
 /** What all streams share. */
 export interface SdsContext {
   readonly config: SdsConfig;
@@ -57,6 +60,8 @@ export interface SdsContext {
   readonly namesPerStream: number;
   readonly clock: Clock;
   readonly metrics: SdsMetrics;
+  /** Told of names that a process is refused, each time. */
+  readonly onDenied?: OnDenied | undefined;
   readonly log: Logger;
   /** Aborted when the server drains; one for all, since each costs as much as an attestation. */
   readonly closing: AbortSignal;

@@ -13,15 +13,18 @@ interface Denied {
   wasSent(name: string): boolean;
 }
 
+/** What denials need of what all streams share. */
+type DenialContext = Pick<
+  SdsContext,
+  'clock' | 'config' | 'log' | 'metrics' | 'onDenied' | 'refusals'
+>;
+
 /** How one stream refuses names: what is counted, logged, remembered and waited for. */
 export class Denials {
-  readonly #context: Pick<SdsContext, 'clock' | 'config' | 'log' | 'metrics' | 'refusals'>;
+  readonly #context: DenialContext;
   readonly #stream: Denied;
 
-  constructor(
-    context: Pick<SdsContext, 'clock' | 'config' | 'log' | 'metrics' | 'refusals'>,
-    stream: Denied,
-  ) {
+  constructor(context: DenialContext, stream: Denied) {
     this.#context = context;
     this.#stream = stream;
   }
@@ -44,6 +47,7 @@ export class Denials {
       refusals.tell(caller, { name, reason: reasons[n] ?? '', atMs: clock.now() });
     }
     metrics.denied(why);
+    this.#context.onDenied?.(caller, why, names);
     const reason = summary(reasons);
     // A proxy asks again for ever, with an Envoy's back-off about every second.
     const known = names.map((name) => refusals.noteSaid(caller, name)).every(Boolean);
@@ -57,12 +61,22 @@ export class Denials {
     if (absent.length === 0) return;
     const { metrics, refusals } = this.#context;
     for (const { why } of absent) metrics.denied(why);
+    this.#witness(caller, absent);
     // Names that strangers choose are asked for again and again: what was withdrawn is news.
     const isOld = ({ name }: Absent) =>
       refusals.noteAbsent(caller, name) && !this.#stream.wasSent(name);
     const old = absent.filter(isOld);
     const level = old.length === absent.length ? 'debug' : 'info';
     this.#say(level, caller, summary(absent.map(({ reason }) => reason)));
+  }
+
+  #witness(caller: Caller, absent: readonly Absent[]): void {
+    const { onDenied } = this.#context;
+    if (!onDenied) return;
+    for (const reason of ['no_entry', 'unknown_name'] as const) {
+      const names = absent.filter(({ why }) => why === reason).map(({ name }) => name);
+      if (names.length > 0) onDenied(caller, reason, names);
+    }
   }
 
   #say(level: 'debug' | 'info', { selectors }: Caller, reason: string): void {

@@ -5,14 +5,13 @@ import type { Caller } from '../identity/caller.ts';
 import { requestOf, type Codec, type Incoming } from './codec.ts';
 import type { Connection, SdsContext, SdsSource } from './context.ts';
 import type { DiscoveryRequest } from './messages.ts';
-import type { SdsMetrics } from './metrics.ts';
 import { Patience } from './patience.ts';
 import { ATTESTATION, type ResolveContext } from './resolve.ts';
 import { bundleFormOf, type Secret } from './resources.ts';
 import { printable, statusOf, summary } from './status.ts';
 import { streamFields } from './stream-log.ts';
 import { Subscription } from './subscription.ts';
-import { judge, look, type Leeway } from './verdict.ts';
+import { judge, look, type Denial, type Leeway } from './verdict.ts';
 
 /** Answers `FetchSecrets`: all names at once or a status, waiting a bounded time for first SVIDs. */
 export async function fetchSecrets(
@@ -105,7 +104,10 @@ async function collect(
       try {
         if (!source.caller.isAlive()) throw new IdentityError('ERR_PEER_GONE', 'it has ended');
         const resolving = { source, encoder, aliases: config.aliases, form };
-        const secrets = resolveAll(subscription, resolving, fetching.patience, metrics);
+        const secrets = resolveAll(subscription, resolving, fetching.patience, (denial) => {
+          metrics.denied(denial.why);
+          context.onDenied?.(caller, denial.why, denial.names);
+        });
         if (secrets) resolve(secrets);
       } catch (thrown) {
         reject(toIdentityError(thrown));
@@ -130,11 +132,11 @@ function resolveAll(
   subscription: Subscription,
   context: ResolveContext,
   patience: Patience,
-  metrics: SdsMetrics,
+  onDenied: (denial: Denial) => void,
 ): Secret[] | undefined {
   const verdict = judge(look(subscription, context).seen, NO_LEEWAY);
   if (verdict.kind === 'deny') {
-    metrics.denied(verdict.why);
+    onDenied(verdict);
     throw new IdentityError('ERR_DENIED', summary(verdict.reasons));
   }
   patience.wait(verdict.wait);

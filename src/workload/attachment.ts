@@ -23,12 +23,19 @@ interface SvidHolding {
   release(): void;
 }
 
+/** For whom an SVID is held: what holds of its process and its entries when it is asked. */
+interface Recipient {
+  readonly caller: Caller;
+  sourceOf(id: SpiffeId): string | undefined;
+}
+
 /** Keeps SVIDs fresh while they are held; rotation, as a workload sees it. */
 export interface SvidKeeper {
   hold(
     holder: string,
     request: { id: SpiffeId; ttlMs: number | undefined; dnsNames: readonly string[] },
     onChange: () => void,
+    recipient: Recipient,
   ): SvidHolding;
   forget(holder: string): void;
 }
@@ -44,6 +51,7 @@ export interface Workload {
   /** What the processes of its pod are known by; undefined of one that is in none. */
   readonly pod: Selector | undefined;
   grant: Grant;
+  readonly recipient: Recipient;
   readonly readers: Set<WorkloadReader>;
 }
 
@@ -154,7 +162,7 @@ class ReaderAttachment implements Attachment {
       return true;
     };
     const { svids, fanOut } = this.#deps;
-    const holding = svids.hold(this.caller.key, { id, ttlMs, dnsNames }, () => {
+    const onChange = () => {
       const isFirst = arrived();
       // Who is found to be another one is told by its end, and gets nothing of the former's.
       if (!isFirst && !this.caller.isUnchanged()) return;
@@ -162,7 +170,9 @@ class ReaderAttachment implements Attachment {
       // What a newcomer waits for it gets at once, all of it in one look; renewals come in crowds.
       if (last) this.#reader.refresh();
       else fanOut.mark(this.#reader);
-    });
+    };
+    const { recipient } = this.#workload;
+    const holding = svids.hold(this.caller.key, { id, ttlMs, dnsNames }, onChange, recipient);
     if (holding.current()) arrived();
     return {
       current: () => holding.current(),

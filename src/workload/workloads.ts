@@ -6,7 +6,7 @@ import type { Caller } from '../identity/caller.ts';
 import type { Entitlement } from '../identity/entitlement.ts';
 import { podSelectorOf } from '../identity/pod-selector.ts';
 import type { Selector } from '../identity/selector.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
+import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.ts';
 import {
   attach,
   turnKeyOf,
@@ -94,7 +94,11 @@ class AttestedWorkloads implements Workloads {
     if (caller.gone.aborted) throw goneReason(caller);
     const grant = this.#grantTo(caller);
     const pod = podSelectorOf(caller.selectors);
-    const workload: Workload = { caller, pod, grant, readers: new Set() };
+    const recipient = {
+      caller,
+      sourceOf: (id: SpiffeId) => workload.grant.byId.get(id)?.source,
+    };
+    const workload: Workload = { caller, pod, grant, recipient, readers: new Set() };
     this.#byKey.set(caller.key, workload);
     const stop = caller.onChange(() => this.#guarded(() => this.#regrant(workload)));
     caller.gone.addEventListener('abort', stop, { once: true });
@@ -139,8 +143,10 @@ class AttestedWorkloads implements Workloads {
   }
 
   #give(workload: Workload, grant: Grant): void {
-    if (grant.key === workload.grant.key) return;
+    const isSame = grant.key === workload.grant.key;
+    // Also when it is the same: its entries may stand elsewhere now.
     workload.grant = grant;
+    if (isSame) return;
     for (const reader of workload.readers) this.#shared.fanOut.mark(reader);
   }
 

@@ -121,9 +121,10 @@ describe('the documentation', () => {
     const upstream = mountSecret(join(folder, 'ca'), { cert, key, bundle: cert }).settings;
     // Every part that has some is on; nobody is at that address.
     const kubernetes = { enabled: true, node_name: 'node-1', api_server: '127.0.0.1:1' };
+    const telemetry = { metrics_address: '', audit_log_path: join(folder, 'audit.jsonl') };
     await using daemon = await createDaemon({
       entries: [entryForMe('spiffe://example.org/me')],
-      settings: { attestation: { kubernetes }, issuer: { upstream } },
+      settings: { attestation: { kubernetes }, issuer: { upstream }, telemetry },
     });
     await daemon.start();
     const served = all(await daemon.admin('/metrics'), /^# TYPE (credence_\w+) /gm);

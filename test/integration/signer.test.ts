@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { X509Certificate } from 'node:crypto';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { caRevoke } from '../../src/cli/ca-revoke.ts';
 import { parseConfig } from '../../src/config.ts';
@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/core/log.ts';
 import { systemRandom } from '../../src/core/random.ts';
 import { startSigner } from '../../src/signer-app.ts';
 import { startApiServer, type ApiServer } from '../support/api-server.ts';
+import { recordsOf, verifyFiles } from '../support/audit.ts';
 import { createFakeCluster, type FakeCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -42,6 +43,7 @@ interface Setup {
   readonly file: string;
   readonly start: (
     settings?: object,
+    telemetry?: object,
   ) => Promise<{ readonly port: number | undefined; close(): void }>;
   readonly ask: (node: string, wish?: Wish) => Promise<string>;
   readonly object: (path: string, name: string) => Promise<Fields>;
@@ -85,12 +87,12 @@ async function setUp(t: TestContext): Promise<Setup> {
   const status = async (name: string) => (await object(REQUESTS, name)).status ?? {};
   return {
     ...{ server, cluster, clock, file, object, until },
-    async start(settings = {}) {
+    async start(settings = {}, more = {}) {
       const signer = {
         ...{ api_server: `${host}:${port}`, ca_file: caFile, token_file: tokenFile },
         ...settings,
       };
-      const telemetry = { metrics_address: '127.0.0.1:0' };
+      const telemetry = { metrics_address: '127.0.0.1:0', ...more };
       const text = JSON.stringify({ trust_domain: 'example.org', signer, telemetry });
       writeFileSync(file, text);
       const config = parseConfig(text, file, {});
@@ -147,6 +149,29 @@ describe('credence signer', () => {
     const metrics = (await httpGet(app.port ?? 0, {}, '/metrics')).body;
     assert.match(metrics, /credence_signer_requests_total\{result="signed"\} 1\n/);
     assert.match(metrics, /credence_signer_root_not_after_timestamp_seconds\{slot="active"\} \d/);
+  });
+
+  it('records what it signs, before anybody has it, and what it denies', async (t) => {
+    const { start, ask, until, chain, conditions, file } = await setUp(t);
+    const path = join(dirname(file), 'audit.jsonl');
+    const app = await start({}, { audit_log_path: path });
+    const name = await ask('n1');
+    await until('a certificate', async () => (await chain(name)).length === 1);
+    const forged = await ask('n1', { annotations: { 'credence.io/node-name': 'n2' } });
+    await until('a denial', async () => (await conditions(forged)).length > 0);
+    const [, signed, denied] = recordsOf(path);
+    assert.deepEqual([signed?.event, signed?.['request']], ['node_ca_signed', name]);
+    assert.equal((signed?.['who'] as { node: string }).node, 'n1');
+    const [ca] = await chain(name);
+    assert.equal(BigInt(`0x${String(signed?.['serial'])}`), BigInt(`0x${ca?.serialNumber ?? ''}`));
+    assert.deepEqual(
+      [denied?.event, denied?.['request'], denied?.['code']],
+      ['node_ca_denied', forged, 'OtherNode'],
+    );
+    const metrics = (await httpGet(app.port ?? 0, {}, '/metrics')).body;
+    assert.match(metrics, /credence_audit_records_total\{event="node_ca_signed"\} 1\n/);
+    app.close();
+    assert.equal(verifyFiles([path]).broken, undefined);
   });
 
   it('keeps the keys of roots in the Secret alone', async (t) => {
