@@ -34,6 +34,7 @@ const issuer = await openIssuer(
     caTtlMs: 86_400_000,
     rootTtlMs: 31_536_000_000,
     x509SvidTtlMs: 3_600_000,
+    crlTtlMs: 86_400_000,
     keyManager: 'memory',
     caRotation: { prepareLeft: 0.5, activateLeft: 0.1667, jitter: 0.1, ackTimeoutMs: 300_000 },
     newRootDelayMs: 120_000,

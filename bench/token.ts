@@ -44,7 +44,7 @@ const mintWith = async (manager: KeyManager | undefined) => {
       ...{ caTtlMs: 86_400_000, rootTtlMs: 31_536_000_000, x509SvidTtlMs: 3_600_000 },
       keyManager: manager ? 'pkcs11' : 'memory',
       caRotation: { prepareLeft: 0.5, activateLeft: 0.1667, jitter: 0.1, ackTimeoutMs: 300_000 },
-      ...{ newRootDelayMs: 120_000, nameConstraint: false },
+      ...{ newRootDelayMs: 120_000, nameConstraint: false, crlTtlMs: 86_400_000 },
     },
     { ...deps, keys: manager },
   );

@@ -18,7 +18,7 @@ import { announceReady, createReadiness, type Readiness } from './core/ready.ts'
 import { VERSION } from './core/version.ts';
 import { lockDataFolder } from './data-lock.ts';
 import type { Issuer } from './issuer/issuer.ts';
-import { registerAuthorityMetrics } from './issuer/metrics.ts';
+import { registerAuthorityMetrics, registerCrlMetrics } from './issuer/metrics.ts';
 import { listenForOperator, type OperatorSources } from './operator.ts';
 import { registerPolicyMetrics } from './policy/metrics.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
@@ -100,6 +100,7 @@ async function start(config: Config, deps: AppDeps, cleanup: Cleanup): Promise<A
   const signing = cleanup.closing(createSigning(log));
   const foreign = cleanup.closing(openForeign(config, whole, registry, deps));
   registerAuthorityMetrics(registry, () => signing.issuer());
+  registerCrlMetrics(registry, () => signing.issuer()?.revocations().status());
   const parts = {
     ...servingParts(config, whole, signing, registry, deps),
     connections,
@@ -291,6 +292,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
     explain: (pid) => explaining.pid(pid),
     explainPod: (namespace, name) => explaining.pod(namespace, name),
     explainSelectors: (selectors) => explaining.selectors(selectors),
+    revoke: async (order, options) => signing.opened().revocations().revoke(order, options),
   };
 }
 

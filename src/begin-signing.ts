@@ -17,7 +17,7 @@ import { createUpstreamAuthority } from './upstream-authorities.ts';
 /** Those whom the issuer asks, and who hear of it. */
 export interface SigningParts {
   readonly signing: Signing;
-  readonly serving: Pick<Serving, 'bundleReaders' | 'inUse' | 'reissue'>;
+  readonly serving: Pick<Serving, 'bundleReaders' | 'inUse' | 'reissue' | 'replace'>;
   readonly readiness: Readiness;
   readonly registry: Registry;
 }
@@ -62,6 +62,7 @@ export async function beginSigning(
     },
   );
   if (reloaded) issuer.onReload(reloaded);
+  issuer.onRevoked((serials) => serving.replace(serials));
   issuer.onTainted((authorityIds) => serving.reissue(authorityIds));
   signing.begin(deps.decorateIssuer?.(issuer) ?? issuer);
   return issuer;

@@ -49,6 +49,7 @@ export interface Config {
     readonly x509SvidTtlMs: number;
     readonly caTtlMs: number;
     readonly rootTtlMs: number;
+    readonly crlTtlMs: number;
     readonly keyType: KeyType;
     readonly caKeyType: KeyType;
     readonly keyManager: 'disk' | 'memory' | 'pkcs11';
@@ -321,6 +322,7 @@ function buildIssuer(get: Get): Omit<Config['issuer'], 'upstream' | 'remote' | '
     x509SvidTtlMs: get('issuer.x509_svid_ttl'),
     caTtlMs: get('issuer.ca_ttl'),
     rootTtlMs: get('issuer.root_ttl'),
+    crlTtlMs: get('issuer.crl_ttl'),
     keyType: get('issuer.key_type'),
     caKeyType: get('issuer.ca_key_type'),
     keyManager: get('issuer.key_manager.type'),

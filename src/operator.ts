@@ -17,6 +17,7 @@ import {
   type MatchSources,
 } from './admin/explain.ts';
 import { statusText, type StatusSources } from './admin/status.ts';
+import type { Revoke } from './admin/revoke.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
 import { errorText, IdentityError, toIdentityError } from './core/errors.ts';
@@ -41,6 +42,8 @@ export interface OperatorSources {
   explainSelectors(selectors: readonly Selector[]): Promise<MatchSources>;
   ca(): CaSources;
   readonly caControl: CaControl;
+  /** Rejects as the issuer does; with `ERR_NOT_READY` before it is open. */
+  readonly revoke: Revoke;
   readonly registry: Registry;
 }
 
@@ -124,11 +127,12 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
       if (domain !== undefined && trustDomainFault(domain) !== undefined) return undefined;
       const bundle = sources.bundle(domain as TrustDomain | undefined);
       if (!bundle) return undefined;
-      const { trustDomain, sequence, x509Authorities } = bundle;
+      const { trustDomain, sequence, x509Authorities, crls = [] } = bundle;
       return {
         trust_domain: trustDomain,
         sequence,
         x509_authorities: x509Authorities.map(({ der }) => Buffer.from(der).toString('base64')),
+        ...(crls.length > 0 && { crls: crls.map((crl) => Buffer.from(crl).toString('base64')) }),
       };
     },
     status: () => statusText(sources.status()),
@@ -141,6 +145,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
     explainSelectors: (selectors) => sources.explainSelectors(selectors).then(matchDocument),
     ca: () => caDocument(sources.ca()),
     caControl: sources.caControl,
+    revoke: (order, options) => sources.revoke(order, options),
   };
 }
 

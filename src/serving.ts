@@ -70,6 +70,8 @@ export interface Serving {
   inUse(authorityIds: readonly string[]): number;
   /** Signs everything anew that these authorities have signed. */
   reissue(authorityIds: readonly string[]): void;
+  /** Signs anew what has one of these serial numbers. */
+  replace(serials: ReadonlySet<string>): void;
   /** Ends all streams, waits for them within the drain deadline and lets go of everything. */
   close(): Promise<void>;
 }
@@ -136,6 +138,7 @@ export function createServing(parts: ServingParts): Serving {
       }
       return serials.size;
     },
+    replace: (serials) => void rotator.replace(serials),
     reissue(authorityIds) {
       const meant = new Set(authorityIds);
       const count = rotator.reissue((id) => meant.has(id));

@@ -54,6 +54,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   'issuer.x509_svid_ttl': '1h',
   'issuer.ca_ttl': '24h',
   'issuer.root_ttl': '8760h',
+  'issuer.crl_ttl': '24h',
   'issuer.key_type': 'ec-p256',
   'issuer.ca_key_type': 'ec-p256',
   'issuer.name_constraint': false,

@@ -110,6 +110,12 @@ export const SETTINGS: readonly Setting[] = [
   setting('issuer.x509_svid_ttl', svidTtl, '1h', 'lifetime of an X.509-SVID'),
   setting('issuer.ca_ttl', caTtl, '24h', 'lifetime of the signing CA'),
   setting('issuer.root_ttl', caTtl, '8760h', 'lifetime of a self-signed root'),
+  setting(
+    'issuer.crl_ttl',
+    duration(60_000, 30 * DAY_MS),
+    '24h',
+    'lifetime of a CRL, once anything is revoked; it is replaced half-way',
+  ),
   setting('issuer.key_type', keyType, 'ec-p256', 'key type of SVIDs'),
   setting('issuer.ca_key_type', keyType, 'ec-p256', 'key type of the root and the signing CA'),
   setting(

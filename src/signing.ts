@@ -1,4 +1,5 @@
 import { unlessAborted } from './core/clock.ts';
+import { IdentityError } from './core/errors.ts';
 import { createListeners } from './core/listeners.ts';
 import type { Logger } from './core/log.ts';
 import type { TrustBundle } from './identity/bundle.ts';
@@ -23,6 +24,8 @@ export interface Signing {
   readonly svids: SvidIssuer;
   readonly bundle: OwnBundle;
   issuer(): Issuer | undefined;
+  /** The same for who needs one; throws `ERR_NOT_READY` before it is open. */
+  opened(): Issuer;
   /** Why the open issuer can sign nothing; empty while it can, and before it is open. */
   obstacles(nowMs: number): readonly string[];
   /** The issuer is open: there is a bundle from now on, and there may be others later. */
@@ -52,6 +55,10 @@ export function createSigning(log: Logger): Signing {
       onChange: (listener) => changes.add(listener),
     },
     issuer: () => issuer,
+    opened() {
+      if (issuer) return issuer;
+      throw new IdentityError('ERR_NOT_READY', 'the issuer is not open yet');
+    },
     obstacles(nowMs) {
       const authorities = issuer?.authorities() ?? [];
       const active = authorities.find(({ slot }) => slot === 'active');

@@ -28,6 +28,7 @@ class FakeView implements AdminView {
   explain = (pid: number) => Promise.resolve(pid === 7 ? { pid } : undefined);
   explainPod = (namespace: string, name: string) => Promise.resolve({ namespace, name });
   explainSelectors = (selectors: readonly string[]) => Promise.resolve({ selectors });
+  revoke: AdminView['revoke'] = () => Promise.reject(new Error('nobody asked for this'));
   ca = () => ({ authorities: [] });
   caControl = {
     prepare: () => Promise.resolve('aa'),
@@ -167,6 +168,31 @@ describe('createAdminServer()', () => {
     }
     const head = await ask('/live', 'HEAD');
     assert.deepEqual([head.code, head.body], [200, '']);
+  });
+
+  it('revokes for POST alone, and tells who revokes when nobody waits any more', async (t) => {
+    const { view, ask, socketPath } = await serve(t, createAdminServer);
+    const path = '/ca/svids/revoke?serial=4f0a';
+    for (const method of ['GET', 'HEAD', 'PUT']) {
+      assert.equal((await ask(path, method)).code, 405, method);
+    }
+    view.revoke = () =>
+      Promise.resolve({ revoked: [], unknown: true, incomplete: false, nextUpdateMs: undefined });
+    const { code, body } = await ask(path, 'POST');
+    assert.equal(code, 200);
+    assert.equal((JSON.parse(body) as { unknown_serial: boolean }).unknown_serial, true);
+    assert.equal((await ask('/ca/svids/revoke?serial=zz', 'POST')).code, 400);
+
+    const gone = new Promise<AbortSignal>((resolve) => {
+      view.revoke = (_, { signal }) => {
+        signal.addEventListener('abort', () => resolve(signal));
+        impatient.destroy();
+        return new Promise(() => undefined);
+      };
+    });
+    const impatient = request({ socketPath, path, method: 'POST', agent: false });
+    impatient.on('error', () => undefined).end();
+    assert.equal((await gone).aborted, true);
   });
 
   it('survives a page that fails, and logs it', async (t) => {

@@ -7,6 +7,7 @@ import type { Logger } from '../core/log.ts';
 import { MAX_PID } from '../identity/caller.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
 import { json, text, type Answer } from './answer.ts';
+import { revokeAnswer, REVOKE_PATH, type Revoke } from './revoke.ts';
 import { CA_COMMANDS, runCaCommand, type CaControl } from './ca-commands.ts';
 
 /** Whether all is well, for probes and Prometheus. */
@@ -32,6 +33,7 @@ export interface AdminView extends HealthView {
   /** The signing authorities and what comes next for each. */
   ca(): unknown;
   readonly caControl: CaControl;
+  readonly revoke: Revoke;
 }
 
 type Route<View> = (view: View, query: URLSearchParams) => Answer | Promise<Answer>;
@@ -131,8 +133,11 @@ export interface AdminDeps {
 export function createAdminServer(view: AdminView, deps: AdminDeps): Server {
   const control = { control: view.caControl, log: deps.log };
   const command: Command = (path, query, signal) =>
-    runCaCommand(path, query, { ...control, signal });
-  return serverOf({ pages: ADMIN_ROUTES, commands: CA_COMMANDS, command }, view, deps);
+    path === REVOKE_PATH
+      ? revokeAnswer(view.revoke, query, signal)
+      : runCaCommand(path, query, { ...control, signal });
+  const commands = [...CA_COMMANDS, REVOKE_PATH];
+  return serverOf({ pages: ADMIN_ROUTES, commands, command }, view, deps);
 }
 
 /** HTTP with nothing but `/metrics`, for Prometheus on a TCP port. */

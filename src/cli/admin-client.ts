@@ -47,10 +47,11 @@ export async function askAdminJson(
     throw unreachable(socketPath, new Error('its answer is not JSON', { cause: thrown }));
   }
   if (code === 200) return document;
-  const told = typeof document === 'object' && document !== null && 'error' in document;
+  const { error, hint } = { ...(document as { error?: unknown; hint?: unknown } | null) };
   throw new IdentityError(
     'ERR_DENIED',
-    told ? String((document as { error: unknown }).error) : `the daemon answered ${code}`,
+    typeof error === 'string' ? error : `the daemon answered ${code}`,
+    typeof hint === 'string' ? { hint } : {},
   );
 }
 

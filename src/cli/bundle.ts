@@ -10,6 +10,8 @@ import { adminSocket } from './sockets.ts';
 interface BundleView {
   readonly sequence: number;
   readonly roots: readonly X509Certificate[];
+  /** DER. */
+  readonly crls: readonly Buffer[];
 }
 
 /** `credence bundle show`: the trust bundle as PEM or as a SPIFFE bundle document. */
@@ -25,6 +27,7 @@ export const bundleShow: Action = async (given, _operands, terminal) => {
   if (format === 'pem') {
     for (const { raw } of bundle.roots)
       terminal.out(pemBytes('CERTIFICATE', raw).toString('latin1'));
+    for (const crl of bundle.crls) terminal.out(pemBytes('X509 CRL', crl).toString('latin1'));
     return EXIT.done;
   }
   const { exportJWK } = await import('jose');
@@ -42,11 +45,13 @@ export const bundleShow: Action = async (given, _operands, terminal) => {
 
 function toBundle(document: unknown): BundleView {
   try {
-    const { sequence, x509_authorities: roots } = document as Readonly<Record<string, unknown>>;
+    const from = document as Readonly<Record<string, unknown>>;
+    const { sequence, x509_authorities: roots, crls = [] } = from;
     if (typeof sequence !== 'number') throw new TypeError('it has no sequence');
     return {
       sequence,
       roots: (roots as string[]).map((der) => new X509Certificate(Buffer.from(der, 'base64'))),
+      crls: (crls as string[]).map((der) => Buffer.from(der, 'base64')),
     };
   } catch (thrown) {
     throw new IdentityError('ERR_UNREACHABLE', 'the daemon answered something else than a bundle', {

@@ -112,6 +112,19 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./bundle.ts')).bundleShow,
   },
   {
+    words: 'revoke',
+    summary: 'revoke SVIDs: no proxy accepts them any more, their holders get new ones',
+    flags: [
+      { name: 'serial', value: 'HEX', doc: 'the SVID with this serial number' },
+      { name: 'spiffe-id', value: 'ID', doc: 'all SVIDs of this identity that are known' },
+      { name: 'reason', value: 'REASON', doc: 'keyCompromise, superseded and such' },
+      ...ADMIN,
+      JSON_FLAG,
+    ],
+    note: ADMIN_NOTE,
+    load: async () => (await import('./revoke.ts')).revoke,
+  },
+  {
     words: 'ca create',
     summary: 'make a root and an issuing CA that several daemons share',
     flags: [

@@ -1,16 +1,18 @@
 import { IdentityError } from './errors.ts';
 
-/** Tags of DER (X.690 8.1.2) that certificates are made of. */
+/** Tags of DER (X.690 8.1.2) that certificates and CRLs are made of. */
 export const TAG = {
   boolean: 0x01,
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
+  enumerated: 0x0a,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
   version: 0xa0,
+  crlExtensions: 0xa0,
   extensions: 0xa3,
   authorityKeyIdValue: 0x80,
   sanDns: 0x82,

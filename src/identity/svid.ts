@@ -19,6 +19,6 @@ export interface X509Svid {
 
 /**
  * Lifetimes that may be asked for, in a configuration as in an entry. A shorter life is over before
- * a proxy has the certificate; a longer one is not short-lived, and nothing is revoked.
+ * a proxy has the certificate; a longer one is not short-lived, and is revoked only by who notices.
  */
 export const SVID_TTL_MS = { min: 5000, max: 30 * 86_400_000 } as const;

@@ -146,6 +146,7 @@ function sourceOf(keeper: CaKeeper, life: CaLife, deps: AuthoritiesDeps): CaSour
     onTainted: (listener) => keeper.onTainted(listener),
     crlSigners: () => crlSignersOf(keeper.state(), (id) => keeper.key(id)),
     revokedAuthorities: () => revokedIn(keeper.state()),
+    onSignersChange: (listener) => keeper.onChange(listener),
     close: () => life.close(),
   };
 }

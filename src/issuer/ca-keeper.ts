@@ -44,6 +44,7 @@ export class CaKeeper {
   readonly #keys: Map<string, SigningKey>;
   readonly #bundles;
   readonly #taints;
+  readonly #states;
   readonly #opened: { readonly wallMs: number; readonly steadyMs: number };
   #state: CaState;
   #signers: readonly Authority[] = [];
@@ -65,6 +66,7 @@ export class CaKeeper {
     const failed = (err: unknown) => log.error({ err }, 'who follows the authorities failed');
     this.#bundles = createListeners<undefined>(failed);
     this.#taints = createListeners<readonly string[]>(failed);
+    this.#states = createListeners<undefined>(failed);
     this.#state = state;
     this.#adopt(state, true);
   }
@@ -93,6 +95,11 @@ export class CaKeeper {
 
   onBundleChange(listener: () => void): () => void {
     return this.#bundles.add(listener);
+  }
+
+  /** Called whenever `state` answers something else. */
+  onChange(listener: () => void): () => void {
+    return this.#states.add(listener);
   }
 
   onTainted(listener: (names: readonly string[]) => void): () => void {
@@ -132,6 +139,8 @@ export class CaKeeper {
     this.#store.journal.write(kept);
     this.#state = kept;
     this.#adopt(kept, isOther);
+    // Those who add to the bundle look before others read it.
+    this.#states.emit(undefined);
     if (isOther) this.#bundles.emit(undefined);
     const tainted = newlyTainted(before, kept);
     if (tainted.length > 0) this.#taints.emit(tainted);

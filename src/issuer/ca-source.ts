@@ -1,7 +1,7 @@
 import type { TrustBundle } from '../identity/bundle.ts';
-import type { Authority } from './authority.ts';
 import type { AuthorityControl, AuthorityLevel } from './authority-control.ts';
 import type { Slot } from './ca-state.ts';
+import type { CrlSource } from './crl-signers.ts';
 import type { KeyType } from './key-type.ts';
 import type { CurrentCa } from './mint.ts';
 
@@ -53,23 +53,8 @@ export interface UpstreamStatus {
   readonly nextTryMs: number | undefined;
 }
 
-/** A CA that can sign a CRL of its own, now. */
-export interface CrlSigner extends Pick<Authority, 'certificate' | 'key'> {
-  readonly level: AuthorityLevel;
-  readonly state: Slot;
-}
-
-/** A certificate that a CRL has to list until it has ended. */
-export interface RevokedAuthority {
-  /** Subject key identifier of the CA that has signed it, lower-case hex. */
-  readonly issuerKeyId: string;
-  /** Lower-case hex. */
-  readonly serial: string;
-  readonly notAfterMs: number;
-}
-
 /** Where the issuing CA and the roots come from. */
-export interface CaSource extends CurrentCa {
+export interface CaSource extends CurrentCa, CrlSource {
   /** The same object as long as nothing in it changes. */
   bundle(): TrustBundle;
   /** Called whenever `bundle` answers something else; returns how to stop. */
@@ -88,9 +73,5 @@ export interface CaSource extends CurrentCa {
   control(): AuthorityControl | undefined;
   /** Called with the CAs whose SVIDs are to be signed anew at once; returns how to stop. */
   onTainted(listener: (authorityIds: readonly string[]) => void): () => void;
-  /** Every root of our own and every CA that has not ended, those that were replaced too. */
-  crlSigners(): readonly CrlSigner[];
-  /** CAs that were revoked, below roots of our own. */
-  revokedAuthorities(): readonly RevokedAuthority[];
   close(): void;
 }

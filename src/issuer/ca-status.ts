@@ -1,6 +1,7 @@
 import type { Authority } from './authority.ts';
 import type { CaCertificate } from './ca-certificate.ts';
-import type { AuthorityStatus, CrlSigner, RevokedAuthority } from './ca-source.ts';
+import type { AuthorityStatus } from './ca-source.ts';
+import type { CrlSigner, RevokedAuthority } from './crl-signers.ts';
 import {
   authorityName,
   nameOfCa,
@@ -82,13 +83,13 @@ export function crlSignersOf(
   state: CaState,
   keyOf: (id: string) => SigningKey | undefined,
 ): readonly CrlSigner[] {
-  const roots = state.roots.flatMap(({ certificate, key: name, state: slot, revoked }) => {
+  const roots = state.roots.flatMap(({ certificate, key: name, revoked }) => {
     const key = name && keyOf(name.id);
-    return key && !revoked ? [{ level: 'root', state: slot, certificate, key } as const] : [];
+    return key && !revoked ? [{ certificate, key }] : [];
   });
-  const cas = state.issuing.flatMap(({ chain: [certificate], key: name, state: slot }) => {
+  const cas = state.issuing.flatMap(({ chain: [certificate], key: name }) => {
     const key = keyOf(name.id);
-    return key ? [{ level: 'issuing', state: slot, certificate, key } as const] : [];
+    return key ? [{ certificate, key }] : [];
   });
   return [...roots, ...cas];
 }

@@ -4,6 +4,7 @@ import type { X509Svid } from '../identity/svid.ts';
 import type { CaObserver } from './ca-life.ts';
 import type { UpstreamReload } from './ca-source.ts';
 import type { Issuer } from './issuer.ts';
+import type { RevocationStatus } from './revocations.ts';
 
 const MINT_BUCKETS_SECONDS = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1, 5,
@@ -102,6 +103,34 @@ export function observeAuthorities(
     rotated: (level, step) => rotations.inc({ level, step }),
     answered: (result) => requests.inc({ result }),
   };
+}
+
+/** Shows in `registry` what is revoked and when the CRLs end; that as long as there are any. */
+export function registerCrlMetrics(
+  registry: Registry,
+  status: () => RevocationStatus | undefined,
+): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'credence_issuer_revoked_certificates',
+    help: 'Certificates that are listed as revoked',
+    registers,
+    collect() {
+      this.set(status()?.revoked ?? 0);
+    },
+  });
+  new Gauge({
+    name: 'credence_issuer_crl_next_update_timestamp_seconds',
+    help: 'Earliest nextUpdate of the CRLs in force; absent while nothing is revoked',
+    // Without a label prom-client shows 0 for what was never set.
+    labelNames: ['quantile'],
+    registers,
+    collect() {
+      this.reset();
+      const { nextUpdateMs } = status() ?? {};
+      if (nextUpdateMs !== undefined) this.set({ quantile: 'min' }, nextUpdateMs / 1000);
+    },
+  });
 }
 
 /** Counts in `registry` what becomes of files that change; returns who is to be told. */

@@ -7,7 +7,7 @@ import { der, TAG } from '../core/der.ts';
 import { LAST_TIME_MS } from '../core/der-time.ts';
 
 /** NotBefore lies this far back, for peers whose clocks run behind. */
-const BACKDATE_MS = 10_000;
+export const BACKDATE_MS = 10_000;
 /** RFC 5280 4.1.2.2 allows 20 octets; 16 hold more randomness than any rule asks for. */
 export const SERIAL_BYTES = 16;
 const MIN_TTL_MS = 1000;

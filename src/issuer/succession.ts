@@ -6,7 +6,7 @@ import { createSchedule, type Scheduled } from '../core/schedule.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { describe, isoTime, isValidAt, type Authority } from './authority.ts';
-import type { AuthorityStatus, CrlSigner } from './ca-source.ts';
+import type { AuthorityStatus } from './ca-source.ts';
 import { authorityStatus, rootStatus } from './ca-status.ts';
 import type { OwnBefore } from './own-before.ts';
 import { RootBook } from './root-book.ts';
@@ -177,14 +177,6 @@ export class Succession {
         .filter(({ der }) => !(root && der.equals(root.der)))
         .map((kept) => rootStatus('kept', kept)),
     ];
-  }
-
-  /** The CA that signs; the keys of those before it went with their files. */
-  crlSigners(): readonly CrlSigner[] {
-    const authority = this.#active?.authority;
-    if (!authority) return [];
-    const { certificate, key } = authority;
-    return [{ level: 'issuing', state: 'active', certificate, key }];
   }
 
   /** An SVID of this lifetime is about to be signed. */

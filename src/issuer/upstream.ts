@@ -6,7 +6,7 @@ import { createReloadSchedule, RETRY_MS, type ReloadSchedule } from '../core/rel
 import { visitFiles, watchFolders, type FolderWatch } from '../core/watch-folders.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import { describe, type Authority } from './authority.ts';
-import type { CaSource, CrlSigner, UpstreamReload, UpstreamStatus } from './ca-source.ts';
+import type { CaSource, UpstreamReload, UpstreamStatus } from './ca-source.ts';
 import type { KeyManager } from './keys.ts';
 import { readOwnBefore } from './own-before.ts';
 import { createDiskRootRecord, createMemoryRootRecord } from './root-record.ts';
@@ -116,9 +116,17 @@ class FileCa implements CaSource {
     return this.#succession.authorities();
   }
 
-  asked(ttlMs: number): number {
-    this.#succession.asked(ttlMs);
-    return ttlMs;
+  /** The roots are somebody else's. */
+  crlSigners(): [] {
+    return [];
+  }
+
+  revokedAuthorities(): [] {
+    return [];
+  }
+
+  onSignersChange(): () => void {
+    return () => undefined;
   }
 
   /** Whoever replaces the files replaces the authorities. */
@@ -130,12 +138,9 @@ class FileCa implements CaSource {
     return () => undefined;
   }
 
-  crlSigners(): readonly CrlSigner[] {
-    return this.#succession.crlSigners();
-  }
-
-  revokedAuthorities(): readonly [] {
-    return [];
+  asked(ttlMs: number): number {
+    this.#succession.asked(ttlMs);
+    return ttlMs;
   }
 
   upstream(): UpstreamStatus {

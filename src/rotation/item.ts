@@ -36,6 +36,8 @@ export interface Item {
   minting: 'waiting' | AbortController | undefined;
   /** Set while a mint is in flight that may still be one of these authorities. */
   suspect: IsAuthority | undefined;
+  /** Set while a mint is in flight that may have got one of these serial numbers. */
+  revoked: ReadonlySet<string> | undefined;
   timer: Scheduled | undefined;
   timerAtMs: number;
   /** Set when nobody can find the item any more: a result that arrives later is thrown away. */
@@ -64,6 +66,7 @@ export function createItem(holder: string, request: SvidRequest): Item {
     warned: false,
     minting: undefined,
     suspect: undefined,
+    revoked: undefined,
     timer: undefined,
     timerAtMs: 0,
     dropped: false,

@@ -48,6 +48,11 @@ export interface Rotator {
    * that are. What is there stays while it is valid, what fails is tried again.
    */
   reissue(isMeant: IsAuthority): number;
+  /**
+   * Signs anew at once what has one of these serial numbers, which nobody may accept any more, and
+   * drops what nobody holds of it; answers how many that were.
+   */
+  replace(serials: ReadonlySet<string>): number;
   /** Names of the SVIDs in memory that these authorities have signed; their serial numbers, mostly. */
   signedBy(isMeant: IsAuthority): string[];
   stats(): RotationStats;
@@ -122,6 +127,19 @@ class SvidRotator implements Rotator {
     let count = 0;
     for (const item of this.#items.inTurns()) {
       if (this.#doubt(item, isMeant)) count++;
+    }
+    return count;
+  }
+
+  replace(serials: ReadonlySet<string>): number {
+    let count = 0;
+    for (const item of this.#items.inTurns()) {
+      // Signed and revoked before it is here: its serial number shows then.
+      if (item.minting instanceof AbortController) item.revoked = serials;
+      if (!item.current || !serials.has(item.current.svid.serial)) continue;
+      count++;
+      if (item.users.size === 0 && !item.minting) this.#drop(item);
+      else this.#anew(item);
     }
     return count;
   }
@@ -220,11 +238,11 @@ class SvidRotator implements Rotator {
     // Its signal may be aborted.
     if (isDropped(item)) return discard(result);
     this.#aborts.giveBack(abort);
-    const isDoubtful = item.suspect;
-    item.suspect = undefined;
+    const { suspect: isDoubtful, revoked } = item;
+    item.suspect = item.revoked = undefined;
     if (result instanceof IdentityError) return this.#failed(item, result);
     this.#minted(item, result);
-    if (isDoubtful?.(result.authorityId)) this.#anew(item);
+    if (isDoubtful?.(result.authorityId) || revoked?.has(result.serial)) this.#anew(item);
   }
 
   #minted(item: Item, svid: X509Svid): void {

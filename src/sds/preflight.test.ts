@@ -17,6 +17,7 @@ import { OWN } from '../../test/support/identities.ts';
 import { IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
 import { readCertificate } from '../identity/certificate.ts';
+import { loadX509Library } from '../issuer/x509-library.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { preflighted, preflightedBundles } from './preflight.ts';
 
@@ -249,5 +250,70 @@ describe('preflightedBundles()', () => {
     const x509Authorities = [...past.x509Authorities, ...own.x509Authorities];
     assert.equal(bundleFault({ ...own, x509Authorities }), undefined);
     assert.match(bundleFault(past) ?? '', /expired/);
+  });
+});
+
+describe('preflightedBundles() with CRLs', () => {
+  const DAY = 86_400_000;
+
+  /** A root and what it, and another one of the same name, says is revoked. */
+  async function setup() {
+    const x509 = await loadX509Library();
+    const forger = await createForger(NOW);
+    const make = async (issuer: string, thisMs: number, nextMs: number, by = forger.rootKey) => {
+      const crl = await x509.X509CrlGenerator.create({
+        ...{ issuer, thisUpdate: new Date(thisMs), nextUpdate: new Date(nextMs) },
+        signingKey: by,
+        signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
+      });
+      return Buffer.from(crl.rawData);
+    };
+    const bundle = forger.bundle('root');
+    const fault = (crls: readonly Buffer[], nowMs = NOW) => bundleFault({ ...bundle, crls }, nowMs);
+    return { forger, make, bundle, fault };
+  }
+
+  it('lets them go when the root has its own, and others are read', async () => {
+    const { make, fault } = await setup();
+    const ofRoot = await make('CN=root', NOW - DAY, NOW + DAY);
+    const ofIssuing = await make('CN=issuing', NOW - DAY, NOW + DAY);
+    assert.equal(fault([ofRoot]), undefined);
+    assert.equal(fault([ofRoot, ofIssuing]), undefined);
+  });
+
+  it('holds back what Envoy refuses, or what refuses every peer', async () => {
+    const { forger, make, fault } = await setup();
+    const ofRoot = await make('CN=root', NOW - DAY, NOW + DAY);
+    const ofIssuing = await make('CN=issuing', NOW - DAY, NOW + DAY);
+    assert.match(fault([ofIssuing]) ?? '', /a root has no CRL, and others have one/);
+    assert.match(fault([ofRoot, Buffer.from('garbage')]) ?? '', /a CRL cannot be read/);
+    const forged = await make('CN=root', NOW - DAY, NOW + DAY, forger.issuingKey);
+    assert.match(fault([forged]) ?? '', /not signed by its root/);
+    assert.match(fault([ofRoot], NOW + 2 * DAY) ?? '', /a CRL has expired/);
+    assert.match(fault([await make('CN=root', NOW + 1000, NOW + DAY)]) ?? '', /of the future/);
+  });
+
+  it('judges them anew when one of them has ended, and keeps what was good before', async () => {
+    const { make, bundle } = await setup();
+    const [first, second] = [
+      { ...bundle, crls: [await make('CN=root', NOW - DAY, NOW + DAY)] },
+      { ...bundle, crls: [await make('CN=root', NOW, NOW + 3 * DAY)] },
+    ];
+    let current: TrustBundle = first;
+    let nowMs = NOW;
+    const faults: string[] = [];
+    const get = preflightedBundles(
+      () => current,
+      (_, why) => faults.push(why),
+      { now: () => nowMs },
+    );
+    assert.equal(get(OWN), first);
+    nowMs = NOW + 2 * DAY;
+    assert.equal(get(OWN), undefined);
+    current = second;
+    assert.equal(get(OWN), second);
+    current = { ...bundle, crls: [Buffer.from('garbage')] };
+    assert.equal(get(OWN), second);
+    assert.equal(faults.length, 2);
   });
 });

@@ -9,6 +9,7 @@ import {
   SERVER_AUTH,
   type CertificateFacts,
 } from '../identity/certificate.ts';
+import { isSignedBy, readCrl, type CrlFacts } from '../identity/crl.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { createKeyFault, type KeyFault } from './key-fit.ts';
@@ -76,13 +77,24 @@ interface Look {
 /** From the last beginning or end of a root's life to the next one. */
 function spanAround(nowMs: number, bundles: readonly (TrustBundle | undefined)[]) {
   let [fromMs, untilMs] = [-Infinity, Infinity];
-  for (const { der } of bundles.flatMap((bundle) => bundle?.x509Authorities ?? [])) {
-    for (const edgeMs of livesOf(der)) {
-      if (edgeMs <= nowMs) fromMs = Math.max(fromMs, edgeMs);
-      else untilMs = Math.min(untilMs, edgeMs);
-    }
+  const edges = bundles.flatMap((bundle) => [
+    ...(bundle?.x509Authorities ?? []).flatMap(({ der }) => livesOf(der)),
+    ...(bundle?.crls ?? []).flatMap(updatesOf),
+  ]);
+  for (const edgeMs of edges) {
+    if (edgeMs <= nowMs) fromMs = Math.max(fromMs, edgeMs);
+    else untilMs = Math.min(untilMs, edgeMs);
   }
   return { fromMs, untilMs };
+}
+
+function updatesOf(der: Uint8Array): readonly number[] {
+  try {
+    const { thisUpdateMs, nextUpdateMs } = readCrl(der);
+    return [thisUpdateMs, nextUpdateMs];
+  } catch {
+    return [];
+  }
 }
 
 function livesOf(der: Uint8Array): readonly number[] {
@@ -121,8 +133,44 @@ function issuerFacts(der: Uint8Array): CertificateFacts {
   return facts;
 }
 
+/** What is wrong with the bundle of a trust domain; undefined when it may leave. */
+function bundleFault(bundle: TrustBundle, nowMs: number): string | undefined {
+  return rootsFault(bundle, nowMs) ?? crlsFault(bundle, nowMs);
+}
+
+/**
+ * A CRL that Envoy does not take is refused with all roots; one that is missing, of the future or past
+ * refuses every peer. Those of CAs below the roots are the issuer's to verify: their certificates
+ * travel with the leaves.
+ */
+function crlsFault({ x509Authorities, crls = [] }: TrustBundle, nowMs: number): string | undefined {
+  if (crls.length === 0) return undefined;
+  try {
+    const facts = crls.map(readCrl);
+    if (facts.some(({ thisUpdateMs }) => thisUpdateMs > nowMs)) return 'a CRL is of the future';
+    for (const { der } of x509Authorities) {
+      const fault = crlOfRootFault(der, facts, nowMs);
+      if (fault !== undefined) return fault;
+    }
+    return undefined;
+  } catch (thrown) {
+    return `a CRL cannot be read: ${errorText(thrown)}`;
+  }
+}
+
+function crlOfRootFault(der: Uint8Array, crls: readonly CrlFacts[], nowMs: number) {
+  const root = readCertificate(der);
+  // Nobody asks for the CRL of a root that is past, or to come.
+  if (outsideLife(root, nowMs) !== undefined) return undefined;
+  const own = crls.filter(({ issuer }) => issuer.equals(root.subject));
+  if (own.length === 0) return 'a root has no CRL, and others have one';
+  const { publicKey } = new X509Certificate(der);
+  if (!own.every((crl) => isSignedBy(crl, publicKey))) return 'a CRL is not signed by its root';
+  return own.some(({ nextUpdateMs }) => nextUpdateMs > nowMs) ? undefined : 'a CRL has expired';
+}
+
 /** What is wrong with the roots of a trust domain; undefined when they may leave. */
-function bundleFault({ x509Authorities }: TrustBundle, nowMs: number): string | undefined {
+function rootsFault({ x509Authorities }: TrustBundle, nowMs: number): string | undefined {
   // An empty bundle would be accepted, and nobody verified any more.
   if (x509Authorities.length === 0) return 'there is no root';
   const times: (string | undefined)[] = [];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { fakeBundle, fakeSvid, WEB } from '../../test/support/identities.ts';
 import { decodeResource } from '../../test/support/secrets.ts';
+import type { TrustBundle } from '../identity/bundle.ts';
 import { pemBytes } from '../identity/pem.ts';
 import { bundleFormOf, createSecretEncoder } from './resources.ts';
 
@@ -99,6 +100,42 @@ describe('createSecretEncoder()', () => {
       roots.map(([domain, pems]) => [domain, [pems].flat().join('')]),
       Object.entries(secret.domains),
     );
+  });
+
+  const crls = [Buffer.from('crl of the root'), Buffer.from('crl of the issuing CA')];
+  const crlsPem = Buffer.concat(crls.map((crl) => pemBytes('X509 CRL', crl))).toString();
+
+  it('writes CRLs beside the roots in plain form', () => {
+    const bundle = fakeBundle('example.org');
+    const encoder = createSecretEncoder();
+    const rootsOf = (which: TrustBundle) => {
+      const secret = decodeResource(encoder.bundles('ROOTCA', [which], 'plain').resource);
+      assert.ok(secret.kind === 'plain bundle');
+      return secret;
+    };
+    const without = rootsOf({ ...bundle, crls: [] });
+    assert.equal(without.crls, undefined);
+    assert.deepEqual(rootsOf({ ...bundle, crls }), { ...without, crls: crlsPem });
+  });
+
+  it('writes CRLs behind the roots of their domain in SPIFFE form, where alone they are read', () => {
+    const [own, partner] = [fakeBundle('example.org'), fakeBundle('partner.example')];
+    const encoder = createSecretEncoder();
+    const decode = (which: TrustBundle) => {
+      const { resource } = encoder.bundles('ALL', [which, partner], 'domains-and-bundles');
+      const secret = decodeResource(resource);
+      assert.ok(secret.kind === 'spiffe bundle');
+      return secret;
+    };
+    const without = decode(own);
+    assert.notEqual(without.jwks, undefined);
+    const revoked = decode({ ...own, sequence: 2, crls });
+    // `trust_bundles` would win, and holds no CRL.
+    assert.equal(revoked.jwks, undefined);
+    assert.deepEqual(revoked.domains, {
+      ...without.domains,
+      'example.org': `${without.domains['example.org']}${crlsPem}`,
+    });
   });
 
   it('never mixes domains in plain form', () => {

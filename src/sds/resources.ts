@@ -55,13 +55,8 @@ export function createSecretEncoder(): SecretEncoder {
   // Keyed by the objects themselves: an SVID or bundle that is dropped takes its bytes along.
   const certificates = new WeakMap<X509Svid, Map<string, Secret>>();
   const contexts = new WeakMap<TrustBundle, Map<string, EncodedBundles>>();
-  const roots = new WeakMap<TrustBundle, Buffer>();
-
-  function rootsPem(bundle: TrustBundle): Buffer {
-    return cached(roots, bundle, () =>
-      Buffer.concat(bundle.x509Authorities.map(({ der }) => pemBytes('CERTIFICATE', der))),
-    );
-  }
+  const pems = new WeakMap<TrustBundle, BundlePem>();
+  const pemOf = (bundle: TrustBundle) => cached(pems, bundle, () => bundlePem(bundle));
 
   return {
     certificate(name, svid) {
@@ -82,17 +77,35 @@ export function createSecretEncoder(): SecretEncoder {
       if (before?.state === state) return before.secret;
       const bytes =
         form === 'plain'
-          ? encodePlainBundleSecret(name, rootsPem(first))
+          ? encodePlainBundleSecret(name, pemOf(first).roots, pemOf(first).crls)
           : encodeSpiffeBundleSecret(
               name,
-              bundles.map((b) => ({ trustDomain: b.trustDomain, rootsPem: rootsPem(b) })),
-              form === 'domains-and-bundles' ? trustBundlesJson(bundles) : undefined,
+              bundles.map((b) => ({ trustDomain: b.trustDomain, rootsPem: pemOf(b).all })),
+              // It would win, and has no place for CRLs.
+              form === 'domains-and-bundles' && !bundles.some((b) => pemOf(b).crls)
+                ? trustBundlesJson(bundles)
+                : undefined,
             );
       const secret = secretOf(name, bytes, bytes);
       known.set(key, { state, secret });
       return secret;
     },
   };
+}
+
+/** A bundle as PEM. */
+interface BundlePem {
+  readonly roots: Buffer;
+  /** Undefined when there is none. */
+  readonly crls: Buffer | undefined;
+  readonly all: Buffer;
+}
+
+function bundlePem({ x509Authorities, crls: list = [] }: TrustBundle): BundlePem {
+  const roots = Buffer.concat(x509Authorities.map(({ der }) => pemBytes('CERTIFICATE', der)));
+  if (list.length === 0) return { roots, crls: undefined, all: roots };
+  const crls = Buffer.concat(list.map((crl) => pemBytes('X509 CRL', crl)));
+  return { roots, crls, all: Buffer.concat([roots, crls]) };
 }
 
 /**

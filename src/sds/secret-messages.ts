@@ -9,6 +9,7 @@ export const SECRET_TYPE_URL =
 export interface SpiffeBundle {
   /** Bare name, without scheme. */
   readonly trustDomain: string;
+  /** With the CRLs behind them: the validator looks for those nowhere else. */
   readonly rootsPem: Uint8Array;
 }
 
@@ -41,19 +42,30 @@ export function encodeCertificateSecret(
     .done();
 }
 
-/** A `Secret` with `validation_context.trusted_ca`. Throws `ERR_BUG` if there are no roots. */
-export function encodePlainBundleSecret(name: string, rootsPem: Uint8Array): Buffer {
+/**
+ * A `Secret` with `validation_context.trusted_ca`, and `crl` if there are any. Throws `ERR_BUG` if
+ * there are no roots.
+ */
+export function encodePlainBundleSecret(
+  name: string,
+  rootsPem: Uint8Array,
+  crlsPem?: Uint8Array,
+): Buffer {
   refuseEmpty('name', name.length);
   refuseEmpty('roots', rootsPem.byteLength);
+  // Envoy takes an empty one for a CRL that says nothing, and then refuses everybody.
+  if (crlsPem) refuseEmpty('list of CRLs', crlsPem.byteLength);
   const nameBytes = Buffer.byteLength(name);
   const source = fieldSize(rootsPem.byteLength);
-  const context = fieldSize(source);
-  return writer(fieldSize(nameBytes) + fieldSize(context))
+  const crls = crlsPem && fieldSize(crlsPem.byteLength);
+  const context = fieldSize(source) + (crls === undefined ? 0 : fieldSize(crls));
+  const w = writer(fieldSize(nameBytes) + fieldSize(context))
     .text(1, name, nameBytes)
     .open(4, context)
     .open(1, source)
-    .bytes(2, rootsPem)
-    .done();
+    .bytes(2, rootsPem);
+  if (crlsPem && crls !== undefined) w.open(7, crls).bytes(2, crlsPem);
+  return w.done();
 }
 
 /**

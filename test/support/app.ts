@@ -54,6 +54,7 @@ export interface Status {
 /** The whole daemon in this process. */
 export interface TestApp extends AsyncDisposable {
   readonly socketPath: string;
+  readonly adminPath: string;
   readonly log: FakeLogger;
   setPolicy(entries: readonly Entry[]): Promise<void>;
   get(path: string): Promise<string>;
@@ -96,6 +97,7 @@ export async function startApp(options: AppOptions = {}): Promise<TestApp> {
   const get = (path: string) => httpGet(join(dir, 'admin.sock'), path);
   return {
     socketPath: join(dir, 'api.sock'),
+    adminPath: join(dir, 'admin.sock'),
     log,
     setPolicy,
     get,

@@ -44,6 +44,8 @@ export interface Daemon extends AsyncDisposable {
   start(): Promise<void>;
   /** Ends the process as `signal` does; SIGTERM unless told. */
   stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Runs a command of the same build that asks this daemon; rejects unless it ends with 0. */
+  command(...args: readonly string[]): Promise<string>;
   /** GET on the admin socket; rejects unless it is a 200. */
   admin(path: string): Promise<string>;
   /** What `/status` says. */
@@ -134,6 +136,7 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
     stop,
     setPolicy,
     fetchX509: () => fetchX509(socketPath, join(dir, `fetched-${fetches++}`)),
+    command: (...args) => runCommand([...args, '--admin-socket', adminPath]),
     admin: (path) => adminGet(adminPath, path),
     status: async () => JSON.parse(await adminGet(adminPath, '/status')) as Status,
     metric: async (name, labels) =>
@@ -155,12 +158,7 @@ export async function createDaemon(options: DaemonOptions): Promise<Daemon> {
 
 /** The SVIDs of this process by `credence fetch x509`; the folder `out` is made for them. */
 export async function fetchX509(socketPath: string, out: string): Promise<readonly FetchedSvid[]> {
-  const args = [CREDENCE, 'fetch', 'x509', '--socket', socketPath, '--write', out];
-  const fetching = await startChild(process.execPath, args);
-  await eventually(() => fetching.ended(), { what: 'credence fetch x509 ends' });
-  if (fetching.ended() !== 'ended with code 0') {
-    throw new Error(`credence fetch x509 ${fetching.ended()}:\n${fetching.log()}`);
-  }
+  await runCommand(['fetch', 'x509', '--socket', socketPath, '--write', out]);
   const svids: FetchedSvid[] = [];
   const read = (name: string) => readFile(join(out, name), 'utf8');
   for (let n = 0; existsSync(join(out, `svid.${n}.pem`)); n++) {
@@ -168,6 +166,17 @@ export async function fetchX509(socketPath: string, out: string): Promise<readon
     svids.push({ cert: await read(cert), key: await read(key), bundle: await read(bundle) });
   }
   return svids;
+}
+
+/** What a command of the build says on both streams. */
+async function runCommand(args: readonly string[]): Promise<string> {
+  const running = await startChild(process.execPath, [CREDENCE, ...args]);
+  const what = `credence ${args.join(' ')}`;
+  await eventually(() => running.ended(), { what: `${what} ends` });
+  if (running.ended() !== 'ended with code 0') {
+    throw new Error(`${what} ${running.ended()}:\n${running.log()}`);
+  }
+  return running.log();
 }
 
 /** A folder for temporary files short enough for a socket path (107 bytes at most). */

@@ -45,6 +45,8 @@ const DAY_MS = 86_400_000;
 export interface Forger {
   svid(forgery?: Forgery): Promise<X509Svid>;
   bundle(...roots: readonly ('root' | 'issuing')[]): TrustBundle;
+  readonly rootKey: webcrypto.CryptoKey;
+  readonly issuingKey: webcrypto.CryptoKey;
 }
 
 /** Real certificates with faults of choice, of the trust domain `example.org`. */
@@ -86,6 +88,8 @@ export async function createForger(
   const stranger = await ca('stranger', strangerKeys, rootKeys, 'root');
 
   return {
+    rootKey: rootKeys.privateKey,
+    issuingKey: issuingKeys.privateKey,
     async svid(forgery = {}) {
       const {
         algorithm = P256,

@@ -32,6 +32,7 @@ export function issuerConfig(overrides: Partial<IssuerConfig> = {}): IssuerConfi
     caTtlMs: DAY_MS,
     rootTtlMs: 365 * DAY_MS,
     x509SvidTtlMs: HOUR_MS,
+    crlTtlMs: DAY_MS,
     keyManager: 'memory',
     caRotation: { prepareLeft: 0.5, activateLeft: 0.1667, jitter: 0.1, ackTimeoutMs: 300_000 },
     newRootDelayMs: 120_000,

@@ -13,7 +13,7 @@ const ValidatorType = root.lookupType(`${TLS}.SPIFFECertValidatorConfig`);
 /** A secret as a proxy understands it. */
 export type DecodedSecret =
   | { readonly kind: 'certificate'; name: string; chain: string; key: string }
-  | { readonly kind: 'plain bundle'; name: string; roots: string }
+  | { readonly kind: 'plain bundle'; name: string; roots: string; readonly crls?: string }
   | {
       readonly kind: 'spiffe bundle';
       readonly name: string;
@@ -41,6 +41,7 @@ interface SecretMessage {
   readonly tls_certificate?: { certificate_chain?: DataSource; private_key?: DataSource };
   readonly validation_context?: {
     readonly trusted_ca?: DataSource;
+    readonly crl?: DataSource;
     readonly custom_validator_config?: { typed_config?: { value: Uint8Array } };
   };
 }
@@ -101,7 +102,8 @@ export function decodeSecret(bytes: Uint8Array): DecodedSecret {
   const key = inline(tls?.private_key);
   if (chain && key) return { kind: 'certificate', name, chain, key };
   const roots = inline(context?.trusted_ca);
-  if (roots) return { kind: 'plain bundle', name, roots };
+  const crls = inline(context?.crl);
+  if (roots) return { kind: 'plain bundle', name, roots, ...(crls && { crls }) };
   const typed = context?.custom_validator_config?.typed_config;
   if (!typed) return { kind: 'empty', name };
   const { trust_domains, trust_bundles } = read(ValidatorType, typed.value) as ValidatorMessage;
