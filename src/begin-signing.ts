@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Registry } from 'prom-client';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
@@ -50,28 +52,36 @@ export async function beginSigning(
   const { trustDomain, dataDir } = config;
   // Made before the wait: a metric that is not there yet looks like a version without it.
   const reloaded = config.issuer.upstream && countReloads(registry);
+  const { bundleReaders } = serving;
+  const readers = isRestart(config) ? onceSettled(bundleReaders, deps.clock) : bundleReaders;
   const issuer = await openIssuer(
     { ...config.issuer, trustDomain, dataDir },
     {
       ...deps,
       upstream: deps.upstream ?? createUpstreamAuthority(config, deps),
-      readers: onceSettled(serving.bundleReaders, deps.clock),
+      readers,
       inUse: (authorityIds) => serving.inUse(authorityIds),
       observer: observeAuthorities(registry, () => signing.issuer()),
       waiting: (reason) => readiness.block(reason),
     },
   );
   if (reloaded) issuer.onReload(reloaded);
-  issuer.onRevoked((serials) => serving.replace(serials));
-  issuer.onTainted((authorityIds) => serving.reissue(authorityIds));
-  signing.begin(deps.decorateIssuer?.(issuer) ?? issuer);
+  const decorated = deps.decorateIssuer?.(issuer) ?? issuer;
+  decorated.onRevoked((serials) => serving.replace(serials));
+  decorated.onTainted((authorityIds) => serving.reissue(authorityIds));
+  signing.begin(decorated);
   return issuer;
+}
+
+/** Whether proxies may be about that know the bundle of an earlier run. */
+function isRestart({ dataDir, issuer }: Config): boolean {
+  return issuer.keyManager !== 'memory' && existsSync(join(dataDir, 'journal.json'));
 }
 
 /** Within this an Envoy that lost the daemon has come back: its backoff ends at 30 s. */
 const RETURN_MS = 35_000;
 
-/** After a start nobody may be connected, which is not the same as that nobody has to be waited for. */
+/** After a restart nobody may be connected, which is not the same as that nobody has to be waited for. */
 function onceSettled(readers: BundleReaders, clock: Clock): BundleReaders {
   let absent = 1;
   let settled: (() => void) | undefined;
