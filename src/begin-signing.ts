@@ -9,7 +9,7 @@ import type { Readiness } from './core/ready.ts';
 import type { CaSigned } from './issuer/authority.ts';
 import type { BundleReaders } from './issuer/bundle-readers.ts';
 import { openIssuer, type Issuer } from './issuer/issuer.ts';
-import { countReloads, observeAuthorities } from './issuer/metrics.ts';
+import { countAnswers, countReloads, countRotations } from './issuer/metrics.ts';
 import type { KeyManager } from './issuer/keys.ts';
 import type { UpstreamAuthority } from './issuer/upstream-authority.ts';
 import type { Serving } from './serving.ts';
@@ -54,14 +54,20 @@ export async function beginSigning(
   const reloaded = config.issuer.upstream && countReloads(registry);
   const { bundleReaders } = serving;
   const readers = isRestart(config) ? onceSettled(bundleReaders, deps.clock) : bundleReaders;
+  const upstream = deps.upstream ?? createUpstreamAuthority(config, deps);
+  const isElsewhere = config.issuer.upstream !== undefined || upstream !== undefined;
+  const observer = {
+    rotated: countRotations(registry),
+    answered: isElsewhere ? countAnswers(registry, () => signing.issuer()) : () => undefined,
+  };
   const issuer = await openIssuer(
     { ...config.issuer, trustDomain, dataDir },
     {
       ...deps,
-      upstream: deps.upstream ?? createUpstreamAuthority(config, deps),
+      upstream,
       readers,
       inUse: (authorityIds) => serving.inUse(authorityIds),
-      observer: observeAuthorities(registry, () => signing.issuer()),
+      observer,
       waiting: (reason) => readiness.block(reason),
     },
   );

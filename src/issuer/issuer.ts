@@ -65,10 +65,6 @@ export interface Issuer {
    * away. For going through the motions; undefined where a key takes too long to make for that.
    */
   rehearsal(): Promise<Mint | undefined>;
-  /** What can be done by hand; undefined where the issuing CA comes from files. */
-  control(): AuthorityControl | undefined;
-  /** Called with authorities whose SVIDs are to be signed anew at once; returns how to stop. */
-  onTainted(listener: (authorityIds: readonly string[]) => void): () => void;
   close(): void;
 }
 

@@ -69,21 +69,26 @@ export function registerAuthorityMetrics(
   });
 }
 
-/** Counts in `registry` how authorities follow one another and what an upstream answers. */
-export function observeAuthorities(
-  registry: Registry,
-  issuer: () => Pick<Issuer, 'upstream'> | undefined,
-): CaObserver {
-  const registers = [registry];
+/** Counts in `registry` how authorities follow one another. */
+export function countRotations(registry: Registry): CaObserver['rotated'] {
   const rotations = new Counter({
     name: 'credence_issuer_ca_rotations_total',
     help: 'Steps in the rotation of authorities: made and published, and taken into use',
     labelNames: ['level', 'step'],
-    registers,
+    registers: [registry],
   });
   for (const level of ['root', 'issuing']) {
     for (const step of ['prepare', 'activate']) rotations.inc({ level, step }, 0);
   }
+  return (level, step) => rotations.inc({ level, step });
+}
+
+/** Counts in `registry` what an authority elsewhere answers, and shows when it last did. */
+export function countAnswers(
+  registry: Registry,
+  issuer: () => Pick<Issuer, 'upstream'> | undefined,
+): CaObserver['answered'] {
+  const registers = [registry];
   const requests = new Counter({
     name: 'credence_issuer_upstream_requests_total',
     help: 'Issuing CAs asked of an authority elsewhere, by what came of it',
@@ -99,10 +104,7 @@ export function observeAuthorities(
       this.set((issuer()?.upstream()?.loadedAtMs ?? 0) / 1000);
     },
   });
-  return {
-    rotated: (level, step) => rotations.inc({ level, step }),
-    answered: (result) => requests.inc({ result }),
-  };
+  return (result) => requests.inc({ result });
 }
 
 /** Shows in `registry` what is revoked and when the CRLs end; that as long as there are any. */
