@@ -131,9 +131,9 @@ describe('an authority that is asked by CertificateSigningRequests', { timeout: 
   });
 
   it('finds its own request again after a restart', async (t) => {
-    const { authority, reopen, cluster, root } = await open(t, { timeoutMs: 5000 });
+    const { authority, reopen, cluster, root } = await open(t, { timeoutMs: 10_000 });
     const key = newKey();
-    assert.match(await refusal(authority, key), /no CA within 5 s: request \S+: nobody has appro/);
+    assert.match(await refusal(authority, key), /no CA within 10 s: request \S+: nobody has appro/);
     const [object] = cluster.all(CSRS);
     assert.ok(object);
     cluster.setStatus(CSRS, object.metadata.name, await signed(CSRS, object, root));
@@ -143,27 +143,25 @@ describe('an authority that is asked by CertificateSigningRequests', { timeout: 
   });
 
   it('makes no further request while nobody decides about the first', async (t) => {
-    const { authority, cluster, root } = await open(t, { timeoutMs: 5000 });
-    assert.match(await refusal(authority), /no CA within 5 s: request \S+: nobody has approved it/);
-    assert.match(await refusal(authority), /no CA within 5 s: request \S+: nobody has approved it/);
+    const { authority, cluster } = await open(t, { timeoutMs: 10_000 });
+    const undecided = /no CA within 10 s: request \S+: nobody has approved it/;
+    assert.match(await refusal(authority), undecided);
+    assert.match(await refusal(authority), undecided);
     const [first, ...others] = cluster.all(CSRS);
     assert.ok(first);
     assert.deepEqual(others, []);
-    cluster.onCreated = (path, object) =>
-      void signed(path, object, root).then((status) =>
-        cluster.setStatus(path, object.metadata.name, status),
-      );
-    const issuing = authority.issue(await orderFor(await newKey()), { signal });
+    cluster.onCreated = (path, { metadata }) =>
+      cluster.setStatus(path, metadata.name, { conditions: [holds('Denied', 'Again')] });
+    const failing = refusal(authority);
     // The signer is back: it decides about the one of before, and is asked for ours.
-    cluster.setStatus(CSRS, first.metadata.name, { conditions: [holds('Denied')] });
-    await issuing;
+    cluster.setStatus(CSRS, first.metadata.name, { conditions: [holds('Denied', 'Before')] });
+    assert.match(await failing, /it was denied \(Again\)/);
     assert.equal(cluster.all(CSRS).length, 2);
     // Whoever took it away has decided as well.
     cluster.onCreated = () => undefined;
-    await refusal(authority);
-    const last = cluster.all(CSRS).at(-1)?.metadata.name ?? '';
-    cluster.remove(CSRS, last);
-    await refusal(authority);
+    assert.match(await refusal(authority), undecided);
+    cluster.remove(CSRS, cluster.all(CSRS).at(-1)?.metadata.name ?? '');
+    assert.match(await refusal(authority), undecided);
     assert.equal(cluster.all(CSRS).length, 3);
   });
 
