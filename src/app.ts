@@ -292,6 +292,7 @@ function operatorSources({ readiness, policy, signing, serving, ...rest }: Shown
     explain: (pid) => explaining.pid(pid),
     explainPod: (namespace, name) => explaining.pod(namespace, name),
     explainSelectors: (selectors) => explaining.selectors(selectors),
+    bundleControl: rest.foreign.kept,
     revoke: async (order, options) => signing.opened().revocations().revoke(order, options),
   };
 }

@@ -47,7 +47,7 @@ export function openForeignTrust(
   registerForeignMetrics(deps.registry, bundles);
   // What lives in memory alone leaves nothing behind: neither does what is set by hand.
   const folder = issuer.keyManager === 'memory' ? undefined : join(dataDir, 'bundles');
-  const kept = openKeptBundles(folder, bundles, log);
+  const kept = openKeptBundles(folder, trustDomain, bundles, log);
   const followed =
     bundlesDir === undefined
       ? undefined

@@ -17,6 +17,7 @@ import {
   type MatchSources,
 } from './admin/explain.ts';
 import { statusText, type StatusSources } from './admin/status.ts';
+import type { BundleControl } from './admin/bundle-commands.ts';
 import type { Revoke } from './admin/revoke.ts';
 import type { Config } from './config.ts';
 import type { Clock } from './core/clock.ts';
@@ -44,6 +45,7 @@ export interface OperatorSources {
   readonly caControl: CaControl;
   /** Rejects as the issuer does; with `ERR_NOT_READY` before it is open. */
   readonly revoke: Revoke;
+  readonly bundleControl: BundleControl;
   readonly registry: Registry;
 }
 
@@ -146,6 +148,7 @@ function adminView(sources: OperatorSources, config: Config): AdminView {
     ca: () => caDocument(sources.ca()),
     caControl: sources.caControl,
     revoke: (order, options) => sources.revoke(order, options),
+    bundleControl: sources.bundleControl,
   };
 }
 

@@ -29,6 +29,7 @@ class FakeView implements AdminView {
   explainPod = (namespace: string, name: string) => Promise.resolve({ namespace, name });
   explainSelectors = (selectors: readonly string[]) => Promise.resolve({ selectors });
   revoke: AdminView['revoke'] = () => Promise.reject(new Error('nobody asked for this'));
+  bundleControl: AdminView['bundleControl'] = { set: () => undefined, delete: () => false };
   ca = () => ({ authorities: [] });
   caControl = {
     prepare: () => Promise.resolve('aa'),

@@ -7,6 +7,8 @@ import type { Logger } from '../core/log.ts';
 import { MAX_PID } from '../identity/caller.ts';
 import { parseSelectorList, type Selector } from '../identity/selector.ts';
 import { json, text, type Answer } from './answer.ts';
+import { BUNDLE_COMMANDS, runBundleCommand, type BundleControl } from './bundle-commands.ts';
+import { readBody } from './request-body.ts';
 import { revokeAnswer, REVOKE_PATH, type Revoke } from './revoke.ts';
 import { CA_COMMANDS, runCaCommand, type CaControl } from './ca-commands.ts';
 
@@ -34,6 +36,7 @@ export interface AdminView extends HealthView {
   ca(): unknown;
   readonly caControl: CaControl;
   readonly revoke: Revoke;
+  readonly bundleControl: BundleControl;
 }
 
 type Route<View> = (view: View, query: URLSearchParams) => Answer | Promise<Answer>;
@@ -132,11 +135,14 @@ export interface AdminDeps {
 /** HTTP for the operator; bind it to a socket that only the operator may open. */
 export function createAdminServer(view: AdminView, deps: AdminDeps): Server {
   const control = { control: view.caControl, log: deps.log };
-  const command: Command = (path, query, signal) =>
-    path === REVOKE_PATH
-      ? revokeAnswer(view.revoke, query, signal)
-      : runCaCommand(path, query, { ...control, signal });
-  const commands = [...CA_COMMANDS, REVOKE_PATH];
+  const command: Command = (path, query, { signal, body }) => {
+    if (path === REVOKE_PATH) return revokeAnswer(view.revoke, query, signal);
+    if (BUNDLE_COMMANDS.includes(path)) {
+      return runBundleCommand(path, query, { control: view.bundleControl, log: deps.log, body });
+    }
+    return runCaCommand(path, query, { ...control, signal });
+  };
+  const commands = [...CA_COMMANDS, REVOKE_PATH, ...BUNDLE_COMMANDS];
   return serverOf({ pages: ADMIN_ROUTES, commands, command }, view, deps);
 }
 
@@ -151,7 +157,14 @@ export function createHealthServer(view: HealthView, deps: AdminDeps): Server {
 }
 
 /** Does what a path says, until the signal: nobody waits for it any more. */
-type Command = (path: string, query: URLSearchParams, signal: AbortSignal) => Promise<Answer>;
+type Command = (
+  path: string,
+  query: URLSearchParams,
+  request: { readonly signal: AbortSignal; readonly body: () => Promise<string> },
+) => Promise<Answer>;
+
+/** The largest thing that is sent here is a bundle. */
+const MAX_BODY_BYTES = 262_144;
 
 /** What a server answers: pages to GET, commands to POST. */
 interface Site<View> {
@@ -227,16 +240,17 @@ async function* paced(pieces: Iterable<string>): AsyncGenerator<string> {
 
 async function answer<View>(
   { pages, commands, command }: Site<View>,
-  { url: target = '/', method }: IncomingMessage,
+  request: IncomingMessage,
   view: View,
   signal: AbortSignal,
 ): Promise<Answer> {
+  const { url: target = '/', method } = request;
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
   const query = new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1));
   if (commands.includes(path)) {
     if (method !== 'POST') return json({ error: 'only POST is allowed here' }, 405);
-    return command(path, query, signal);
+    return command(path, query, { signal, body: () => readBody(request, MAX_BODY_BYTES) });
   }
   const route = Object.hasOwn(pages, path) ? pages[path] : undefined;
   if (!route) {

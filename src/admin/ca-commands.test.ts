@@ -59,6 +59,7 @@ async function serve(t: TestContext) {
     explainSelectors: () => Promise.resolve({}),
     ca: () => ({}),
     caControl: control,
+    bundleControl: { set: () => undefined, delete: () => false },
     revoke: () => Promise.reject(new Error('not asked for here')),
   };
   const server = createAdminServer(view, { log, clock: systemClock, connections: 8 });

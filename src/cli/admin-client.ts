@@ -8,6 +8,7 @@ interface AskOptions {
   readonly signal: AbortSignal;
   /** Undefined: GET. */
   readonly method?: 'GET' | 'POST';
+  readonly body?: string;
   /** For the whole answer; undefined: 5 s. */
   readonly timeoutMs?: number;
 }
@@ -23,11 +24,11 @@ const MAX_BYTES = 128 * 1024 * 1024;
 export async function askAdmin(
   socketPath: string,
   path: string,
-  { clock, signal, method = 'GET', timeoutMs = TIMEOUT_MS }: AskOptions,
+  { clock, signal, method = 'GET', body, timeoutMs = TIMEOUT_MS }: AskOptions,
 ): Promise<HttpAnswer> {
   const bounds = { clock, signal, timeoutMs, maxBytes: MAX_BYTES };
   try {
-    return await httpAsk({ socketPath }, { method, path }, bounds);
+    return await httpAsk({ socketPath }, { method, path, body }, bounds);
   } catch (thrown) {
     throw signal.aborted ? interrupted() : unreachable(socketPath, thrown);
   }

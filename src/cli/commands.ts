@@ -112,6 +112,25 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import('./bundle.ts')).bundleShow,
   },
   {
+    words: 'bundle set',
+    summary: 'trust another trust domain: keep its bundle, for entries that federate with it',
+    flags: [
+      ...ADMIN,
+      { name: 'trust-domain', value: 'TD', doc: 'whose bundle it is' },
+      { name: 'file', value: 'FILE', doc: 'roots in PEM or a SPIFFE bundle document' },
+      { name: 'format', value: 'pem|spiffe', doc: 'which of them; seen from the text by default' },
+    ],
+    note: ADMIN_NOTE,
+    load: async () => (await import('./bundle-set.ts')).bundleSet,
+  },
+  {
+    words: 'bundle delete',
+    summary: 'forget a bundle that was set by hand',
+    flags: [...ADMIN, { name: 'trust-domain', value: 'TD', doc: 'whose bundle it is' }],
+    note: ADMIN_NOTE,
+    load: async () => (await import('./bundle-set.ts')).bundleDelete,
+  },
+  {
     words: 'revoke',
     summary: 'revoke SVIDs: no proxy accepts them any more, their holders get new ones',
     flags: [

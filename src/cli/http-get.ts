@@ -19,18 +19,24 @@ export interface HttpBounds {
   readonly maxBytes: number;
 }
 
+interface HttpRequest {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: string | undefined;
+}
+
 /** GET; see `httpAsk`. */
 export function httpGet(target: HttpTarget, path: string, bounds: HttpBounds): Promise<HttpAnswer> {
   return httpAsk(target, { method: 'GET', path }, bounds);
 }
 
 /**
- * A request without a body over a connection of its own, following nothing; rejects with whatever went wrong, with the code
- * ETIMEDOUT after `timeoutMs`.
+ * A request over a connection of its own, following nothing; rejects with whatever went wrong, with the
+ * code ETIMEDOUT after `timeoutMs`.
  */
 export function httpAsk(
   target: HttpTarget,
-  { method, path }: { readonly method: 'GET' | 'POST'; readonly path: string },
+  { method, path, body: sent }: HttpRequest,
   { clock, signal, timeoutMs, maxBytes }: HttpBounds,
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
@@ -62,7 +68,7 @@ export function httpAsk(
       if (!answered) fail(new Error('it closed the connection without an answer'));
     });
     req.on('error', fail);
-    req.end();
+    req.end(sent);
   });
 }
 

@@ -96,7 +96,7 @@ describe('a folder of bundles', () => {
 describe('bundles that are set by hand', () => {
   function open(folder: string) {
     const bundles = createForeignBundles({ clock: systemClock, log: silentLogger });
-    return { bundles, kept: openKeptBundles(folder, bundles, silentLogger) };
+    return { bundles, kept: openKeptBundles(folder, OWN, bundles, silentLogger) };
   }
 
   it('are there again after a restart, those without a root too', (t) => {
@@ -119,6 +119,7 @@ describe('bundles that are set by hand', () => {
     const { kept, bundles } = open(folder);
     kept.set(A, root, 'pem');
     assert.throws(() => kept.set(A, 'nonsense', undefined), { code: 'ERR_BAD_REQUEST' });
+    assert.throws(() => kept.set(OWN, root, undefined), /the own trust domain/);
     assert.equal(bundles.get(A)?.x509Authorities.length, 1);
     assert.equal(kept.delete(A), true);
     assert.equal(kept.delete(A), false);

@@ -30,6 +30,7 @@ const MAX_KEPT = 1024;
  */
 export function openKeptBundles(
   folder: string | undefined,
+  ownTrustDomain: TrustDomain,
   bundles: Pick<ForeignBundles, 'put'>,
   log: Logger,
 ): KeptBundles {
@@ -39,6 +40,9 @@ export function openKeptBundles(
 
   return {
     set(trustDomain, text, format) {
+      if (trustDomain === ownTrustDomain) {
+        throw new IdentityError('ERR_BAD_REQUEST', `${trustDomain} is the own trust domain`);
+      }
       const { roots } = parseBundle(text, format);
       if (!kept.has(trustDomain) && kept.size >= MAX_KEPT) {
         throw new IdentityError('ERR_BAD_REQUEST', `there are ${MAX_KEPT} bundles set already`);

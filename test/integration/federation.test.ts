@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { namesOf, only } from '../support/answers.ts';
 import { startApp } from '../support/app.ts';
 import { temporaryFolder } from '../support/issuer.ts';
+import { runCredence } from '../support/credence-command.ts';
 import { connectDeltaProxy } from '../support/delta-proxy.ts';
 import { connectProxy } from '../support/sds-proxy.ts';
 import { foreignCas } from '../support/upstream.ts';
@@ -94,6 +95,39 @@ describe('bundles of other trust domains', { timeout: 60_000 }, () => {
     assert.deepEqual(domainsOf(await stream.next()), { 'partner.example': 1 });
     const after = await proxy.fetch({ resource_names: [] });
     assert.deepEqual(namesOf(after), ['spiffe://example.org', PARTNER, WEB.spiffe_id]);
+  });
+
+  it('are set and deleted by hand', async (t) => {
+    const folder = temporaryFolder(t);
+    await using app = await startApp({ entries: [WEB] });
+    const admin = ['--admin-socket', join(dirname(app.socketPath), 'admin.sock')];
+    const partner = ['--trust-domain', 'partner.example'];
+    using proxy = connectProxy(app.socketPath);
+    const all = proxy.stream();
+    all.ask('ALL');
+    assert.deepEqual(domainsOf(await all.next()), { 'example.org': 1 });
+    all.ack('ALL');
+    writeFileSync(join(folder, 'roots.pem'), root + next);
+    const file = ['--file', join(folder, 'roots.pem')];
+    const set = await runCredence(['bundle', 'set', ...admin, ...partner, ...file]);
+    assert.deepEqual([set.code, set.out], [0, 'the bundle of partner.example is set\n'], set.err);
+    assert.deepEqual(domainsOf(await all.next()), { 'example.org': 1, 'partner.example': 2 });
+    all.ack('ALL');
+    const shown = await runCredence(['bundle', 'show', ...admin, ...partner]);
+    assert.equal(shown.out.split('BEGIN CERTIFICATE').length - 1, 2);
+    writeFileSync(join(folder, 'roots.pem'), 'nonsense');
+    const refused = await runCredence(['bundle', 'set', ...admin, ...partner, ...file]);
+    assert.equal(refused.code, 1);
+    assert.match(refused.err, /found neither/);
+    const own = ['--trust-domain', 'example.org'];
+    assert.match(
+      (await runCredence(['bundle', 'set', ...admin, ...own, ...file])).err,
+      /own trust/,
+    );
+    const deleted = await runCredence(['bundle', 'delete', ...admin, ...partner]);
+    assert.equal(deleted.code, 0, deleted.err);
+    assert.deepEqual(domainsOf(await all.next()), { 'example.org': 1 });
+    assert.equal((await runCredence(['bundle', 'delete', ...admin, ...partner])).code, 1);
   });
 
   it('are shown to the operator, with what is wrong', async (t) => {
