@@ -16,7 +16,7 @@ async function ask(path: string, query: string, control: Partial<BundleControl> 
     body: () => Promise.resolve('a bundle'),
   };
   const { code, body } = await runBundleCommand(path, new URLSearchParams(query), context);
-  return { code, body: String(body), calls };
+  return { code, body: body as string, calls };
 }
 
 describe('runBundleCommand()', () => {
