@@ -15,6 +15,8 @@ export interface CaSources {
 export interface AuthorityView {
   readonly level?: string;
   readonly slot: string;
+  /** `prepared`, `active` or `old`. */
+  readonly state?: string | undefined;
   /** Subject key identifier, lower-case hex. */
   readonly id?: string | undefined;
   /** That of the root above it. */
@@ -72,6 +74,7 @@ export function authorityDocument(authority: AuthorityView) {
   return {
     level: authority.level ?? (authority.slot === 'root' ? 'root' : 'issuing'),
     slot: authority.slot,
+    state: authority.state ?? null,
     id: authority.id ?? null,
     root_id: authority.rootId ?? null,
     subject: authority.subject ?? null,

@@ -102,6 +102,7 @@ describe('statusText()', () => {
       {
         level: 'issuing',
         slot: 'active',
+        state: 'active',
         id: '0b',
         root_id: null,
         subject: null,

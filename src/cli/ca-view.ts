@@ -59,7 +59,7 @@ export function parseCa(document: unknown): CaView {
     notByHand: words(from['not_by_hand']),
     authorities: list(from['authorities']).map((authority) => ({
       level: words(authority['level']) ?? '?',
-      slot: words(authority['slot']) ?? '?',
+      slot: words(authority['state']) ?? words(authority['slot']) ?? '?',
       id: words(authority['id']),
       subject: words(authority['subject']),
       notAfterMs: time(authority['not_after']),
