@@ -17,6 +17,7 @@ import { crlSignersOf, revokedIn, statusOf } from './ca-status.ts';
 import type { KeyManager } from './keys.ts';
 import { createDiskRootRecord, rootRecordPath } from './root-record.ts';
 import { openStore, type AuthorityStore, type KeyManagerType } from './store.ts';
+import { followTaints } from './told-taints.ts';
 import type { UpstreamAuthority } from './upstream-authority.ts';
 import { readOneCertificate } from './upstream-certificates.ts';
 
@@ -133,12 +134,15 @@ function sourceOf(keeper: CaKeeper, life: CaLife, deps: AuthoritiesDeps): CaSour
     ...{ keeper, life, inUse, log },
     upstreamName: upstream?.name,
   });
+  const told = upstream?.roots;
+  const authorities = () => statusOf(keeper.state());
+  const stop = told?.tainted ? followTaints({ ...deps, told, control, authorities }) : undefined;
   return {
     current: () => keeper.current(),
     usable: (options) => life.usable(options),
     bundle: () => keeper.bundle(),
     onBundleChange: (listener) => keeper.onBundleChange(listener),
-    authorities: () => statusOf(keeper.state()),
+    authorities,
     asked: (ttlMs) => keeper.allowedTtlMs(ttlMs),
     upstream: () => life.upstreamStatus(),
     onReload: () => () => undefined,
@@ -147,7 +151,10 @@ function sourceOf(keeper: CaKeeper, life: CaLife, deps: AuthoritiesDeps): CaSour
     crlSigners: () => crlSignersOf(keeper.state(), (id) => keeper.key(id)),
     revokedAuthorities: () => revokedIn(keeper.state()),
     onSignersChange: (listener) => keeper.onChange(listener),
-    close: () => life.close(),
+    close() {
+      stop?.();
+      life.close();
+    },
   };
 }
 

@@ -21,7 +21,12 @@ export interface IssuedCa {
 export interface ToldRoots {
   /** DER of each; undefined while nothing has been heard. */
   current(): readonly Buffer[] | undefined;
-  /** Returns how to stop. */
+  /**
+   * Subject key identifiers, lower-case hex, of roots below which nothing is signed any more and which
+   * are to be left at once: a node's CA was stolen, say. Absent where nobody tells of that.
+   */
+  tainted?(): readonly string[];
+  /** Called when either answers something else; returns how to stop. */
   onChange(listener: () => void): () => void;
 }
 

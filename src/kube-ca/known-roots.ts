@@ -21,8 +21,8 @@ export interface KnownRoots extends ToldRoots {
 
 /** Where whoever follows them puts what it finds. */
 export interface RootsSink {
-  /** PEM; false when it is refused. */
-  take(pem: string): boolean;
+  /** PEM, and the roots that are to be left, by their key identifiers; false when it is refused. */
+  take(pem: string, tainted?: readonly string[]): boolean;
   /** They cannot be told of now, for this reason. */
   missing(why: string): void;
 }
@@ -34,6 +34,7 @@ export function createKnownRoots(whose: string, log: Logger): KnownRoots & Roots
   let known: readonly UpstreamCertificate[] | undefined;
   let fault: string | undefined = `${whose} has not been heard of yet`;
   let told: readonly Buffer[] | undefined;
+  let left: readonly string[] = [];
 
   function refuse(why: string): void {
     // Once: whoever tells of it does so again and again.
@@ -46,6 +47,7 @@ export function createKnownRoots(whose: string, log: Logger): KnownRoots & Roots
   return {
     whose,
     current: () => told,
+    tainted: () => left,
     onChange: (listener) => changes.add(() => listener()),
     async until(suffice, { signal }) {
       while (!known || !suffice(known)) {
@@ -57,7 +59,7 @@ export function createKnownRoots(whose: string, log: Logger): KnownRoots & Roots
     },
     fault: () => fault,
     missing: refuse,
-    take(pem) {
+    take(pem, tainted = []) {
       let roots: readonly UpstreamCertificate[];
       try {
         roots = rootsIn(pem, whose);
@@ -66,7 +68,12 @@ export function createKnownRoots(whose: string, log: Logger): KnownRoots & Roots
         return false;
       }
       fault = undefined;
-      if (known && isSame(known, roots)) return true;
+      const isLeft = tainted.join() !== left.join();
+      left = tainted;
+      if (known && isSame(known, roots)) {
+        if (isLeft) changes.emit(undefined);
+        return true;
+      }
       known = roots;
       told = roots.map(({ der }) => der);
       log.info({ count: roots.length, detail: whose }, 'roots are told');

@@ -9,6 +9,10 @@ import type { RootsSink } from './known-roots.ts';
 
 /** Where the roots of a ConfigMap are, as cert-manager and the API server name it. */
 const KEY = 'ca.crt';
+/** Where the signer tells which of them are to be left. */
+const TAINTED = 'tainted';
+const IDENTIFIER = /^[0-9a-f]{40}$/;
+const MAX_TAINTED = 64;
 const GROUP = '/apis/certificates.k8s.io';
 /** The newest first. */
 const VERSIONS = ['v1', 'v1beta1', 'v1alpha1'];
@@ -27,7 +31,14 @@ export function followConfigMap(
   };
   const pem = (object: unknown) => text(record(record(object)['data'])[KEY]);
   const absent = `ConfigMap ${namespace}/${name} is not there, or has no ${KEY}`;
-  return follow(what, mirrorOf({ name, pem, absent }, roots), deps);
+  const tainted = (object: unknown) => identifiersIn(text(record(record(object)['data'])[TAINTED]));
+  return follow(what, mirrorOf({ name, pem, tainted, absent }, roots), deps);
+}
+
+/** Those of roots that are to be left, one a line; what is none is no matter. */
+function identifiersIn(lines: string): readonly string[] {
+  const found = lines.split('\n').map((line) => line.trim());
+  return found.filter((line) => IDENTIFIER.test(line)).slice(0, MAX_TAINTED);
 }
 
 /** Follows a ClusterTrustBundle, by whichever version of the API the server has. */
@@ -64,6 +75,7 @@ function mirrorOf(
   one: {
     readonly name: string;
     readonly pem: (object: unknown) => string;
+    readonly tainted?: (object: unknown) => readonly string[];
     readonly absent: string;
   },
   roots: RootsSink,
@@ -71,7 +83,7 @@ function mirrorOf(
   const take = (object: unknown) => {
     const pem = one.pem(object);
     if (pem === '') roots.missing(one.absent);
-    else roots.take(pem);
+    else roots.take(pem, one.tainted?.(object));
   };
   return {
     replace(objects) {

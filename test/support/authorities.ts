@@ -39,6 +39,8 @@ export class FakeUpstream implements UpstreamAuthority {
   readonly #clock: FakeClock;
   readonly #listeners = new Set<() => void>();
   #told: readonly Buffer[] | undefined;
+  /** Roots that are to be left. */
+  left: readonly string[] = [];
 
   constructor(
     clock: FakeClock,
@@ -51,6 +53,7 @@ export class FakeUpstream implements UpstreamAuthority {
     if (!options.tells) return;
     this.roots = {
       current: () => this.#told,
+      tainted: () => this.left,
       onChange: (listener: () => void) => {
         this.#listeners.add(listener);
         return () => void this.#listeners.delete(listener);
