@@ -72,9 +72,9 @@ const LEAVING = {
   revoke: 'the upstream has left a root: it is trusted no more once nothing of it is in use',
 };
 
-function change({ onChange }: ToldRoots): Promise<void> {
+function change(told: ToldRoots): Promise<void> {
   return new Promise((resolve) => {
-    const stop = onChange(() => {
+    const stop = told.onChange(() => {
       stop();
       resolve();
     });

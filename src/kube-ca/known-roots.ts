@@ -8,6 +8,7 @@ import { certificatesIn, isRoot } from './issued.ts';
 
 /** Roots as somebody tells of them. What is no good, or gone, leaves the last good ones in force. */
 export interface KnownRoots extends ToldRoots {
+  tainted(): readonly string[];
   /** Who tells of them, for messages. */
   readonly whose: string;
   /** Waits until they are known and `suffice`. Rejects with the signal's reason. */

@@ -119,14 +119,14 @@ describe('followRoots()', { timeout: 60_000 }, () => {
   it('tells which of them are to be left, and takes nothing else for one', async (t) => {
     const { cluster, roots, until, root } = await open(t, CONFIG_MAP);
     await until('the root', root);
-    assert.deepEqual(roots.tainted?.(), []);
+    assert.deepEqual(roots.tainted(), []);
     const id = 'ab'.repeat(20);
     const tainted = `${id}\n\nAB\n${'ab'.repeat(30)}\n../${id}\n`;
     cluster.put(ROOTS_PATH, 'roots', { data: { 'ca.crt': root.cert, tainted } });
-    await eventually(() => roots.tainted?.().length === 1, { what: 'one is to be left' });
-    assert.deepEqual(roots.tainted?.(), [id]);
+    await eventually(() => roots.tainted().length === 1, { what: 'one is to be left' });
+    assert.deepEqual(roots.tainted(), [id]);
     cluster.put(ROOTS_PATH, 'roots', { data: { 'ca.crt': root.cert } });
-    await eventually(() => roots.tainted?.().length === 0, { what: 'none is' });
+    await eventually(() => roots.tainted().length === 0, { what: 'none is' });
   });
 
   it('says which right is missing, and goes on once it is there', async (t) => {
