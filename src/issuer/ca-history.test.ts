@@ -176,7 +176,8 @@ class World {
         await this.pass(event.minutes * MINUTE_MS);
         this.sign(MINUTE_MS);
         this.clock.turn(-event.hours * HOUR_MS);
-        return this.#mended();
+        // What was made ahead of time is valid by then; who asks sooner has another one made.
+        return this.#mended(Math.max(event.hours, 0) * HOUR_MS);
       case 'away':
         if (this.upstream) this.upstream.away = 'nobody answers';
         await this.#faulty(event.minutes);
@@ -216,9 +217,9 @@ class World {
     await this.pass(minutes * MINUTE_MS);
   }
 
-  #mended(): void {
+  #mended(aheadMs = 0): void {
     // The longest that anybody waits before the next try.
-    this.#faultUntilMs = this.clock.now() + 6 * MINUTE_MS;
+    this.#faultUntilMs = this.clock.now() + aheadMs + 6 * MINUTE_MS;
   }
 
   async #command({ kind, level }: { kind: string; level: 'root' | 'issuing' }): Promise<void> {

@@ -164,8 +164,9 @@ function decideIssuing(planning: Planning): Step | undefined {
   if (!signer) return next ? (isReady ? ACTIVATE : undefined) : prepareCa(planning);
   const life = signingLifeOf(state, signer);
   if (signer !== active) {
-    // The clock was set back: the one in use is only not valid yet.
-    if (active && validityOf(state, active).notBeforeMs > facts.nowMs) return undefined;
+    // The clock was set back: the one in use is only not valid yet, and will be before this one ends.
+    const fromMs = active ? validityOf(state, active).notBeforeMs : -Infinity;
+    if (fromMs > facts.nowMs && fromMs < life.notAfterMs - 1000) return undefined;
     if (!next) return prepareCa(planning);
   }
   const isOther = signer !== active || signer.upstream !== terms.upstream;
