@@ -2,6 +2,7 @@ import { X509Certificate, type KeyObject } from 'node:crypto';
 import { errorText, IdentityError } from '../core/errors.ts';
 import type { X509Authority } from '../identity/bundle.ts';
 import { KEY_USAGE, readCertificate } from '../identity/certificate.ts';
+import { isTakenKey, TAKEN_KEYS } from '../identity/public-key.ts';
 
 /** One trust domain has few roots; a document with more is none of this kind. */
 export const MAX_ROOTS = 64;
@@ -28,9 +29,7 @@ export function readRoot(der: Buffer): X509Authority {
   if (!facts.issuer.equals(facts.subject) || !certificate.verify(publicKey)) {
     throw bad('expected a root that is signed by itself');
   }
-  if (!isTaken(publicKey)) {
-    throw bad('expected an RSA key of 2048 bits or more, or one on P-256, P-384 or P-521');
-  }
+  if (!isTakenKey(publicKey)) throw bad(`expected ${TAKEN_KEYS}`);
   // Copied: what follows the certificate in `der` is not part of it.
   return { der: Buffer.from(certificate.raw), notAfterMs: facts.notAfterMs };
 }
@@ -41,12 +40,6 @@ export function inOrder(roots: readonly X509Authority[]): readonly X509Authority
   const sorted = [...byBytes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, root]) => root);
   if (sorted.length <= MAX_ROOTS) return sorted;
   throw bad(`it has ${sorted.length} roots, at most ${MAX_ROOTS} are expected`);
-}
-
-function isTaken({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean {
-  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails ?? {};
-  if (asymmetricKeyType === 'rsa') return modulusLength >= 2048;
-  return ['prime256v1', 'secp384r1', 'secp521r1'].includes(namedCurve);
 }
 
 export function bad(why: string): IdentityError {

@@ -1,5 +1,5 @@
-import type { KeyObject } from 'node:crypto';
 import { CLIENT_AUTH, KEY_USAGE, SERVER_AUTH } from '../identity/certificate.ts';
+import { isTakenKey, TAKEN_KEYS } from '../identity/public-key.ts';
 import { trustDomainId, type TrustDomain } from '../identity/spiffe-id.ts';
 import { isoTime } from './authority.ts';
 import { nameConstraintFault } from './name-constraints.ts';
@@ -37,7 +37,7 @@ export function caFault(ca: UpstreamCertificate, place: Place): string | undefin
   }
   if (facts.subject.length <= EMPTY_NAME) return 'RFC 5280 4.1.2.6: expected a subject';
   return (
-    keyFault(ca.publicKey) ??
+    (isTakenKey(ca.publicKey) ? undefined : `expected ${TAKEN_KEYS}`) ??
     useFault(ca, isRoot) ??
     (trustDomain === undefined ? undefined : namesFault(ca, trustDomain)) ??
     (nowMs === undefined ? undefined : timeFault(ca, nowMs))
@@ -91,16 +91,4 @@ function useFault({ facts, der }: UpstreamCertificate, isRoot: boolean): string 
   // A root's own signature proves nothing, so nobody looks at it.
   const weak = !isRoot && WEAK.some((oid) => der.includes(oid));
   return weak ? 'it is signed with MD5 or SHA-1, which peers refuse' : undefined;
-}
-
-/** RSA of 2048 bits and more, and the curves that TLS 1.3 names: what Envoy takes. */
-function keyFault({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string | undefined {
-  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails ?? {};
-  const fits =
-    asymmetricKeyType === 'rsa'
-      ? modulusLength >= 2048
-      : ['prime256v1', 'secp384r1', 'secp521r1'].includes(namedCurve);
-  return fits
-    ? undefined
-    : 'expected an RSA key of 2048 bits or more, or one on P-256, P-384 or P-521';
 }

@@ -1,4 +1,4 @@
-import { X509Certificate, type KeyObject } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { errorText, IdentityError } from '../core/errors.ts';
 import type { TrustBundle } from '../identity/bundle.ts';
@@ -10,6 +10,7 @@ import {
   type CertificateFacts,
 } from '../identity/certificate.ts';
 import { isSignedBy, readCrl, type CrlFacts } from '../identity/crl.ts';
+import { isTakenKey } from '../identity/public-key.ts';
 import type { TrustDomain } from '../identity/spiffe-id.ts';
 import type { X509Svid } from '../identity/svid.ts';
 import { createKeyFault, type KeyFault } from './key-fit.ts';
@@ -185,7 +186,7 @@ function rootsFault({ x509Authorities }: TrustBundle, nowMs: number): string | u
       // Once for each bundle: who can turn one in may not be who signed it.
       const certificate = new X509Certificate(der);
       const { publicKey } = certificate;
-      if (!isTaken(publicKey)) return 'a root has a key that Envoy does not take';
+      if (!isTakenKey(publicKey)) return 'a root has a key that Envoy does not take';
       if (!certificate.verify(publicKey)) return 'a root is not signed by itself';
     } catch (thrown) {
       return `a root cannot be read: ${errorText(thrown)}`;
@@ -198,13 +199,6 @@ function rootsFault({ x509Authorities }: TrustBundle, nowMs: number): string | u
 function outsideLife({ notBeforeMs, notAfterMs }: CertificateFacts, nowMs: number) {
   if (notAfterMs <= nowMs) return 'a root has expired';
   return notBeforeMs > nowMs ? 'a root is not valid yet' : undefined;
-}
-
-/** RSA of 2048 bits and more, and the curves that TLS 1.3 names. */
-function isTaken({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean {
-  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails ?? {};
-  if (asymmetricKeyType === 'rsa') return modulusLength >= 2048;
-  return ['prime256v1', 'secp384r1', 'secp521r1'].includes(namedCurve);
 }
 
 function leafFault(leaf: CertificateFacts, id: string): string | undefined {
