@@ -24,16 +24,18 @@ import {
   withRoot,
   withTold,
 } from './ca-changes.ts';
+import { waitAtGate } from './ca-gate.ts';
 import type { CaKeeper } from './ca-keeper.ts';
-import { isBarred, orderCa, readToldRoots } from './ca-order.ts';
-import { decide, delayEndMs, gateDeadlineMs, type PlanTerms, type Step } from './ca-plan.ts';
-import { caIn, fingerprint, ownRootIn, rootOf, type CaState } from './ca-state.ts';
+import { orderCa } from './ca-order.ts';
+import { decide, type PlanTerms, type Step } from './ca-plan.ts';
+import { caIn, ownRootIn, rootOf, type CaState } from './ca-state.ts';
 import type { UpstreamStatus } from './ca-source.ts';
 import type { AuthorityLevel } from './authority-control.ts';
 import type { KeyType } from './key-type.ts';
 import type { KeyManager } from './keys.ts';
 import { createLimiter } from './limiter.ts';
 import { createSelfSigned } from './self-signed.ts';
+import { createToldRoots } from './told-roots.ts';
 import type { UpstreamAuthority } from './upstream-authority.ts';
 import { readOneCertificate } from './upstream-certificates.ts';
 
@@ -92,8 +94,7 @@ export class CaLife {
   #running: Promise<void> | undefined;
   #again = false;
   #lastSuccessMs: number | undefined;
-  /** What the upstream told of last and how that was found. */
-  #told = '';
+  readonly #takeTold: () => void;
 
   constructor(terms: LifeTerms, deps: LifeDeps) {
     this.#terms = terms;
@@ -106,6 +107,7 @@ export class CaLife {
     this.#stirs = createListeners<undefined>((err) =>
       deps.log.error({ err }, 'who waits for the authorities failed'),
     );
+    this.#takeTold = createToldRoots({ ...deps, trustDomain: terms.trustDomain });
     const { readers, upstream, keeper } = deps;
     // Acknowledgements come by the thousand, and matter while something waits for them.
     this.#stop.push(readers.onChange(() => isWaiting(keeper.state()) && this.#stir()));
@@ -267,43 +269,17 @@ export class CaLife {
     );
   }
 
-  /** Until the prepared one may take over: all proxies have its bundle, or were waited for. */
+  /** Until the prepared one may take over; `force` waits for nobody. */
   async gate(
     level: AuthorityLevel,
     { signal, force }: { signal: AbortSignal; force: boolean },
   ): Promise<void> {
-    const { clock } = this.#deps;
-    const sinceMs = clock.now();
-    while (!force) {
-      const waitMs = this.#gateOpensIn(level, sinceMs);
-      if (waitMs <= 0) break;
-      const look = new AbortController();
-      const timer = clock.after(waitMs, () => look.abort());
-      try {
-        await this.stirred({ signal: AbortSignal.any([signal, look.signal]) });
-      } catch (thrown) {
-        if (!look.signal.aborted || signal.aborted) throw thrown;
-      } finally {
-        timer.cancel();
-      }
-    }
     signal.throwIfAborted();
-  }
-
-  /** In how many milliseconds, at the latest; 0 or less: it is open. */
-  #gateOpensIn(level: AuthorityLevel, sinceMs: number): number {
-    const { clock, readers } = this.#deps;
-    const state = this.#keeper.state();
-    const nowMs = clock.now();
-    const signer = this.#keeper.current();
-    const next = caIn(state, 'prepared');
-    // Nothing else to sign with: nobody is waited for.
-    if (!signer || signer.certificate === next?.chain[0]) return 0;
-    const endMs = signer.validity.notAfterMs;
-    const delayMs = level === 'issuing' && next ? delayEndMs(state, next, this.#terms) : -Infinity;
-    const deadlineMs = gateDeadlineMs(sinceMs, endMs, this.#terms.ackTimeoutMs);
-    const opensMs = Math.max(delayMs, readers.count().behind === 0 ? -Infinity : deadlineMs);
-    return Math.min(opensMs, endMs) - nowMs;
+    if (force) return;
+    const { readers, clock } = this.#deps;
+    const stirred = (options: { signal: AbortSignal }) => this.stirred(options);
+    const parts = { keeper: this.#keeper, readers, clock, terms: this.#terms, stirred };
+    await waitAtGate(level, parts, { signal });
   }
 
   /** Something may have changed that others wait for. */
@@ -329,7 +305,7 @@ export class CaLife {
       this.#again = false;
       const keepFromMs = this.#keeping.notBeforeMs();
       if (keepFromMs > -Infinity) return this.#plan(keepFromMs);
-      this.#listTold();
+      this.#takeTold();
       const step = this.#next();
       if (step.kind === 'wait') {
         if (!this.#isAskedAgain()) return this.#plan(step.untilMs);
@@ -384,31 +360,6 @@ export class CaLife {
     this.#planned?.cancel();
     if (untilMs === Infinity) return;
     this.#planned = this.#schedule.at(untilMs, () => this.#stir());
-  }
-
-  /** Roots that the upstream tells of are trusted from now on, and what it tells of no more is not for ever. */
-  #listTold(): void {
-    const { upstream, clock, log } = this.#deps;
-    const told = upstream?.roots?.current();
-    if (!upstream || !told) return;
-    const text = told.map((der) => der.toString('base64')).join();
-    const nowMs = clock.now();
-    const state = this.#keeper.state();
-    try {
-      const { trustDomain } = this.#terms;
-      const roots = readToldRoots(upstream, told, { trustDomain, nowMs }).filter(
-        (root) => !isBarred(state, root),
-      );
-      const before = state.roots.filter((root) => root.told && !root.tainted);
-      const prints = new Set(before.map((root) => fingerprint(root.certificate)));
-      const same =
-        roots.length === prints.size && roots.every((root) => prints.has(fingerprint(root)));
-      if (!same) this.#keeper.commit(withTold(state, roots, this.#keeper.moment()));
-    } catch (thrown) {
-      if (text !== this.#told)
-        log.warn({ err: thrown }, 'the roots that are told of are not taken');
-    }
-    this.#told = text;
   }
 
   #ownUpstream(): UpstreamAuthority {
