@@ -8,7 +8,8 @@ import { NO_READERS, type BundleReaders } from './bundle-readers.ts';
 import { createAuthorityControl } from './ca-control.ts';
 import { withRootsBefore, withTold, type Moment } from './ca-changes.ts';
 import { CaKeeper } from './ca-keeper.ts';
-import { CaLife, type CaObserver, type LifeTerms } from './ca-life.ts';
+import { CaLife } from './ca-life.ts';
+import type { CaObserver, StepTerms } from './ca-steps.ts';
 import { loadAuthorities } from './ca-load.ts';
 import type { RotationTerms } from './ca-plan.ts';
 import type { CaSource } from './ca-source.ts';
@@ -22,7 +23,7 @@ import type { UpstreamAuthority } from './upstream-authority.ts';
 import { readOneCertificate } from './upstream-certificates.ts';
 
 /** What authorities are to be like; lives in milliseconds. */
-export interface AuthoritiesConfig extends Omit<LifeTerms, 'upstream' | keyof RotationTerms> {
+export interface AuthoritiesConfig extends Omit<StepTerms, 'upstream' | keyof RotationTerms> {
   readonly caRotation: RotationTerms;
   readonly dataDir: string;
   readonly keyManager: KeyManagerType;

@@ -70,7 +70,7 @@ async function prepare(deps: Deps, level: AuthorityLevel, options: Options): Pro
   const ca = level === 'issuing' ? caIn(state, 'prepared') : undefined;
   if (root) return nameOfRoot(root);
   if (ca) return nameOfCa(ca);
-  return level === 'root' ? life.prepareRoot() : life.prepareCa({ ...options });
+  return level === 'root' ? life.steps.prepareRoot() : life.steps.prepareCa({ ...options });
 }
 
 async function activate(
@@ -83,7 +83,7 @@ async function activate(
   const before = nameOfPrepared(keeper.state(), level);
   if (before === undefined) throw refused(`no ${nounOf(level)} is prepared`);
   await life.gate(level, options);
-  life.activate(level);
+  life.steps.activate(level);
   return before;
 }
 
@@ -96,7 +96,7 @@ async function taintCa(deps: Deps, { ca, name }: Found, { signal }: Options): Pr
     keeper.commit(withTaint(keeper.state(), names, keeper.moment()));
     return name;
   }
-  if (!isReady(deps)) await life.prepareCa({ signal, insteadOf: name });
+  if (!isReady(deps)) await life.steps.prepareCa({ signal, insteadOf: name });
   await life.gate('issuing', { signal, force: false });
   takeOver(deps, names);
   return name;
@@ -111,15 +111,15 @@ async function taintRoot(deps: Deps, { root, name }: Found, { signal }: Options)
     return active && nameOf(rootOf(keeper.state(), active)) === name;
   };
   if (upstreamName === undefined && nameOf(ownRootIn(keeper.state(), 'active')) === name) {
-    if (!ownRootIn(keeper.state(), 'prepared')) await life.prepareRoot();
+    if (!ownRootIn(keeper.state(), 'prepared')) await life.steps.prepareRoot();
     await life.gate('root', { signal, force: false });
-    life.activate('root');
+    life.steps.activate('root');
   }
   if (!inUse()) {
     keeper.commit(withTaint(keeper.state(), names, keeper.moment()));
     return name;
   }
-  if (!isReady(deps, name)) await life.prepareCa({ signal, insteadOf: name });
+  if (!isReady(deps, name)) await life.steps.prepareCa({ signal, insteadOf: name });
   await life.gate('issuing', { signal, force: false });
   takeOver(deps, names);
   return name;

@@ -83,8 +83,9 @@ class World {
     const more = { upstream: this.upstream, readers: this.readers, signal: abort.signal };
     const opening = continueAuthorities(store, config, { ...deps, ...more });
     opening.catch(() => undefined);
-    for (let n = 0; n < 200 && !this.disk.isDead; n++) {
-      const done = await Promise.race([
+    let done: boolean | undefined;
+    for (let n = 0; n < 900 && !this.disk.isDead; n++) {
+      done = await Promise.race([
         opening.then(
           () => true,
           () => true,
@@ -94,6 +95,7 @@ class World {
       if (done) break;
       await this.clock.advance(1000);
     }
+    assert.ok(done ?? this.disk.isDead, 'a start has no end');
     if (this.disk.isDead) abort.abort();
     try {
       this.#source = await opening;
@@ -246,10 +248,12 @@ class World {
       })
       .finally(() => (isDone = true));
     const isOver = () => isDone;
-    for (let n = 0; n < 400 && !isOver(); n++) {
+    // Acknowledgements and other nodes are waited for, minutes each.
+    for (let n = 0; n < 1200 && !isOver(); n++) {
       await this.clock.advance(1000);
       await idle(this);
     }
+    assert.ok(isOver(), `${kind} of the ${level} has no end`);
     await done;
     if (kind === 'taint' || kind === 'revoke') this.#forget();
     this.check();
@@ -306,9 +310,10 @@ const rootsOf = (bundle: TrustBundle) =>
 
 /** Until nothing more happens without the clock: keys come from other threads. */
 async function idle({ disk }: World): Promise<undefined> {
-  for (let turns = 0; turns < 12; turns++) {
+  for (let turns = 0, all = 0; turns < 12; turns++, all++) {
     await new Promise((resolve) => setImmediate(resolve));
     if (disk.isBusy && !disk.isDead) turns = 0;
+    assert.ok(all < 200_000, 'a key was asked for and nothing becomes of it');
   }
   return undefined;
 }

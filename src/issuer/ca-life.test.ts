@@ -168,6 +168,22 @@ describe('the rotation of a CA', () => {
     assert.notEqual(signer(again), 'nobody');
   });
 
+  it('starts when the CA and the one that was prepared have both just ended', async (t) => {
+    const { open, pass, clock } = exactly(t);
+    const source = await open();
+    // Prepared at half of its life, it ends half a day after the one in use.
+    await pass(13 * HOUR_MS);
+    assert.ok(slots(source).some((one) => one.startsWith('prepared')));
+    const ends = source
+      .authorities()
+      .map(({ level, notAfterMs }) => (level === 'root' ? 0 : notAfterMs));
+    source.close();
+    // Within the time in which a clock is not believed that something is over.
+    clock.jump(Math.max(...ends) - clock.now() + 10 * MINUTE_MS);
+    const again = await open();
+    assert.notEqual(signer(again), 'nobody');
+  });
+
   it('leaves no timer and changes nothing after close', async (t) => {
     const { open, clock, disk } = exactly(t);
     const source = await open();

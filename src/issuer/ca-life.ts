@@ -1,69 +1,19 @@
-import { abortReason, unlessAborted, type Clock } from '../core/clock.ts';
+import { abortReason, unlessAborted } from '../core/clock.ts';
 import { IdentityError, toIdentityError } from '../core/errors.ts';
 import { createListeners } from '../core/listeners.ts';
-import type { Logger } from '../core/log.ts';
-import type { Random } from '../core/random.ts';
 import { createSchedule, type Schedule, type Scheduled } from '../core/schedule.ts';
-import type { TrustDomain } from '../identity/spiffe-id.ts';
-import {
-  createCaCertifier,
-  describe,
-  isoTime,
-  isValidAt,
-  type Authority,
-  type CertifierDeps,
-} from './authority.ts';
-import type { BundleReaders } from './bundle-readers.ts';
+import { isoTime, isValidAt, type Authority } from './authority.ts';
+import type { AuthorityLevel } from './authority-control.ts';
 import { Attempts } from './ca-attempts.ts';
-import {
-  activateCa,
-  activateRoot,
-  pruned,
-  withCa,
-  withoutPrepared,
-  withRoot,
-  withTold,
-} from './ca-changes.ts';
+import { pruned, withoutPrepared } from './ca-changes.ts';
 import { waitAtGate } from './ca-gate.ts';
 import type { CaKeeper } from './ca-keeper.ts';
-import { orderCa } from './ca-order.ts';
-import { decide, type PlanTerms, type Step } from './ca-plan.ts';
-import { caIn, ownRootIn, rootOf, type CaState } from './ca-state.ts';
+import { decide, type Step } from './ca-plan.ts';
 import type { UpstreamStatus } from './ca-source.ts';
-import type { AuthorityLevel } from './authority-control.ts';
-import type { KeyType } from './key-type.ts';
-import type { KeyManager } from './keys.ts';
+import { caIn, ownRootIn, rootOf, type CaState } from './ca-state.ts';
+import { CaSteps, type StepDeps, type StepTerms } from './ca-steps.ts';
 import { createLimiter } from './limiter.ts';
-import { createSelfSigned } from './self-signed.ts';
 import { createToldRoots } from './told-roots.ts';
-import type { UpstreamAuthority } from './upstream-authority.ts';
-import { readOneCertificate } from './upstream-certificates.ts';
-
-/** Who counts what becomes of authorities. */
-export interface CaObserver {
-  rotated(level: AuthorityLevel, step: 'prepare' | 'activate'): void;
-  answered(result: 'issued' | 'error'): void;
-}
-
-export interface LifeTerms extends PlanTerms {
-  readonly trustDomain: TrustDomain;
-  readonly caKeyType: KeyType;
-  readonly rootTtlMs: number;
-  readonly nameConstraint: boolean;
-}
-
-export interface LifeDeps {
-  readonly keeper: CaKeeper;
-  readonly keys: Pick<KeyManager, 'generate'>;
-  /** Undefined: a root of our own. */
-  readonly upstream: UpstreamAuthority | undefined;
-  readonly readers: BundleReaders;
-  readonly observer: CaObserver | undefined;
-  readonly onCaSigned?: CertifierDeps['onCaSigned'];
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-}
 
 /** When the rotation goes on after a fault of ours. */
 const RESTART_MS = 10_000;
@@ -79,10 +29,11 @@ const isWaiting = (state: CaState) =>
 
 /** Sees to it that authorities follow one another in time, and does one thing after the other. */
 export class CaLife {
-  readonly #terms: LifeTerms;
-  readonly #deps: LifeDeps;
+  /** For commands too: one at a time, as in `command`. */
+  readonly steps: CaSteps;
+  readonly #terms: StepTerms;
+  readonly #deps: StepDeps;
   readonly #keeper: CaKeeper;
-  readonly #certify;
   readonly #lifetime = new AbortController();
   readonly #turn = createLimiter(1);
   readonly #schedule: Schedule;
@@ -93,14 +44,13 @@ export class CaLife {
   #planned: Scheduled | undefined;
   #running: Promise<void> | undefined;
   #again = false;
-  #lastSuccessMs: number | undefined;
   readonly #takeTold: () => void;
 
-  constructor(terms: LifeTerms, deps: LifeDeps) {
+  constructor(terms: StepTerms, deps: StepDeps) {
     this.#terms = terms;
     this.#deps = deps;
     this.#keeper = deps.keeper;
-    this.#certify = createCaCertifier(terms.trustDomain, terms.nameConstraint, deps);
+    this.steps = new CaSteps(terms, deps, this.#lifetime.signal);
     this.#schedule = createSchedule(deps.clock);
     this.#making = new Attempts(deps);
     this.#keeping = new Attempts(deps);
@@ -178,7 +128,7 @@ export class CaLife {
       upstream && {
         name: upstream.name,
         certFile: undefined,
-        loadedAtMs: this.#lastSuccessMs,
+        loadedAtMs: this.steps.lastSuccessMs,
         lastError: failure?.error.message,
         lastErrorAtMs: failure?.atMs,
         nextTryMs: failure?.retryAtMs,
@@ -191,82 +141,6 @@ export class CaLife {
     this.#schedule.close();
     for (const stop of this.#stop) stop();
     this.#deps.upstream?.close();
-  }
-
-  /** A root of our own, published and not signed with; resolves with its name. */
-  async prepareRoot(): Promise<string> {
-    const { keys, log, observer } = this.#deps;
-    const key = await keys.generate(this.#terms.caKeyType);
-    this.#lifetime.signal.throwIfAborted();
-    const ttlMs = this.#terms.rootTtlMs;
-    const made = await this.#certify({ key, ttlMs, issuer: undefined });
-    this.#lifetime.signal.throwIfAborted();
-    const root = { certificate: readOneCertificate(made.der), key: { id: key.id, type: key.type } };
-    this.#keeper.addKey(key);
-    this.#keeper.commit(withRoot(this.#keeper.state(), root, this.#keeper.moment()));
-    observer?.rotated('root', 'prepare');
-    log.info(describe(made), 'made a self-signed root');
-    return made.keyId.toString('hex');
-  }
-
-  /**
-   * A CA that is published and signs nothing. Without `insteadOf` it has to outlive the one in use; with
-   * a root's name it has to be below another one.
-   */
-  async prepareCa(options: { signal: AbortSignal; insteadOf?: string }): Promise<string> {
-    const { signal, insteadOf } = options;
-    const { keys, clock, log, observer } = this.#deps;
-    const { trustDomain, caTtlMs: ttlMs } = this.#terms;
-    const keeper = this.#keeper;
-    const upstream = this.#deps.upstream ?? this.#ownUpstream();
-    const key = await keys.generate(this.#terms.caKeyType);
-    signal.throwIfAborted();
-    const state = keeper.state();
-    const active = caIn(state, 'active');
-    const now = keeper.current();
-    const isSame = insteadOf === undefined && now?.certificate === active?.chain[0];
-    const beyondMs = isSame && active?.upstream === upstream.name ? now?.validity.notAfterMs : 0;
-    const terms = { trustDomain, ttlMs, state, now: () => clock.now(), beyondMs, insteadOf };
-    const ca = await this.#counted(orderCa(upstream, key, terms, { signal }));
-    signal.throwIfAborted();
-    keeper.addKey(key);
-    // Where roots come with CAs alone, those that came with this one are all there are.
-    const told = this.#deps.upstream && !upstream.roots;
-    const before = keeper.state();
-    const known = told ? withTold(before, [ca.root, ...ca.told], keeper.moment()) : before;
-    keeper.commit(withCa(known, ca, keeper.moment()));
-    this.#lastSuccessMs = clock.now();
-    observer?.rotated('issuing', 'prepare');
-    log.info({ ...describe(ca.chain[0]), path: upstream.name }, 'prepared an issuing CA');
-    return ca.chain[0].keyId.toString('hex');
-  }
-
-  /** Lets the prepared one of a level take over. */
-  activate(level: AuthorityLevel): void {
-    const { readers, log, observer } = this.#deps;
-    const keeper = this.#keeper;
-    const state = keeper.state();
-    const { behind } = readers.count();
-    const next =
-      level === 'root'
-        ? ownRootIn(state, 'prepared')?.certificate
-        : caIn(state, 'prepared')?.chain[0];
-    if (!next) throw new TypeError('nothing is prepared');
-    if (behind > 0) {
-      log.warn(
-        { ...describe(next), count: behind },
-        'some proxies have not acknowledged the bundle',
-      );
-    }
-    const change = level === 'root' ? activateRoot : activateCa;
-    keeper.commit(change(state, keeper.moment()));
-    observer?.rotated(level, 'activate');
-    log.info(
-      describe(next),
-      level === 'root'
-        ? 'issuing CAs are made below a new root'
-        : 'an issuing CA signs from now on',
-    );
   }
 
   /** Until the prepared one may take over; `force` waits for nobody. */
@@ -346,9 +220,9 @@ export class CaLife {
     const state = keeper.state();
     if (step.kind === 'prune') keeper.commit(pruned(state, (ms) => keeper.isOver(ms)));
     else if (step.kind === 'discard') keeper.commit(withoutPrepared(state, keeper.moment()));
-    else if (step.kind === 'activate') this.activate(step.level);
-    else if (step.level === 'root') await this.prepareRoot();
-    else await this.prepareCa({ signal: this.#lifetime.signal });
+    else if (step.kind === 'activate') this.steps.activate(step.level);
+    else if (step.level === 'root') await this.steps.prepareRoot();
+    else await this.steps.prepareCa({ signal: this.#lifetime.signal });
   }
 
   #putOff(step: Step, error: IdentityError): void {
@@ -360,25 +234,6 @@ export class CaLife {
     this.#planned?.cancel();
     if (untilMs === Infinity) return;
     this.#planned = this.#schedule.at(untilMs, () => this.#stir());
-  }
-
-  #ownUpstream(): UpstreamAuthority {
-    const root = ownRootIn(this.#keeper.state(), 'active');
-    const key = root?.key && this.#keeper.key(root.key.id);
-    if (root && key) return createSelfSigned({ certificate: root.certificate, key }, this.#certify);
-    throw new IdentityError('ERR_ISSUER', 'there is no root to make an issuing CA below');
-  }
-
-  async #counted<T>(answer: Promise<T>): Promise<T> {
-    const observer = this.#deps.upstream && this.#deps.observer;
-    try {
-      const issued = await answer;
-      observer?.answered('issued');
-      return issued;
-    } catch (thrown) {
-      if (!this.#lifetime.signal.aborted) observer?.answered('error');
-      throw thrown;
-    }
   }
 
   #whyNothing(): IdentityError {

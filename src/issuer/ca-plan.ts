@@ -161,7 +161,13 @@ function decideIssuing(planning: Planning): Step | undefined {
   const signer = signerAt(state, facts.nowMs);
   if (next && isUseless(state, next, signer, terms)) return { kind: 'discard' };
   const isReady = next !== undefined && isValidAt(validityOf(state, next), facts.nowMs);
-  if (!signer) return next ? (isReady ? ACTIVATE : undefined) : prepareCa(planning);
+  if (!signer && next && !isReady) {
+    // One that has ended waits for nothing; what is over for good is decided later, after a restart.
+    return validityOf(state, next).notAfterMs < facts.nowMs + 1000
+      ? { kind: 'discard' }
+      : undefined;
+  }
+  if (!signer) return next ? ACTIVATE : prepareCa(planning);
   const life = signingLifeOf(state, signer);
   if (signer !== active) {
     // The clock was set back: the one in use is only not valid yet, and will be before this one ends.

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../core/clock.ts';
 import type { X509Svid } from '../identity/svid.ts';
-import type { CaObserver } from './ca-life.ts';
+import type { CaObserver } from './ca-steps.ts';
 import type { UpstreamReload } from './ca-source.ts';
 import type { Issuer } from './issuer.ts';
 import type { RevocationStatus } from './revocations.ts';

@@ -127,6 +127,7 @@ export class FakeDisk {
     this.#effects = 0;
     this.#dieAt = dieAt;
     this.#isDead = false;
+    this.isBusy = false;
     return { keys: this.#keyManager(), journal: this.#journal() };
   }
 
